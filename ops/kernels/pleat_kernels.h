@@ -1,0 +1,105 @@
+/* pleat_kernels.h: the convolution family on raw pointers. No context, no allocation, no state.
+ *
+ *     pleat_conv_shape g = {.N = 1, .C = 4, .O = 2, .G = 1, .H = 6, .W = 6, .P = 3, .Q = 3, .R = 3, .S = 3,
+ *                           .stride = {2, 2}, .dilation = {1, 1}, .pad = {0, 0}};
+ *     const char *wrong = pleat_conv_check(&g, sizeof(float));      // NULL, or the rule that is broken
+ *     size_t bytes = pleat_conv_workspace(&g, sizeof(float), PLEAT_CONV_TRANSPOSE, 1);
+ *     pleat_conv2d_transpose_f32(&g, y, w, x, &(pleat_work){.memory = malloc(bytes), .bytes = bytes});
+ *
+ * The canonical form. N batch, C channels in, O channels out, G groups, H W image, P Q map, R S kernel; per axis a
+ * stride s >= 1, a dilation d >= 1, and p, the padding at the beginning (top, left), which may be negative:
+ *
+ *     T(x, w, y) = sum y[n,o,p,q] w[o,c,r,s] x[n, c, p*sh + r*dh - ph, q*sw + s*dw - pw]
+ *
+ * x outside the image reads 0. Image and map size are both explicit, so the form is total: no size is "wrong", and
+ * there is no padding at the end and no output_padding. conv2d, conv2d_transpose and conv2d_weight are the partial
+ * derivatives of T for y, x and w.
+ *
+ * Arrays are row-major and without gaps; input and output must not overlap. Results do not depend on the number of
+ * threads, bit for bit, as long as BLAS itself runs one thread (see pleat_blas_single_thread).
+ */
+#ifndef PLEAT_KERNELS_H
+#define PLEAT_KERNELS_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct pleat_conv_shape {
+    size_t N, C, O, G, H, W, P, Q, R, S;
+    size_t stride[2], dilation[2]; /* along H and P, along W and Q */
+    ptrdiff_t pad[2];              /* top, left */
+} pleat_conv_shape;
+
+/* NULL if the shape is legal: every size but N at least 1, strides and dilations at least 1, G a divisor of C and O,
+ * every array of elements of `element` bytes addressable, every GEMM within BLAS's integers. Otherwise the broken rule
+ * as a phrase. The functions below take legal shapes only. */
+const char *pleat_conv_check(const pleat_conv_shape *g, size_t element);
+
+/* The map size that the usual rule gives: floor((size + before + after - ((kernel-1)*dilation + 1)) / stride) + 1,
+ * or 0 where the kernel does not fit into the padded image. */
+size_t pleat_conv_map_size(size_t size, size_t kernel, size_t stride, size_t dilation, ptrdiff_t before,
+                           ptrdiff_t after);
+
+/* The smallest image that the usual rule takes to `size` map pixels:
+ * (size-1)*stride + (kernel-1)*dilation + 1 - before - after, or 0 where that is not positive or overflows. */
+size_t pleat_conv_image_size(size_t size, size_t kernel, size_t stride, size_t dilation, ptrdiff_t before,
+                             ptrdiff_t after);
+
+/* ---- unfold and fold --------------------------------------------------------------------------------- */
+/* Columns of one image, for `channels` of its channels and a strip of the map: pixel j stands for
+ * (p, q) = (j / Q, j % Q), first <= j < first + count.
+ *
+ * im2col:  x [channels,H,W] -> col [channels*R*S, count]     col[(c,r,s), j] = x[c, p*sh + r*dh - ph, q*sw + s*dw - pw]
+ * col2im:  the adjoint: x[...] += col[...] for the same indices. x is not cleared. */
+void pleat_im2col_f32(const pleat_conv_shape *g, size_t channels, const float *x, size_t first, size_t count,
+                      float *col);
+void pleat_im2col_f64(const pleat_conv_shape *g, size_t channels, const double *x, size_t first, size_t count,
+                      double *col);
+void pleat_col2im_f32(const pleat_conv_shape *g, size_t channels, const float *col, size_t first,
+                      size_t count, float *x);
+void pleat_col2im_f64(const pleat_conv_shape *g, size_t channels, const double *col, size_t first,
+                      size_t count, double *x);
+
+/* ---- the three GEMM bodies --------------------------------------------------------------------------- */
+
+typedef enum pleat_conv_op { PLEAT_CONV_FORWARD, PLEAT_CONV_TRANSPOSE, PLEAT_CONV_WEIGHT } pleat_conv_op;
+
+/* The caller's memory for columns. */
+typedef struct pleat_work {
+    void *memory; /* aligned for the element type; 64 bytes is best */
+    size_t bytes; /* at least pleat_conv_workspace(g, element, op, threads) */
+    int threads;  /* 0 and 1 mean one */
+} pleat_work;
+
+/* Bytes of workspace. At most 1 MiB for each thread, whatever the sizes (the columns are made in strips), unless a
+ * single channel's kernel is larger than that. */
+size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads);
+
+/* x [N,C,H,W], w [O,C/G,R,S] -> y [N,O,P,Q]      y = dT/dy: W im2col(x)
+ * y [N,O,P,Q], w [O,C/G,R,S] -> x [N,C,H,W]      x = dT/dx: col2im(W^T y)
+ * x [N,C,H,W], y [N,O,P,Q]   -> w [O,C/G,R,S]    w = dT/dw: y im2col(x)^T, summed over N
+ * The result is overwritten. Returns 0, or -1 and does nothing if work->bytes is too small. */
+int pleat_conv2d_f32(const pleat_conv_shape *g, const float *x, const float *w, float *y,
+                     const pleat_work *work);
+int pleat_conv2d_f64(const pleat_conv_shape *g, const double *x, const double *w, double *y,
+                     const pleat_work *work);
+int pleat_conv2d_transpose_f32(const pleat_conv_shape *g, const float *y, const float *w, float *x,
+                               const pleat_work *work);
+int pleat_conv2d_transpose_f64(const pleat_conv_shape *g, const double *y, const double *w, double *x,
+                               const pleat_work *work);
+int pleat_conv2d_weight_f32(const pleat_conv_shape *g, const float *x, const float *y, float *w,
+                            const pleat_work *work);
+int pleat_conv2d_weight_f64(const pleat_conv_shape *g, const double *x, const double *y, double *w,
+                            const pleat_work *work);
+
+/* Ask the BLAS library that pleat was built with for one thread a call, process-wide. pleat_ctx_new does so; a
+ * program that uses the kernels alone with threads > 1 should, too. */
+void pleat_blas_single_thread(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,497 @@
+/* pleat.h: tensors, the calculus of convolution, and gradients of every order.
+ *
+ *     pleat_ctx *ctx = pleat_ctx_new();
+ *     pleat_scope s = pleat_begin(ctx);
+ *     pleat_tensor *x = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(1, 3, 28, 28));
+ *     pleat_tensor *w = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(8, 3, 3, 3));
+ *     pleat_tensor *y = pleat_sum(pleat_square(pleat_conv2d(x, w, .stride = {2, 2}, .pad = {1, 1})));
+ *     pleat_tensor *gw;
+ *     if (pleat_grads(y, NULL, 1, &w, &gw, 0)) puts(pleat_error(ctx)->text);
+ *     pleat_end(s);
+ *     pleat_ctx_free(ctx);
+ *
+ * CONVENTIONS
+ *
+ * Letters for axes, used in every shape in brackets: N batch, C channels in, O channels out, H W image,
+ * P Q map, R S kernel, G groups. Images are [N,C,H,W] in row-major order. Convolution is cross-correlation
+ * (the kernel is not flipped), and `pad` always means the padding of the forward convolution.
+ *
+ * Options are designated initializers behind the tensors: pleat_conv2d(x, w, .stride = {2, 2}). An option that
+ * is left out (or zero throughout) has the default that its comment names.
+ *
+ * Value algebra. A function that returns a tensor never returns NULL and never aborts. On an error it returns
+ * the context's poison tensor; an op that is given poison returns poison, and poison reads as NaN. The context
+ * keeps the first error, with the op, the shapes and the rule that was broken, until pleat_clear_error: so a
+ * whole computation can be written without checks and asked once. Verbs (gradients, save, step) return a
+ * pleat_status, PLEAT_OK being 0.
+ *
+ * Ownership. Every tensor belongs to the innermost scope that was open when it was made, and lives until that
+ * scope ends (pleat_end), is moved out by pleat_keep, or is taken out of all scopes by pleat_hold. A tensor
+ * that a gradient may still need stays alive inside as long as the results that depend on it. Memory
+ * is recycled by the context: a loop that repeats the same shapes stops calling malloc after its first turn.
+ *
+ * Recording. Every op remembers its inputs while recording is on (it is on in a new context), so any tensor
+ * may be differentiated with respect to any other that it was computed from. Nothing has to be marked.
+ *
+ * Types. f32 and f64. All tensors of one op have one type; there is no implicit promotion. Sums and means
+ * accumulate in double.
+ *
+ * Empty tensors. An axis may have size 0. Element-wise and shape ops pass such tensors through, a sum over
+ * nothing is 0, a matrix product over an empty inner axis is 0, and a batch may hold no image (N = 0). What has
+ * no meaning is an error: a mean over nothing, and a convolution whose channels, image, map or kernel are empty.
+ *
+ * Threads. A context and its tensors are used by one thread at a time; different contexts are independent.
+ * Inside an op the library shares the work among its own threads; results do not depend on their number, bit
+ * for bit. pleat_ctx_new sets the BLAS library to one thread (process-wide, as BLAS knows no other way).
+ */
+#ifndef PLEAT_H
+#define PLEAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PLEAT_VERSION "0.1.0"
+
+/* The largest rank of a tensor. */
+#define PLEAT_MAX_RANK 8
+
+typedef enum pleat_dtype { PLEAT_F32, PLEAT_F64 } pleat_dtype;
+
+typedef struct pleat_ctx pleat_ctx;
+typedef struct pleat_tensor pleat_tensor;
+
+/* ---- status and errors ------------------------------------------------------------------------------- */
+
+typedef enum pleat_status {
+    PLEAT_OK = 0,
+    PLEAT_ERR_SHAPE,    /* shapes do not fit each other, or a size is out of range */
+    PLEAT_ERR_DTYPE,    /* mixed types, or a type that this function does not take */
+    PLEAT_ERR_ARGUMENT, /* an option out of range, a null pointer, a tensor of another context */
+    PLEAT_ERR_MEMORY,   /* the allocator returned NULL */
+    PLEAT_ERR_GRADIENT, /* no gradient rule, or no path from y to x where one was asked for */
+    PLEAT_ERR_CHECK,    /* a gradient or adjoint check failed; the report says where */
+    PLEAT_ERR_IO,       /* the system refused to open, read, write or rename a file */
+    PLEAT_ERR_FORMAT,   /* a file is not what it claims to be */
+} pleat_status;
+
+typedef struct pleat_error_info {
+    pleat_status code;
+    char op[32];    /* the function that failed, "conv2d" */
+    char text[480]; /* one line: op, shapes, and the rule that was broken */
+} pleat_error_info;
+
+/* The first error since the context was made or cleared; code is PLEAT_OK if there was none. Never NULL. */
+const pleat_error_info *pleat_error(const pleat_ctx *ctx);
+
+/* Forget the error. Poison tensors stay poison. */
+void pleat_clear_error(pleat_ctx *ctx);
+
+/* The code's name in words: "shape", "out of memory", ... */
+const char *pleat_status_name(pleat_status s);
+
+/* Report an error of your own op or program under the name `op`, as a line in printf's manner. Returns `code`.
+ * The first error wins. Every failure of the library passes through this function: a place for a breakpoint. */
+pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 4, 5)))
+#endif
+    ;
+
+/* ---- context ----------------------------------------------------------------------------------------- */
+
+typedef struct pleat_ctx_args {
+    int unset_;
+    int threads; /* threads an op may use; default: what OpenMP would take (OMP_NUM_THREADS, else all cores) */
+    uint64_t seed;                            /* of the context's random stream, default 0 */
+    void *(*alloc)(void *user, size_t bytes); /* default malloc; memory of any alignment malloc gives */
+    void (*free)(void *user, void *block);    /* default free; given together with alloc or not at all */
+    void *user;
+} pleat_ctx_args;
+
+/* A new context, or NULL if there is no memory for it. The caller frees it with pleat_ctx_free, which also
+ * frees every tensor that was made in it. */
+pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args);
+#define pleat_ctx_new(...) pleat_ctx_new_with((pleat_ctx_args){.unset_ = 0, __VA_ARGS__})
+void pleat_ctx_free(pleat_ctx *ctx);
+
+int pleat_threads(const pleat_ctx *ctx);
+void pleat_set_threads(pleat_ctx *ctx, int threads); /* 1 or more; anything less means 1 */
+
+/* Turn recording on or off; returns what it was. Switch it off for inference. */
+bool pleat_set_recording(pleat_ctx *ctx, bool on);
+
+typedef struct pleat_memory_info {
+    size_t in_use;      /* bytes that living tensors hold */
+    size_t peak;        /* the largest in_use so far */
+    size_t reserved;    /* bytes taken from the allocator, in use or waiting to be used again */
+    size_t allocations; /* calls of the allocator so far */
+    size_t tensors;     /* living tensors */
+} pleat_memory_info;
+
+pleat_memory_info pleat_memory(const pleat_ctx *ctx);
+
+/* Give memory that waits to be used again back to the allocator. */
+void pleat_trim(pleat_ctx *ctx);
+
+/* ---- scopes ------------------------------------------------------------------------------------------ */
+
+typedef struct pleat_scope {
+    pleat_ctx *ctx;
+    size_t depth;
+} pleat_scope;
+
+/* Open a scope; end it, and with it every tensor that belongs to it and every scope inside that is still open.
+ * Ending a scope twice, or one that never began, is an error that frees nothing. */
+pleat_scope pleat_begin(pleat_ctx *ctx);
+void pleat_end(pleat_scope scope);
+
+/* Move t to the scope around the one it belongs to, together with what its gradients need. Returns t. */
+pleat_tensor *pleat_keep(pleat_tensor *t);
+
+/* Take t out of all scopes: it lives until pleat_drop (or the context's end). Returns t. */
+pleat_tensor *pleat_hold(pleat_tensor *t);
+
+/* Give up a tensor now: a held one, or one whose scope has not ended yet. t must not be used afterwards. Null
+ * and poison are ignored. */
+void pleat_drop(pleat_tensor *t);
+
+/* ---- tensors ----------------------------------------------------------------------------------------- */
+
+/* A shape in place: PLEAT_SHAPE(2, 3) is the rank and the sizes, two arguments. PLEAT_SCALAR is rank 0. */
+#define PLEAT_SHAPE(...)                                                   \
+    (sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)), (const size_t[]) { \
+        __VA_ARGS__                                                        \
+    }
+#define PLEAT_SCALAR (size_t)0, NULL
+
+/* New tensors of the given shape [shape[0],...,shape[rank-1]]. Error: a rank over PLEAT_MAX_RANK, or sizes whose
+ * product in bytes overflows. */
+pleat_tensor *pleat_zeros(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape);
+pleat_tensor *pleat_full(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape, double value);
+pleat_tensor *pleat_empty(pleat_ctx *ctx, pleat_dtype dtype, size_t rank,
+                          const size_t *shape); /* unset data */
+
+/* A copy of data, which holds elements of the tensor's type in row-major order. */
+pleat_tensor *pleat_from(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape,
+                         const void *data);
+/* The same from doubles, rounded to the tensor's type. */
+pleat_tensor *pleat_from_f64(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape,
+                             const double *data);
+
+/* Same type and shape as t, filled with zeros, or with a value. */
+pleat_tensor *pleat_zeros_like(const pleat_tensor *t);
+pleat_tensor *pleat_full_like(const pleat_tensor *t, double value);
+
+pleat_ctx *pleat_ctx_of(const pleat_tensor *t);
+pleat_dtype pleat_dtype_of(const pleat_tensor *t);
+size_t pleat_rank(const pleat_tensor *t);
+const size_t *pleat_shape(const pleat_tensor *t);      /* pleat_rank sizes; lives as long as t */
+size_t pleat_size(const pleat_tensor *t, size_t axis); /* 0 where there is no such axis */
+size_t pleat_numel(const pleat_tensor *t);
+bool pleat_is_poison(const pleat_tensor *t);
+bool pleat_is_contiguous(const pleat_tensor *t); /* row-major without gaps */
+
+/* The elements of a contiguous tensor, for reading and writing in place; NULL, with an error, if t is not
+ * contiguous, is poison, or has another type. Views share their elements with the tensor they look at. Writing to a
+ * tensor that an op has used changes what that op's gradient sees. */
+float *pleat_f32(pleat_tensor *t);
+double *pleat_f64(pleat_tensor *t);
+
+/* One element as a double; NaN for poison. item: t has one element. at: rank indices. Error: out of range. */
+double pleat_item(const pleat_tensor *t);
+double pleat_at(const pleat_tensor *t, const size_t *index);
+
+/* All elements in row-major order, as doubles, to out[pleat_numel(t)]; NaN for poison (one element). */
+void pleat_read_f64(const pleat_tensor *t, double *out);
+
+/* Copy src into dst, in place; both have the same shape (types may differ). */
+pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src);
+
+/* "[2,3,5]" into buffer, cut to fit. Returns buffer. */
+char *pleat_shape_text(const pleat_tensor *t, char *buffer, size_t bytes);
+
+/* ---- random numbers ---------------------------------------------------------------------------------- */
+
+/* A counter-based generator: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as
+ * 1, 2, 3. SC 2011). The state is what the members say; copy it, store it, start another stream at will. Streams
+ * of one seed do not overlap (each has 2^66 numbers of 32 bits). */
+typedef struct pleat_rng {
+    uint64_t seed, stream, counter;
+    uint32_t block[4]; /* the numbers of the current block, of which `left` are not yet taken */
+    uint32_t left;
+} pleat_rng;
+
+pleat_rng pleat_rng_new(uint64_t seed, uint64_t stream);
+uint32_t pleat_rng_u32(pleat_rng *r);
+uint64_t pleat_rng_below(pleat_rng *r, uint64_t n); /* 0 <= result < n, without bias; 0 for n = 0 */
+double pleat_rng_uniform(pleat_rng *r);             /* 0 <= result < 1, 53 bits */
+double pleat_rng_normal(pleat_rng *r);              /* mean 0, variance 1 (Box and Muller 1958) */
+
+/* The context's own stream (seeded by .seed of pleat_ctx_new). */
+pleat_rng *pleat_ctx_rng(pleat_ctx *ctx);
+
+/* Tensors from the context's stream: normal(0, 1), and uniform in [low, high). */
+pleat_tensor *pleat_randn(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape);
+pleat_tensor *pleat_uniform(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape, double low,
+                            double high);
+
+/* ---- ops: element by element ------------------------------------------------------------------------- */
+/* Two operands are broadcast as in NumPy: shapes are aligned at the last axis, and an axis of size 1, or one that is
+ * missing, is repeated. x [..], y [..] -> z [..] */
+
+pleat_tensor *pleat_add(pleat_tensor *x, pleat_tensor *y); /* z = x + y */
+pleat_tensor *pleat_sub(pleat_tensor *x, pleat_tensor *y); /* z = x - y */
+pleat_tensor *pleat_mul(pleat_tensor *x, pleat_tensor *y); /* z = x * y */
+pleat_tensor *pleat_div(pleat_tensor *x, pleat_tensor *y); /* z = x / y */
+pleat_tensor *pleat_scale(pleat_tensor *x, double a);      /* z = a x */
+pleat_tensor *pleat_shift(pleat_tensor *x, double a);      /* z = x + a */
+pleat_tensor *pleat_neg(pleat_tensor *x);                  /* z = -x */
+pleat_tensor *pleat_exp(pleat_tensor *x);                  /* z = e^x */
+pleat_tensor *pleat_log(pleat_tensor *x);                  /* z = ln x; NaN for x < 0, -Inf for 0 */
+pleat_tensor *pleat_sqrt(pleat_tensor *x);                 /* z = x^(1/2); NaN for x < 0 */
+pleat_tensor *pleat_square(pleat_tensor *x);               /* z = x x */
+pleat_tensor *pleat_tanh(pleat_tensor *x);                 /* z = tanh x */
+pleat_tensor *pleat_sigmoid(pleat_tensor *x);              /* z = 1 / (1 + e^-x) */
+pleat_tensor *pleat_relu(pleat_tensor *x);                 /* z = max(x, 0), NaN for NaN; dz/dx = step(x) */
+pleat_tensor *pleat_step(pleat_tensor *x); /* z = x > 0 ? 1 : 0; its gradient is 0 everywhere */
+pleat_tensor *pleat_clamp(pleat_tensor *x, double low, double high); /* z = min(max(x, low), high) */
+
+/* ---- ops: matrices ----------------------------------------------------------------------------------- */
+
+typedef struct pleat_matmul_args {
+    int unset_;
+    pleat_tensor *a, *b;
+    bool ta, tb; /* use the last two axes of a (of b) exchanged */
+} pleat_matmul_args;
+
+/* a [..,M,K], b [..,K,N] -> c [..,M,N]      c = a b, over leading axes that are broadcast as above
+ * With .ta, a is [..,K,M]; with .tb, b is [..,N,K]. Both have rank 2 or more. Computed by BLAS; a transposed view
+ * costs no copy. */
+pleat_tensor *pleat_matmul_with(pleat_matmul_args args);
+#define pleat_matmul(...) pleat_matmul_with((pleat_matmul_args){.unset_ = 0, __VA_ARGS__})
+
+/* ---- ops: sums --------------------------------------------------------------------------------------- */
+
+typedef struct pleat_sum_args {
+    int unset_;
+    pleat_tensor *x;
+    unsigned axes; /* PLEAT_AXES(0, 2, 3); default: all */
+    bool keep;     /* leave the summed axes in place with size 1 */
+} pleat_sum_args;
+
+/* A set of axes as bits: PLEAT_AXES(0) .. PLEAT_AXES(0, 2, 3). Bit k is axis k. */
+#define PLEAT_AXES(...) \
+    pleat_axes_bits((int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), (const int[]){__VA_ARGS__})
+unsigned pleat_axes_bits(int n,
+                         const int *axes); /* an axis outside 0..PLEAT_MAX_RANK-1 sets a bit no tensor has */
+
+/* x [..] -> y [.. without the axes]         y = sum of x over the axes, accumulated in double */
+pleat_tensor *pleat_sum_with(pleat_sum_args args);
+#define pleat_sum(...) pleat_sum_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+/* The same divided by the number of summed elements. Error: a mean over no elements. */
+pleat_tensor *pleat_mean_with(pleat_sum_args args);
+#define pleat_mean(...) pleat_mean_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+
+/* x [..] -> y [shape]      y repeats x along axes of size 1 and along missing leading axes; a view */
+pleat_tensor *pleat_broadcast_to(pleat_tensor *x, size_t rank, const size_t *shape);
+/* x [..] -> y [shape]      the adjoint of broadcast_to: sums x down to a shape that broadcasts to x's */
+pleat_tensor *pleat_sum_to(pleat_tensor *x, size_t rank, const size_t *shape);
+
+/* ---- ops: shape -------------------------------------------------------------------------------------- */
+
+/* x [..] -> y [shape]   the same elements in row-major order; one size may be PLEAT_REST and is worked out. A view
+ * where x's strides allow it. */
+#define PLEAT_REST SIZE_MAX
+pleat_tensor *pleat_reshape(pleat_tensor *x, size_t rank, const size_t *shape);
+
+/* y's axis k is x's axis order[k]; order has pleat_rank(x) entries, each axis once. A view. */
+pleat_tensor *pleat_permute(pleat_tensor *x, const size_t *order);
+
+/* y[i,..] = x[start[0] + i*step[0],..], sizes size[]; a view. step may be NULL (ones); its entries are 1 or more.
+ * Error: a slice that leaves x. */
+pleat_tensor *pleat_slice(pleat_tensor *x, const size_t *start, const size_t *size, const size_t *step);
+
+/* The adjoint of slice: a tensor of zeros [shape] into which x is written from start on, every step-th element. */
+pleat_tensor *pleat_pad(pleat_tensor *x, const size_t *shape, const size_t *start, const size_t *step);
+
+/* The order of elements reversed along the axes (bits, see PLEAT_AXES); a view. */
+pleat_tensor *pleat_flip(pleat_tensor *x, unsigned axes);
+
+/* n tensors, equal in all sizes but that of `axis`, one behind the other along it. */
+pleat_tensor *pleat_concat(size_t n, pleat_tensor *const *xs, size_t axis);
+
+/* A copy with row-major strides, or x itself if it is so already. */
+pleat_tensor *pleat_contiguous(pleat_tensor *x);
+
+/* x without its history: a view through which no gradient flows. */
+pleat_tensor *pleat_detach(pleat_tensor *x);
+
+/* ---- ops: the convolution family --------------------------------------------------------------------- */
+/* One trilinear form, and its three partial derivatives:
+ *
+ *   T(x, w, y) = sum y[n,o,p,q] w[o,c,r,s] x[n, c, p*sh + r*dh - top, q*sw + s*dw - left]
+ *
+ * over all n, o, p, q, r, s and the C/G channels c of o's group; x outside the image reads 0.
+ *
+ *   dT/dy = conv2d(x, w)             [N,O,P,Q]     y = W im2col(x)
+ *   dT/dx = conv2d_transpose(y, w)   [N,C,H,W]     x = col2im(W^T y)
+ *   dT/dw = conv2d_weight(x, y)      [O,C/G,R,S]   W = y im2col(x)^T
+ *
+ * The vjp of each is two calls of the other two, so gradients exist to any order. The weights [O,C/G,R,S] are those
+ * of the *forward* convolution in all three: PyTorch's ConvTranspose2d stores exactly this array (its in_channels are
+ * our O, its out_channels our C).
+ *
+ * The form is total: it has a value for every image size, map size and padding, negative padding (cropping)
+ * included. So a size that the options give is taken as it stands. */
+
+typedef struct pleat_conv_args {
+    int unset_;
+    pleat_tensor *a, *b; /* the two operands, in the order of the function's comment */
+    size_t stride[2];    /* along H, W; 1 or more; default {1, 1} */
+    size_t dilation[2];  /* along H, W; 1 or more; default {1, 1} */
+    ptrdiff_t pad[2];    /* both sides of H, both sides of W; default {0, 0}; may be negative */
+    ptrdiff_t pads[4];   /* instead of pad, each side on its own: top, left, bottom, right (ONNX's order) */
+    size_t groups;       /* G, a divisor of C and O; default 1; C for a depthwise convolution */
+    size_t size[2];      /* the size of the result, {P, Q} or {H, W}; default: see each function */
+    size_t kernel[2];    /* {R, S}, conv2d_weight only */
+} pleat_conv_args;
+
+/* x [N,C,H,W], w [O,C/G,R,S] -> y [N,O,P,Q]
+ * Default P = floor((H + top + bottom - ((R-1)*dh + 1)) / sh) + 1, and Q alike. Error: a kernel larger than the
+ * padded image. PyTorch: torch.nn.functional.conv2d. */
+pleat_tensor *pleat_conv2d_with(pleat_conv_args args);
+#define pleat_conv2d(...) pleat_conv2d_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
+
+/* y [N,O,P,Q], w [O,C/G,R,S] -> x [N,C,H,W]
+ * Default H = (P-1)*sh + (R-1)*dh + 1 - top - bottom, and W alike: the smallest image that conv2d takes to y's size.
+ * PyTorch: torch.nn.functional.conv_transpose2d, where .size is this default plus output_padding. */
+pleat_tensor *pleat_conv2d_transpose_with(pleat_conv_args args);
+#define pleat_conv2d_transpose(...) pleat_conv2d_transpose_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
+
+/* x [N,C,H,W], y [N,O,P,Q] -> w [O,C/G,R,S]; .kernel = {R, S} must be given.
+ * PyTorch: torch.nn.grad.conv2d_weight. */
+pleat_tensor *pleat_conv2d_weight_with(pleat_conv_args args);
+#define pleat_conv2d_weight(...) pleat_conv2d_weight_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
+
+/* ---- gradients --------------------------------------------------------------------------------------- */
+
+enum {
+    PLEAT_GRADS_RECORD =
+        1, /* record the gradient's own computation, so that it can be differentiated again */
+    PLEAT_GRADS_STRICT = 2, /* an x on which y does not depend is an error; otherwise its gradient is zeros */
+};
+
+/* gxs[i] = sum over k of gy[k] dy[k]/dxs[i], in xs[i]'s shape: the vector-Jacobian product (the cotangent of xs[i]).
+ * gy has y's shape; NULL stands for ones and wants a y of one element. The results belong to the innermost open
+ * scope; on an error they are poison and the status is returned. */
+pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
+                         pleat_tensor **gxs, unsigned flags);
+
+/* ---- checks ------------------------------------------------------------------------------------------ */
+
+/* What a check found. `text` is one line for people; the rest names the worst element. */
+typedef struct pleat_report {
+    bool ok;
+    int order;                     /* gradcheck: the order of derivative at which the worst error stands */
+    size_t input;                  /* which of the inputs */
+    size_t index[PLEAT_MAX_RANK];  /* which element of it */
+    double expected, found, error; /* numeric and analytic value; |difference| over the scale */
+    char text[320];
+} pleat_report;
+
+/* A function of n tensors, for instance a whole network. It is called many times, on f64 tensors in a scope of its
+ * own, and must give the same result each time. */
+typedef pleat_tensor *(*pleat_function)(size_t n, pleat_tensor *const *xs, void *user);
+
+typedef struct pleat_gradcheck_args {
+    int unset_;
+    pleat_function f;
+    size_t n;                /* number of inputs */
+    pleat_tensor *const *xs; /* where to check; f64, away from kinks (relu at 0) */
+    void *user;              /* handed to f */
+    int order;               /* orders 1..order are checked; default 1 */
+    double step;             /* h of the central difference, relative to max(1, |x|); default 6e-6 */
+    double tolerance;        /* largest error that passes; default 1e-7 */
+    uint64_t seed;           /* of the random cotangents */
+    pleat_report *report;    /* may be NULL */
+} pleat_gradcheck_args;
+
+/* Compare pleat_grads with central differences. For order 1, S1(xs) = <u, f(xs)> with a random u, and every element of
+ * dS1/dxs is compared with (S1(x + h) - S1(x - h)) / 2h. Order k+1 does the same to S(k+1) = sum <u_i, dSk/dx_i>.
+ * The error is |expected - found| / max(largest |expected|, largest |found|, in that input): it sees signs.
+ * PLEAT_ERR_CHECK if a derivative is wrong, or if f gives two different results for the same input. The error stays in
+ * the report, not in the context. */
+pleat_status pleat_gradcheck_with(pleat_gradcheck_args args);
+#define pleat_gradcheck(...) pleat_gradcheck_with((pleat_gradcheck_args){.unset_ = 0, __VA_ARGS__})
+
+/* A function of one tensor that is linear. */
+typedef pleat_tensor *(*pleat_linear)(pleat_tensor *x, void *user);
+
+typedef struct pleat_adjointcheck_args {
+    int unset_;
+    pleat_linear f, adjoint;
+    pleat_tensor *x, *y; /* only their shape and type matter: what f takes, and what it returns */
+    void *user;          /* handed to both */
+    int tries;           /* random pairs; default 3 */
+    bool integers;       /* draw small whole numbers and ask for equality, bit for bit */
+    double tolerance;    /* default 1e-12 in f64, 1e-4 in f32; times |A x| |y| */
+    uint64_t seed;
+    pleat_report *report; /* may be NULL */
+} pleat_adjointcheck_args;
+
+/* Is <A x, y> = <x, A^T y> for random x and y? Also whether both functions are linear:
+ * A(x + 2 z) = A x + 2 A z. Needs no derivative, so it serves for code that pleat knows nothing about. */
+pleat_status pleat_adjointcheck_with(pleat_adjointcheck_args args);
+#define pleat_adjointcheck(...) pleat_adjointcheck_with((pleat_adjointcheck_args){.unset_ = 0, __VA_ARGS__})
+
+/* ---- your own ops ------------------------------------------------------------------------------------ */
+/* Every op of the library enters through pleat_apply; so can yours. */
+
+typedef struct pleat_call pleat_call;
+
+typedef struct pleat_op {
+    const char *name;
+    /* Set c->rank and c->shape from the inputs, or report with pleat_call_fail. For a view also c->stride and
+     * c->offset. Before it runs, the inputs are known to be of one context and one type, and not poison. */
+    bool (*shape)(pleat_call *c);
+    /* Fill the result c->out, which is contiguous and unset. NULL: the result is a view of the first input. */
+    bool (*forward)(const pleat_call *c);
+    /* The cotangent of input i, written in ops: g has the result's shape, the return value in[i]'s. NULL as a return
+     * value means zero. NULL as the rule: the op has none, and asking for a gradient is an error that names it. */
+    pleat_tensor *(*vjp)(const pleat_call *c, size_t i, pleat_tensor *g);
+} pleat_op;
+
+struct pleat_call {
+    const pleat_op *op;
+    pleat_ctx *ctx;
+    size_t n;
+    pleat_tensor **in;
+    pleat_tensor *out; /* the result; NULL while the shape rule runs */
+    const void *attrs; /* the op's own copy of what pleat_apply was given */
+    pleat_dtype dtype; /* of the inputs, and of the result */
+    size_t rank;       /* of the result */
+    size_t shape[PLEAT_MAX_RANK];
+    ptrdiff_t stride[PLEAT_MAX_RANK]; /* of a view, in elements */
+    ptrdiff_t offset;                 /* of a view, in elements from the first input's first */
+};
+
+/* Apply op to n tensors (one at least). attrs_bytes bytes of attrs are copied. op must outlive the result. */
+pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in, const void *attrs,
+                          size_t attrs_bytes);
+
+/* Report a broken rule; the line gets the op's name and all input shapes by itself. Returns false. */
+bool pleat_call_fail(const pleat_call *c, pleat_status code, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
