@@ -143,6 +143,7 @@ void pleat_trim(pleat_ctx *ctx);
 typedef struct pleat_scope {
     pleat_ctx *ctx;
     size_t depth;
+    uint64_t serial;
 } pleat_scope;
 
 /* Open a scope; end it, and with it every tensor that belongs to it and every scope inside that is still open.
@@ -305,7 +306,7 @@ pleat_tensor *pleat_sum_to(pleat_tensor *x, size_t rank, const size_t *shape);
 /* ---- ops: shape -------------------------------------------------------------------------------------- */
 
 /* x [..] -> y [shape]   the same elements in row-major order; one size may be PLEAT_REST and is worked out. A view
- * where x's strides allow it. */
+ * of x, or of a copy if x is not contiguous. */
 #define PLEAT_REST SIZE_MAX
 pleat_tensor *pleat_reshape(pleat_tensor *x, size_t rank, const size_t *shape);
 
@@ -401,7 +402,7 @@ typedef struct pleat_report {
     size_t input;                  /* which of the inputs */
     size_t index[PLEAT_MAX_RANK];  /* which element of it */
     double expected, found, error; /* numeric and analytic value; |difference| over the scale */
-    char text[320];
+    char text[640];
 } pleat_report;
 
 /* A function of n tensors, for instance a whole network. It is called many times, on f64 tensors in a scope of its

@@ -1,0 +1,249 @@
+/* conv2d, conv2d_transpose, conv2d_weight: the three partial derivatives of one trilinear form T(x, w, y). Law: for all
+ * x, w, y:  <conv2d(x, w), y> = <conv2d_transpose(y, w), x> = <conv2d_weight(x, y), w>. */
+#include "core/core.h"
+#include "kernels/pleat_kernels.h"
+
+/* The options with every default filled in but the sizes. */
+typedef struct options {
+    size_t stride[2], dilation[2], groups, size[2], kernel[2];
+    ptrdiff_t pads[4]; /* top, left, bottom, right */
+} options;
+
+/* Which tensors of the form an op is given; the third is its result. */
+typedef struct operands {
+    const pleat_tensor *x, *w, *y;
+} operands;
+
+static const pleat_op conv2d_op, transpose_op, weight_op;
+
+static operands operands_of(const pleat_call *c) {
+    if (c->op == &conv2d_op) return (operands){.x = c->in[0], .w = c->in[1]};
+    if (c->op == &transpose_op) return (operands){.y = c->in[0], .w = c->in[1]};
+    return (operands){.x = c->in[0], .y = c->in[1]};
+}
+
+/* ---- shape ----------------------------------------------------------------------------------------------- */
+
+static bool ranks_are_fine(const pleat_call *c) {
+    static const char *const letters[] = {"[N,C,H,W]", "[N,O,P,Q]", "[O,C/G,R,S]"};
+    operands o = operands_of(c);
+    const char *first = letters[o.x == NULL], *second = letters[o.w == NULL ? 1 : 2];
+    for (size_t i = 0; i < 2; i++) {
+        if (c->in[i]->rank == 4) continue;
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "tensor %zu must be %s, of rank 4", i + 1,
+                               i == 0 ? first : second);
+    }
+    return true;
+}
+
+/* Channels, groups and batch of the operands, held against each other. */
+static bool channels_fit(const pleat_call *c, operands o, const options *p, pleat_conv_shape *g) {
+    size_t G = p->groups;
+    if (o.x != NULL && o.y != NULL && o.x->shape[0] != o.y->shape[0]) {
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "the batches %zu and %zu must be equal", o.x->shape[0],
+                               o.y->shape[0]);
+    }
+    if (o.y != NULL && o.w != NULL && o.w->shape[0] != o.y->shape[1]) {
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "the weights belong to %zu map channels, the map has %zu",
+                               o.w->shape[0], o.y->shape[1]);
+    }
+    g->N = o.x != NULL ? o.x->shape[0] : o.y->shape[0];
+    g->O = o.w != NULL ? o.w->shape[0] : o.y->shape[1];
+    if (o.x == NULL && !pl_mul_ok(o.w->shape[1], G, &g->C)) {
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "%zu groups of %zu channels overflow", G, o.w->shape[1]);
+    }
+    if (o.x != NULL) g->C = o.x->shape[1];
+    if (g->C % G != 0 || g->O % G != 0) {
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE,
+                               "%zu groups must divide the %zu image and the %zu map channels", G, g->C,
+                               g->O);
+    }
+    if (o.x != NULL && o.w != NULL && o.w->shape[1] != g->C / G) {
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE,
+                               "the weights take %zu channels a group, the image has %zu / %zu = %zu",
+                               o.w->shape[1], g->C, G, g->C / G);
+    }
+    g->G = G;
+    return true;
+}
+
+/* The size of the result along an axis where the options leave it open. */
+static bool default_size(const pleat_call *c, const options *p, size_t axis, size_t size, size_t kernel,
+                         size_t *out) {
+    ptrdiff_t before = p->pads[axis], after = p->pads[axis + 2];
+    size_t stride = p->stride[axis], dilation = p->dilation[axis];
+    bool forward = c->op == &conv2d_op;
+    *out = (forward ? pleat_conv_map_size : pleat_conv_image_size)(size, kernel, stride, dilation, before,
+                                                                   after);
+    if (*out > 0) return true;
+    return pleat_call_fail(
+        c, PLEAT_ERR_SHAPE,
+        forward ? "along axis %s the kernel (%zu, dilation %zu) exceeds the image (%zu) padded by %td and %td"
+                : "along axis %s nothing is left: kernel %zu, dilation %zu, map %zu, cropped by %td and %td",
+        axis == 0 ? "H" : "W", kernel, dilation, size, before, after);
+}
+
+static bool sizes_fit(const pleat_call *c, operands o, const options *p, pleat_conv_shape *g) {
+    size_t *image[2] = {&g->H, &g->W}, *map[2] = {&g->P, &g->Q}, *kernel[2] = {&g->R, &g->S};
+    for (size_t k = 0; k < 2; k++) {
+        g->stride[k] = p->stride[k];
+        g->dilation[k] = p->dilation[k];
+        g->pad[k] = p->pads[k];
+        *image[k] = o.x != NULL ? o.x->shape[2 + k] : p->size[k];
+        *map[k] = o.y != NULL ? o.y->shape[2 + k] : p->size[k];
+        *kernel[k] = o.w != NULL ? o.w->shape[2 + k] : p->kernel[k];
+        size_t *open = o.x == NULL ? image[k] : map[k];
+        bool given = (o.x != NULL && o.y != NULL) || p->size[0] != 0;
+        size_t from = o.x == NULL ? *map[k] : *image[k];
+        if (!given && !default_size(c, p, k, from, *kernel[k], open)) return false;
+    }
+    const char *broken = pleat_conv_check(g, pl_element(c->dtype));
+    return broken == NULL || pleat_call_fail(c, PLEAT_ERR_SHAPE, "%s", broken);
+}
+
+static bool geometry(const pleat_call *c, pleat_conv_shape *g) {
+    operands o = operands_of(c);
+    const options *p = c->attrs;
+    *g = (pleat_conv_shape){0};
+    return channels_fit(c, o, p, g) && sizes_fit(c, o, p, g);
+}
+
+static bool conv_shape(pleat_call *c) {
+    pleat_conv_shape g;
+    if (!ranks_are_fine(c) || !geometry(c, &g)) return false;
+    operands o = operands_of(c);
+    size_t shape[4] = {g.N, g.O, g.P, g.Q};
+    if (o.x == NULL) shape[1] = g.C, shape[2] = g.H, shape[3] = g.W;
+    if (o.w == NULL) shape[0] = g.O, shape[1] = g.C / g.G, shape[2] = g.R, shape[3] = g.S;
+    pl_call_shape(c, 4, shape);
+    return true;
+}
+
+/* ---- forward --------------------------------------------------------------------------------------------- */
+
+typedef int (*body_f32)(const pleat_conv_shape *, const float *, const float *, float *, const pleat_work *);
+typedef int (*body_f64)(const pleat_conv_shape *, const double *, const double *, double *,
+                        const pleat_work *);
+
+static int run_body(const pleat_call *c, const pleat_conv_shape *g, pleat_conv_op op, pleat_tensor *a,
+                    pleat_tensor *b, const pleat_work *work) {
+    static const body_f32 f32[] = {pleat_conv2d_f32, pleat_conv2d_transpose_f32, pleat_conv2d_weight_f32};
+    static const body_f64 f64[] = {pleat_conv2d_f64, pleat_conv2d_transpose_f64, pleat_conv2d_weight_f64};
+    void *out = c->out->data;
+    if (c->dtype == PLEAT_F64) return f64[op](g, (const double *)a->data, (const double *)b->data, out, work);
+    return f32[op](g, (const float *)a->data, (const float *)b->data, out, work);
+}
+
+static bool conv_run(const pleat_call *c, pleat_conv_op op) {
+    pleat_conv_shape g;
+    if (!geometry(c, &g)) return false;
+    double work_done = (double)c->out->numel * (double)g.R * (double)g.S * (double)(g.C / g.G) / 16;
+    pleat_work work = {.threads = pl_threads_for(c->ctx, work_done < 1e9 ? (size_t)work_done : (size_t)1e9)};
+    work.bytes = pleat_conv_workspace(&g, pl_element(c->dtype), op, work.threads);
+    work.memory = pl_take(&c->ctx->memory, work.bytes);
+    pleat_tensor *a = pl_dense(c->in[0]), *b = pl_dense(c->in[1]);
+    bool ready = work.memory != NULL && !a->poison && !b->poison && run_body(c, &g, op, a, b, &work) == 0;
+    pl_release(a);
+    pl_release(b);
+    pl_give(&c->ctx->memory, work.memory);
+    return ready || pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for %zu bytes of columns", work.bytes);
+}
+
+static bool conv2d_forward(const pleat_call *c) {
+    return conv_run(c, PLEAT_CONV_FORWARD);
+}
+static bool transpose_forward(const pleat_call *c) {
+    return conv_run(c, PLEAT_CONV_TRANSPOSE);
+}
+static bool weight_forward(const pleat_call *c) {
+    return conv_run(c, PLEAT_CONV_WEIGHT);
+}
+
+/* ---- vjp ------------------------------------------------------------------------------------------------- */
+
+/* One of the family, in the geometry of call c: all sizes explicit. */
+static pleat_tensor *sibling(const pleat_call *c, const pleat_op *op, pleat_tensor *a, pleat_tensor *b) {
+    pleat_conv_shape g;
+    if (!geometry(c, &g)) return pl_poison(c->ctx);
+    options p = *(const options *)c->attrs;
+    p.size[0] = op == &conv2d_op ? g.P : g.H;
+    p.size[1] = op == &conv2d_op ? g.Q : g.W;
+    p.kernel[0] = g.R;
+    p.kernel[1] = g.S;
+    return pleat_apply(op, 2, (pleat_tensor *[]){a, b}, &p, sizeof p);
+}
+
+static pleat_tensor *conv2d_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    pleat_tensor *x = c->in[0], *w = c->in[1];
+    return i == 0 ? sibling(c, &transpose_op, g, w) : sibling(c, &weight_op, x, g);
+}
+
+static pleat_tensor *transpose_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    pleat_tensor *y = c->in[0], *w = c->in[1];
+    return i == 0 ? sibling(c, &conv2d_op, g, w) : sibling(c, &weight_op, g, y);
+}
+
+static pleat_tensor *weight_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    pleat_tensor *x = c->in[0], *y = c->in[1];
+    return i == 0 ? sibling(c, &transpose_op, y, g) : sibling(c, &conv2d_op, x, g);
+}
+
+static const pleat_op conv2d_op = {"conv2d", conv_shape, conv2d_forward, conv2d_vjp};
+static const pleat_op transpose_op = {"conv2d_transpose", conv_shape, transpose_forward, transpose_vjp};
+static const pleat_op weight_op = {"conv2d_weight", conv_shape, weight_forward, weight_vjp};
+
+/* ---- options --------------------------------------------------------------------------------------------- */
+
+static bool bad_option(const pleat_op *op, const pleat_conv_args *a, const char *text) {
+    pleat_ctx *ctx = pleat_ctx_of(a->a) != NULL ? pleat_ctx_of(a->a) : pleat_ctx_of(a->b);
+    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op->name, "%s", text);
+    return false;
+}
+
+/* Both axes, or neither and then `otherwise`. */
+static bool pair(const size_t given[2], size_t otherwise, size_t out[2]) {
+    bool none = given[0] == 0 && given[1] == 0;
+    out[0] = none ? otherwise : given[0];
+    out[1] = none ? otherwise : given[1];
+    return none || (given[0] != 0 && given[1] != 0);
+}
+
+static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *p) {
+    *p = (options){.groups = a->groups == 0 ? 1 : a->groups};
+    if (!pair(a->stride, 1, p->stride))
+        return bad_option(op, a, "the stride must be at least 1 on both axes");
+    if (!pair(a->dilation, 1, p->dilation))
+        return bad_option(op, a, "the dilation must be at least 1 on both axes");
+    if (!pair(a->size, 0, p->size))
+        return bad_option(op, a, "the size must be given, and not 0, on both axes");
+    if (!pair(a->kernel, 0, p->kernel))
+        return bad_option(op, a, "the kernel must be at least 1 on both axes");
+    bool weight = op == &weight_op;
+    if (weight && p->kernel[0] == 0)
+        return bad_option(op, a, "the kernel's size must be given: .kernel = {R, S}");
+    if (weight && p->size[0] != 0)
+        return bad_option(op, a, "size means nothing here, the result's is .kernel");
+    if (!weight && p->kernel[0] != 0)
+        return bad_option(op, a, "kernel means nothing here, the weights have it");
+    bool sides = a->pads[0] != 0 || a->pads[1] != 0 || a->pads[2] != 0 || a->pads[3] != 0;
+    if (sides && (a->pad[0] != 0 || a->pad[1] != 0)) return bad_option(op, a, "give pad or pads, not both");
+    for (size_t k = 0; k < 4; k++) p->pads[k] = sides ? a->pads[k] : a->pad[k % 2];
+    return true;
+}
+
+static pleat_tensor *family(const pleat_op *op, const pleat_conv_args *a) {
+    options p;
+    if (pleat_is_poison(a->a) && a->a != NULL) return a->a;
+    if (!read_options(op, a, &p)) return pl_poison(pleat_ctx_of(a->a != NULL ? a->a : a->b));
+    return pleat_apply(op, 2, (pleat_tensor *[]){a->a, a->b}, &p, sizeof p);
+}
+
+pleat_tensor *pleat_conv2d_with(pleat_conv_args args) {
+    return family(&conv2d_op, &args);
+}
+pleat_tensor *pleat_conv2d_transpose_with(pleat_conv_args args) {
+    return family(&transpose_op, &args);
+}
+pleat_tensor *pleat_conv2d_weight_with(pleat_conv_args args) {
+    return family(&weight_op, &args);
+}

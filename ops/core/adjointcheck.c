@@ -1,0 +1,89 @@
+/* adjointcheck: is one function the adjoint of the other, and are both linear? */
+#include <math.h>
+#include <stdio.h>
+
+#include "core/check.h"
+
+typedef struct adjointcheck {
+    const pleat_adjointcheck_args *args;
+    pleat_ctx *ctx;
+    pleat_rng r;
+    double tolerance;
+    pleat_report report;
+} adjointcheck;
+
+static double dot(pleat_tensor *a, pleat_tensor *b) {
+    pleat_tensor *p = pleat_sum(pleat_mul(a, b));
+    return pleat_item(p);
+}
+
+static bool shape_is(adjointcheck *k, const char *what, const pleat_tensor *t, const pleat_tensor *like) {
+    if (pleat_is_poison(t)) {
+        pleat_fail(k->ctx, PLEAT_ERR_ARGUMENT, "adjointcheck", "%s returned a null pointer or poison", what);
+        return false;
+    }
+    if (pl_same_shape(t, like) && t->dtype == like->dtype) return true;
+    pleat_fail(k->ctx, PLEAT_ERR_SHAPE, "adjointcheck", "%s returned %s, %s of the given type was expected",
+               what, pl_shape_of(t).text, pl_shape_of(like).text);
+    return false;
+}
+
+static void note(adjointcheck *k, const char *law, double expected, double found, double scale) {
+    double error = expected == found ? 0 : fabs(expected - found) / (k->args->integers ? 1 : scale);
+    if (error <= k->report.error) return;
+    k->report =
+        (pleat_report){.expected = expected, .found = found, .error = isnan(error) ? INFINITY : error};
+    snprintf(k->report.text, sizeof k->report.text, "adjointcheck: %s: %.12g and %.12g, error %.3g", law,
+             expected, found, error);
+}
+
+/* The worst element of a - b, against the size of the whole. */
+static void note_linear(adjointcheck *k, const char *law, pleat_tensor *a, pleat_tensor *b) {
+    pleat_tensor *d = pleat_sub(a, b);
+    double scale = sqrt(dot(a, a)) + sqrt(dot(b, b)), off = sqrt(dot(d, d));
+    note(k, law, 0, off, scale > 0 ? scale : 1);
+}
+
+static bool linear(adjointcheck *k, const char *law, pleat_linear f, pleat_tensor *x, pleat_tensor *fx) {
+    pleat_tensor *z = pl_random_like(&k->r, x, k->args->integers);
+    pleat_tensor *fz = f(z, k->args->user), *both = f(pleat_add(x, pleat_scale(z, 2)), k->args->user);
+    if (pleat_is_poison(fz) || pleat_is_poison(both)) return shape_is(k, law, pl_poison(k->ctx), fx);
+    note_linear(k, law, pleat_add(fx, pleat_scale(fz, 2)), both);
+    return true;
+}
+
+static bool try_once(adjointcheck *k) {
+    const pleat_adjointcheck_args *a = k->args;
+    pleat_tensor *x = pl_random_like(&k->r, a->x, a->integers), *y = pl_random_like(&k->r, a->y, a->integers);
+    pleat_tensor *ax = a->f(x, a->user);
+    if (!shape_is(k, "the function", ax, a->y)) return false;
+    pleat_tensor *aty = a->adjoint(y, a->user);
+    if (!shape_is(k, "the adjoint", aty, a->x)) return false;
+    double scale = sqrt(dot(ax, ax)) * sqrt(dot(y, y));
+    note(k, "<A x, y> and <x, A^T y> differ", dot(ax, y), dot(x, aty), scale > 0 ? scale : 1);
+    return linear(k, "A is not linear: |A x + 2 A z - A(x + 2z)|", a->f, x, ax) &&
+           linear(k, "A^T is not linear: |A^T y + 2 A^T z - A^T(y + 2z)|", a->adjoint, y, aty) &&
+           k->ctx->error.code == PLEAT_OK;
+}
+
+pleat_status pleat_adjointcheck_with(pleat_adjointcheck_args args) {
+    if (args.f == NULL || args.adjoint == NULL || pleat_is_poison(args.x) || pleat_is_poison(args.y)) {
+        return pl_check_refuse(args.report,
+                               "adjointcheck: two functions and two tensors (for their shapes) are needed");
+    }
+    pleat_ctx *ctx = args.x->ctx;
+    if (ctx->error.code != PLEAT_OK) return pl_check_refuse(args.report, ctx->error.text);
+    bool both_f64 = args.x->dtype == PLEAT_F64 && args.y->dtype == PLEAT_F64;
+    adjointcheck k = {.args = &args, .ctx = ctx, .r = pleat_rng_new(args.seed, 2)};
+    k.tolerance = args.integers ? 0 : args.tolerance > 0 ? args.tolerance : both_f64 ? 1e-12 : 1e-4;
+    bool done = true;
+    for (int i = 0; done && i < (args.tries > 0 ? args.tries : 3); i++) {
+        pleat_scope scope = pleat_begin(ctx);
+        bool was = pleat_set_recording(ctx, false);
+        done = try_once(&k);
+        pleat_set_recording(ctx, was);
+        pleat_end(scope);
+    }
+    if (done && k.report.text[0] == 0) snprintf(k.report.text, sizeof k.report.text, "adjointcheck: exact");
+    return pl_check_end(ctx, &k.report, args.report, done, k.tolerance);
+}

@@ -1,0 +1,106 @@
+/* The door through which every op enters: inputs are checked, the shape rule runs, the result is made, filled and
+ * remembered. */
+#include <string.h>
+
+#include "core/core.h"
+
+static pleat_ctx *context_of(size_t n, pleat_tensor *const *in) {
+    for (size_t i = 0; i < n; i++) {
+        if (in[i] != NULL && in[i]->ctx != NULL) return in[i]->ctx;
+    }
+    return NULL;
+}
+
+/* False where the result is poison: by a new error, or because an input is. */
+static bool inputs_are_fine(const pleat_call *c) {
+    for (size_t i = 0; i < c->n; i++) {
+        const pleat_tensor *t = c->in[i];
+        if (t == NULL) {
+            pleat_fail(c->ctx, PLEAT_ERR_ARGUMENT, c->op->name, "tensor %zu is a null pointer", i + 1);
+            return false;
+        }
+        if (t->poison) return false;
+        if (t->ctx != c->ctx) {
+            return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "tensor %zu belongs to another context", i + 1);
+        }
+        if (t->dtype != c->in[0]->dtype) {
+            return pleat_call_fail(
+                c, PLEAT_ERR_DTYPE, "tensor 1 is %s and tensor %zu is %s; convert one of them",
+                c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i + 1, t->dtype == PLEAT_F32 ? "f32" : "f64");
+        }
+    }
+    return true;
+}
+
+/* attrs may hold any type, so they begin at a multiple of the largest alignment */
+static size_t up_to_16(size_t bytes) {
+    return (bytes + 15) / 16 * 16;
+}
+
+/* Make out remember how it came about. The call, its inputs and attrs lie in one block. */
+static bool record(const pleat_call *c, size_t attrs_bytes) {
+    size_t head = up_to_16(sizeof(pleat_call)), list = up_to_16(c->n * sizeof *c->in);
+    pleat_call *call = pl_take(&c->ctx->memory, head + list + attrs_bytes);
+    if (call == NULL) {
+        pleat_fail(c->ctx, PLEAT_ERR_MEMORY, c->op->name, "no memory to record the call");
+        return false;
+    }
+    *call = *c;
+    call->in = (pleat_tensor **)(void *)((char *)call + head);
+    call->attrs = (char *)call + head + list;
+    for (size_t i = 0; i < c->n; i++) call->in[i] = pl_retain(c->in[i]);
+    if (attrs_bytes > 0) memcpy((char *)call + head + list, c->attrs, attrs_bytes);
+    c->out->call = call;
+    return true;
+}
+
+static pleat_tensor *result(const pleat_call *c) {
+    if (c->op->forward == NULL) return pl_tensor_view(c->in[0], c->rank, c->shape, c->stride, c->offset);
+    return pl_tensor_new(c->ctx, c->op->name, c->dtype, c->rank, c->shape);
+}
+
+pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in, const void *attrs,
+                          size_t attrs_bytes) {
+    pleat_ctx *ctx = context_of(n, in);
+    pleat_call c = {.op = op, .ctx = ctx, .n = n, .in = (pleat_tensor **)in, .attrs = attrs};
+    if (ctx == NULL || !inputs_are_fine(&c)) return pl_poison(ctx);
+    c.dtype = in[0]->dtype;
+    if (!op->shape(&c)) return pl_poison(ctx);
+    c.out = result(&c);
+    if (c.out->poison) return c.out;
+    bool done = (op->forward == NULL || op->forward(&c)) && (!ctx->recording || record(&c, attrs_bytes));
+    if (done) return c.out;
+    pleat_drop(c.out);
+    return pl_poison(ctx);
+}
+
+/* ---- shape rules that several ops share ---------------------------------------------------------------- */
+
+void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape) {
+    c->rank = rank;
+    for (size_t i = 0; i < rank; i++) c->shape[i] = shape[i];
+}
+
+bool pl_shape_same(pleat_call *c) {
+    pl_call_shape(c, c->in[0]->rank, c->in[0]->shape);
+    return true;
+}
+
+bool pl_shape_broadcast(pleat_call *c) {
+    const pleat_tensor *a = c->in[0], *b = c->in[1];
+    c->rank = a->rank > b->rank ? a->rank : b->rank;
+    for (size_t k = 0; k < c->rank; k++) {
+        size_t m = pl_size_from_end(a, k), n = pl_size_from_end(b, k);
+        if (m != n && m != 1 && n != 1) {
+            return pleat_call_fail(c, PLEAT_ERR_SHAPE,
+                                   "sizes %zu and %zu on axis %zu from the end: equal, or one of them 1", m,
+                                   n, k + 1);
+        }
+        c->shape[c->rank - 1 - k] = m == 1 ? n : m;
+    }
+    return true;
+}
+
+pleat_tensor *pl_sum_like(pleat_tensor *g, const pleat_tensor *like) {
+    return pleat_sum_to(g, like->rank, like->shape);
+}

@@ -1,0 +1,94 @@
+/* The context: memory, scopes, random stream, first error, poison. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/core.h"
+#include "kernels/parallel.h"
+#include "kernels/pleat_kernels.h"
+
+static void *default_alloc(void *user, size_t bytes) {
+    (void)user;
+    return malloc(bytes);
+}
+
+static void default_free(void *user, void *block) {
+    (void)user;
+    free(block);
+}
+
+static pl_memory memory_of(const pleat_ctx_args *a) {
+    bool own = a->alloc != NULL && a->free != NULL;
+    return (pl_memory){.alloc = own ? a->alloc : default_alloc,
+                       .free = own ? a->free : default_free,
+                       .user = own ? a->user : NULL};
+}
+
+pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args) {
+    enum { SCOPES = 16 };
+    pl_memory memory = memory_of(&args);
+    pleat_ctx *ctx = memory.alloc(memory.user, sizeof *ctx);
+    if (ctx == NULL) return NULL;
+    *ctx = (pleat_ctx){.memory = memory, .recording = true, .rng = pleat_rng_new(args.seed, 0)};
+    ctx->scopes = pl_take(&ctx->memory, SCOPES * sizeof *ctx->scopes);
+    if (ctx->scopes == NULL) {
+        memory.free(memory.user, ctx);
+        return NULL;
+    }
+    ctx->capacity = SCOPES;
+    ctx->open = PL_ROOT + 1;
+    memset(ctx->scopes, 0, ctx->open * sizeof *ctx->scopes);
+    ctx->poison = (pleat_tensor){.ctx = ctx, .poison = true, .numel = 1, .refs = 1, .list = PL_NOWHERE};
+    pleat_set_threads(ctx, args.threads != 0 ? args.threads : pl_default_threads());
+    pleat_blas_single_thread();
+    return ctx;
+}
+
+void pleat_ctx_free(pleat_ctx *ctx) {
+    if (ctx == NULL) return;
+    for (size_t i = 0; i < ctx->open; i++) {
+        while (ctx->scopes[i].first != NULL) pleat_drop(ctx->scopes[i].first);
+    }
+    pl_memory memory = ctx->memory;
+    pl_give(&memory, ctx->scopes);
+    pl_memory_trim(&memory);
+    memory.free(memory.user, ctx);
+}
+
+int pleat_threads(const pleat_ctx *ctx) {
+    return ctx == NULL ? 1 : ctx->threads;
+}
+
+void pleat_set_threads(pleat_ctx *ctx, int threads) {
+    if (ctx != NULL) ctx->threads = threads < 1 ? 1 : threads;
+}
+
+int pl_threads_for(const pleat_ctx *ctx, size_t work) {
+    /* waking the threads costs a few microseconds, about what one thread needs for this many additions */
+    enum { WORTH = 65536 };
+    return work < WORTH ? 1 : ctx->threads;
+}
+
+bool pleat_set_recording(pleat_ctx *ctx, bool on) {
+    if (ctx == NULL) return false;
+    bool was = ctx->recording;
+    ctx->recording = on;
+    return was;
+}
+
+pleat_memory_info pleat_memory(const pleat_ctx *ctx) {
+    return ctx == NULL ? (pleat_memory_info){0} : ctx->memory.info;
+}
+
+void pleat_trim(pleat_ctx *ctx) {
+    if (ctx != NULL) pl_memory_trim(&ctx->memory);
+}
+
+pleat_tensor *pl_poison(pleat_ctx *ctx) {
+    /* never written to: every function that changes a tensor leaves poison alone */
+    static const pleat_tensor nowhere = {.poison = true, .numel = 1, .refs = 1, .list = PL_NOWHERE};
+    return ctx != NULL ? &ctx->poison : (pleat_tensor *)&nowhere;
+}
+
+pleat_rng *pleat_ctx_rng(pleat_ctx *ctx) {
+    return ctx == NULL ? NULL : &ctx->rng;
+}

@@ -1,0 +1,167 @@
+/* core.h: what the files of ops/ share and users do not see. */
+#ifndef PL_CORE_H
+#define PL_CORE_H
+
+#include "pleat.h"
+
+/* ---- memory: blocks that the context recycles --------------------------------------------------------- */
+
+/* Size classes: four to a power of two, from 64 bytes on. */
+#define PL_CLASSES 172
+
+typedef struct pl_block pl_block;
+
+typedef struct pl_memory {
+    void *(*alloc)(void *user, size_t bytes);
+    void (*free)(void *user, void *block);
+    void *user;
+    pl_block *waiting[PL_CLASSES];
+    pleat_memory_info info;
+} pl_memory;
+
+/* A block of at least `bytes`, aligned to 64, contents unset; NULL if there is no memory (nothing is reported). */
+void *pl_take(pl_memory *m, size_t bytes);
+void pl_give(pl_memory *m, void *block); /* NULL is allowed */
+void pl_memory_trim(pl_memory *m);
+
+/* a * b into *out; false on overflow. */
+static inline bool pl_mul_ok(size_t a, size_t b, size_t *out) {
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+/* ---- tensors ------------------------------------------------------------------------------------------ */
+
+/* Elements that tensors share: a tensor and its views. */
+typedef struct pl_storage {
+    size_t refs;
+    size_t bytes;
+    void *data;
+} pl_storage;
+
+/* Where a tensor is listed: a scope's place on the stack, or one of these. */
+enum { PL_HELD = 0, PL_ROOT = 1 };
+#define PL_NOWHERE SIZE_MAX
+
+struct pleat_tensor {
+    pleat_ctx *ctx;
+    pl_storage *storage;
+    char *data; /* the first element */
+    pleat_dtype dtype;
+    bool poison;
+    size_t rank, numel;
+    size_t shape[PLEAT_MAX_RANK];
+    ptrdiff_t stride[PLEAT_MAX_RANK]; /* in elements */
+
+    pleat_call *call; /* how it was computed; NULL for a leaf */
+    size_t refs;      /* its scope, each recorded call that reads it, and a gradient walk under way */
+
+    size_t list; /* PL_HELD, PL_ROOT, a scope, or PL_NOWHERE */
+    pleat_tensor *previous, *next;
+
+    uint64_t mark; /* the gradient walk that met it last, */
+    size_t slot;   /* and its place in that walk */
+};
+
+size_t pl_element(pleat_dtype dtype); /* bytes */
+
+/* A new tensor, unset, row-major, in the innermost scope; poison if the shape is too large or memory is short. */
+pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, size_t rank,
+                            const size_t *shape);
+/* A new tensor in the innermost scope that shares the elements of `base`. */
+pleat_tensor *pl_tensor_view(pleat_tensor *base, size_t rank, const size_t *shape, const ptrdiff_t *stride,
+                             ptrdiff_t offset);
+
+pleat_tensor *pl_retain(pleat_tensor *t);
+void pl_release(pleat_tensor *t); /* the last one frees t, and what only t kept alive */
+
+/* Put t on a scope's list (the list owns one reference, which the caller hands over), or take it off. */
+void pl_list(pleat_tensor *t, size_t list);
+void pl_unlist(pleat_tensor *t);
+
+/* t itself, or a row-major copy that no gradient knows of; retained either way. Poison if memory is short. */
+pleat_tensor *pl_dense(pleat_tensor *t);
+
+void pl_row_major(size_t rank, const size_t *shape, ptrdiff_t *stride);
+bool pl_same_shape(const pleat_tensor *a, const pleat_tensor *b);
+
+/* Axis k counted from the last axis: size (1 if there is none) and stride (0 where the size is 1). */
+static inline size_t pl_size_from_end(const pleat_tensor *t, size_t k) {
+    return k < t->rank ? t->shape[t->rank - 1 - k] : 1;
+}
+static inline ptrdiff_t pl_stride_from_end(const pleat_tensor *t, size_t k) {
+    return k < t->rank && t->shape[t->rank - 1 - k] != 1 ? t->stride[t->rank - 1 - k] : 0;
+}
+
+/* A phrase for a shape: "[2,3]". */
+typedef struct pl_text {
+    char text[PLEAT_MAX_RANK * 21 + 3];
+} pl_text;
+pl_text pl_shape_phrase(size_t rank, const size_t *shape);
+static inline pl_text pl_shape_of(const pleat_tensor *t) {
+    return pl_shape_phrase(t->rank, t->shape);
+}
+
+/* ---- context ------------------------------------------------------------------------------------------ */
+
+typedef struct pl_scope {
+    pleat_tensor *first;
+    uint64_t serial;
+} pl_scope;
+
+struct pleat_ctx {
+    pl_memory memory;
+    int threads;
+    bool recording;
+    pleat_rng rng;
+    pleat_error_info error;
+    pleat_tensor poison;
+
+    pl_scope *scopes; /* [held, root, user's scopes ...] */
+    size_t open, capacity;
+    uint64_t serial; /* of the latest scope */
+    uint64_t walks;  /* gradient walks so far */
+};
+
+/* The context's poison; for a NULL context the one poison that belongs to none. */
+pleat_tensor *pl_poison(pleat_ctx *ctx);
+
+/* ---- ops ---------------------------------------------------------------------------------------------- */
+
+/* Shape rule of two operands that are broadcast; and of an op that keeps its first input's shape. */
+bool pl_shape_broadcast(pleat_call *c);
+bool pl_shape_same(pleat_call *c);
+
+/* Set c's shape to the one given. */
+void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape);
+
+/* sum_to the shape of `like`. */
+pleat_tensor *pl_sum_like(pleat_tensor *g, const pleat_tensor *like);
+
+/* ---- element by element ------------------------------------------------------------------------------- */
+
+#define PL_JOIN_(a, b) a##b
+#define PL_JOIN(a, b) PL_JOIN_(a, b)
+
+/* One run of n elements: p[0] is written, p[1].. are read, s[] are their steps in elements. */
+typedef void (*pl_loop)(size_t n, void *const p[], const ptrdiff_t s[], const void *attrs);
+/* The same text compiled for both types (core/map1.inc, core/map2.inc). */
+typedef struct pl_map {
+    pl_loop f32, f64;
+} pl_map;
+
+/* y = map(x[0], .., x[n-1]) for n of 1 or 2, the x broadcast to y's shape. y's elements overlap with no x's. */
+void pl_each(const pl_map *map, pleat_tensor *y, size_t n, pleat_tensor *const *x, const void *attrs);
+
+/* Forward of an op that is one map. */
+static inline bool pl_forward_map(const pleat_call *c, const pl_map *map) {
+    pl_each(map, c->out, c->n, c->in, c->attrs);
+    return true;
+}
+
+/* Copy src to dst of the same shape, converting the type. They do not overlap. */
+void pl_copy(pleat_tensor *dst, pleat_tensor *src);
+
+/* Threads worth starting for `work` elementary operations. */
+int pl_threads_for(const pleat_ctx *ctx, size_t work);
+
+#endif

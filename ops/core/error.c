@@ -1,0 +1,72 @@
+/* The first error stays in the context; every failure of the library passes through pleat_fail. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/core.h"
+
+static void set_error(pleat_ctx *ctx, pleat_status code, const char *op, const char *format, va_list args) {
+    pleat_error_info *e = &ctx->error;
+    e->code = code;
+    snprintf(e->op, sizeof e->op, "%s", op);
+    int used = snprintf(e->text, sizeof e->text, "%s: ", op);
+    if (used < 0 || (size_t)used >= sizeof e->text) return;
+    vsnprintf(e->text + used, sizeof e->text - (size_t)used, format, args);
+}
+
+pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const char *format, ...) {
+    if (ctx == NULL || ctx->error.code != PLEAT_OK) return code;
+    va_list args;
+    va_start(args, format);
+    set_error(ctx, code, op, format, args);
+    va_end(args);
+    return code;
+}
+
+/* "[2,3] and [4]": the shapes an op was given. */
+static void input_shapes(const pleat_call *c, char *buffer, size_t bytes) {
+    size_t used = 0;
+    buffer[0] = 0;
+    for (size_t i = 0; i < c->n && i < 4; i++) {
+        const char *gap = i == 0 ? "" : i + 1 == c->n ? " and " : ", ";
+        int more = snprintf(buffer + used, bytes - used, "%s%s", gap, pl_shape_of(c->in[i]).text);
+        if (more < 0 || used + (size_t)more >= bytes) return;
+        used += (size_t)more;
+    }
+    if (c->n > 4) snprintf(buffer + used, bytes - used, ", ...");
+}
+
+bool pleat_call_fail(const pleat_call *c, pleat_status code, const char *format, ...) {
+    char rule[320], shapes[200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(rule, sizeof rule, format, args);
+    va_end(args);
+    input_shapes(c, shapes, sizeof shapes);
+    pleat_fail(c->ctx, code, c->op->name, "%s: %s", shapes, rule);
+    return false;
+}
+
+const pleat_error_info *pleat_error(const pleat_ctx *ctx) {
+    static const pleat_error_info none = {.code = PLEAT_ERR_MEMORY, .text = "there is no context"};
+    return ctx == NULL ? &none : &ctx->error;
+}
+
+void pleat_clear_error(pleat_ctx *ctx) {
+    if (ctx != NULL) ctx->error = (pleat_error_info){.code = PLEAT_OK};
+}
+
+const char *pleat_status_name(pleat_status s) {
+    static const char *const names[] = {
+        [PLEAT_OK] = "ok",
+        [PLEAT_ERR_SHAPE] = "shape",
+        [PLEAT_ERR_DTYPE] = "type",
+        [PLEAT_ERR_ARGUMENT] = "argument",
+        [PLEAT_ERR_MEMORY] = "out of memory",
+        [PLEAT_ERR_GRADIENT] = "gradient",
+        [PLEAT_ERR_CHECK] = "check failed",
+        [PLEAT_ERR_IO] = "input or output",
+        [PLEAT_ERR_FORMAT] = "file format",
+    };
+    return (size_t)s < sizeof names / sizeof *names ? names[s] : "unknown";
+}

@@ -1,0 +1,252 @@
+/* Reverse mode. The recorded calls that lead from the xs to y are put in order, then walked from y backwards; the
+ * cotangents are values that the rules return, and each is dropped as soon as it has been handed on. */
+#include <string.h>
+
+#include "core/core.h"
+
+/* One tensor on the way from y to the xs. */
+typedef struct stop {
+    pleat_tensor *tensor;
+    pleat_tensor *cotangent; /* what has come in so far, retained; NULL is zero */
+    bool needed;             /* some x lies below, or is it */
+    bool wanted;             /* is one of the xs: its cotangent is a result */
+} stop;
+
+typedef struct walk {
+    pleat_ctx *ctx;
+    stop *stops; /* inputs before results */
+    size_t count, capacity;
+    pleat_tensor **path; /* the tensors that the search is inside of */
+    size_t *child;       /* and which of their inputs comes next */
+    size_t *edges; /* for each stop's inputs in turn their stops; the rules may start walks of their own */
+    size_t depth, path_capacity, edge_count;
+    bool record;
+} walk;
+
+/* ---- order ---------------------------------------------------------------------------------------------- */
+
+static bool grow(walk *w, void **block, size_t *capacity, size_t element) {
+    size_t more = *capacity == 0 ? 64 : 2 * *capacity;
+    void *larger = pl_take(&w->ctx->memory, more * element);
+    if (larger == NULL) return false;
+    if (*block != NULL) memcpy(larger, *block, *capacity * element);
+    pl_give(&w->ctx->memory, *block);
+    *block = larger;
+    *capacity = more;
+    return true;
+}
+
+static bool enter(walk *w, pleat_tensor *t) {
+    if (w->depth == w->path_capacity) {
+        size_t same = w->path_capacity;
+        if (!grow(w, (void **)&w->path, &same, sizeof *w->path)) return false;
+        if (!grow(w, (void **)&w->child, &w->path_capacity, sizeof *w->child)) return false;
+    }
+    t->mark = w->ctx->walks;
+    t->slot = SIZE_MAX;
+    w->path[w->depth] = t;
+    w->child[w->depth++] = 0;
+    return true;
+}
+
+static bool leave(walk *w) {
+    pleat_tensor *t = w->path[--w->depth];
+    if (w->count == w->capacity && !grow(w, (void **)&w->stops, &w->capacity, sizeof *w->stops)) return false;
+    t->slot = w->count;
+    w->stops[w->count++] = (stop){.tensor = t};
+    return true;
+}
+
+/* Depth-first from y: a tensor follows all its inputs. */
+static bool order_from(walk *w, pleat_tensor *y) {
+    w->ctx->walks++;
+    if (!enter(w, y)) return false;
+    while (w->depth > 0) {
+        pleat_tensor *t = w->path[w->depth - 1];
+        size_t i = w->child[w->depth - 1]++;
+        if (t->call == NULL || i >= t->call->n) {
+            if (!leave(w)) return false;
+        } else if (t->call->in[i]->mark != w->ctx->walks) {
+            if (!enter(w, t->call->in[i])) return false;
+        }
+    }
+    return true;
+}
+
+static bool note_edges(walk *w) {
+    size_t total = 0;
+    for (size_t k = 0; k < w->count; k++) total += w->stops[k].tensor->call ? w->stops[k].tensor->call->n : 0;
+    w->edges = pl_take(&w->ctx->memory, (total + 1) * sizeof *w->edges);
+    if (w->edges == NULL) return false;
+    for (size_t k = 0; k < w->count; k++) {
+        const pleat_call *c = w->stops[k].tensor->call;
+        for (size_t i = 0; c != NULL && i < c->n; i++) {
+            size_t below = c->in[i]->slot;
+            w->edges[w->edge_count++] = below;
+            if (w->stops[below].needed) w->stops[k].needed = true;
+        }
+    }
+    return true;
+}
+
+static void mark_wanted(walk *w, size_t n, pleat_tensor *const *xs) {
+    for (size_t i = 0; i < n; i++) {
+        if (xs[i]->mark == w->ctx->walks) w->stops[xs[i]->slot].wanted = w->stops[xs[i]->slot].needed = true;
+    }
+}
+
+/* ---- the walk ------------------------------------------------------------------------------------------- */
+
+static bool no_memory(pleat_ctx *ctx) {
+    pleat_fail(ctx, PLEAT_ERR_MEMORY, "grads", "no memory to walk the recorded calls");
+    return false;
+}
+
+/* Add g to the cotangent of a stop. */
+static void collect(stop *s, pleat_tensor *g) {
+    pleat_tensor *sum = pl_retain(s->cotangent == NULL ? g : pleat_add(s->cotangent, g));
+    if (s->cotangent != NULL) pl_release(s->cotangent);
+    s->cotangent = sum;
+}
+
+/* Hand stop k's cotangent to the inputs of its call. */
+static bool hand_down(walk *w, size_t k, const size_t *edges) {
+    const pleat_call *c = w->stops[k].tensor->call;
+    for (size_t i = 0; i < c->n; i++) {
+        stop *below = &w->stops[edges[i]];
+        if (!below->needed) continue;
+        if (c->op->vjp == NULL) {
+            return pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the op has no gradient rule (vjp) for tensor %zu",
+                                   i + 1);
+        }
+        pleat_scope scratch = pleat_begin(w->ctx);
+        pleat_tensor *g = c->op->vjp(c, i, w->stops[k].cotangent);
+        bool fits = g == NULL || g->poison || pl_same_shape(g, c->in[i]);
+        if (g != NULL && fits) collect(below, g);
+        if (!fits) {
+            pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the rule's cotangent of tensor %zu is %s", i + 1,
+                            pl_shape_of(g).text);
+        }
+        pleat_end(scratch);
+        if (w->ctx->error.code != PLEAT_OK) return false;
+    }
+    return true;
+}
+
+static bool walk_back(walk *w) {
+    size_t edge = w->edge_count;
+    for (size_t k = w->count; k-- > 0;) {
+        stop *s = &w->stops[k];
+        if (s->tensor->call == NULL) continue;
+        edge -= s->tensor->call->n;
+        if (!s->needed || s->cotangent == NULL) continue;
+        if (!hand_down(w, k, w->edges + edge)) return false;
+        if (s->wanted) continue;
+        pl_release(s->cotangent);
+        s->cotangent = NULL;
+    }
+    return true;
+}
+
+/* The results become tensors of the caller's scope, each an own one. */
+static bool hand_out(walk *w, size_t n, pleat_tensor *const *xs, const size_t *slots, pleat_tensor **gxs,
+                     bool strict) {
+    for (size_t i = 0; i < n; i++) {
+        pleat_tensor *g = slots[i] == SIZE_MAX ? NULL : w->stops[slots[i]].cotangent;
+        if (g == NULL && strict) {
+            pleat_fail(w->ctx, PLEAT_ERR_GRADIENT, "grads", "y does not depend on x %zu %s", i,
+                       pl_shape_of(xs[i]).text);
+            return false;
+        }
+        if (g == NULL) {
+            gxs[i] = pleat_zeros_like(xs[i]);
+        } else if (g->refs == 1 && g->list == PL_NOWHERE) {
+            pl_list(pl_retain(g), w->ctx->open - 1);
+            gxs[i] = g;
+        } else {
+            gxs[i] = pleat_reshape(g, g->rank, g->shape);
+        }
+        if (gxs[i]->poison) return false;
+    }
+    return true;
+}
+
+static void walk_free(walk *w) {
+    for (size_t k = 0; k < w->count; k++) {
+        if (w->stops[k].cotangent != NULL) pl_release(w->stops[k].cotangent);
+    }
+    pl_memory *m = &w->ctx->memory;
+    pl_give(m, w->stops);
+    pl_give(m, w->path);
+    pl_give(m, w->child);
+    pl_give(m, w->edges);
+}
+
+/* ---- the verb ------------------------------------------------------------------------------------------- */
+
+static bool fail(pleat_ctx *ctx, pleat_status code, const char *text) {
+    pleat_fail(ctx, code, "grads", "%s", text);
+    return false;
+}
+
+static bool arguments_are_fine(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs) {
+    pleat_ctx *ctx = y->ctx;
+    for (size_t i = 0; i < n; i++) {
+        if (xs[i] == NULL || xs[i]->ctx != ctx) {
+            return fail(ctx, PLEAT_ERR_ARGUMENT, "an x is a null pointer or belongs to another context");
+        }
+        if (xs[i]->poison) return fail(ctx, PLEAT_ERR_ARGUMENT, "an x is poison");
+    }
+    if (gy == NULL && y->numel != 1) {
+        pleat_fail(ctx, PLEAT_ERR_SHAPE, "grads",
+                   "y is %s: without gy it must have one element, such as a loss", pl_shape_of(y).text);
+        return false;
+    }
+    if (gy == NULL) return true;
+    if (gy->poison || gy->ctx != ctx)
+        return fail(ctx, PLEAT_ERR_ARGUMENT, "gy is poison or of another context");
+    if (!pl_same_shape(gy, y) || gy->dtype != y->dtype) {
+        pleat_fail(ctx, PLEAT_ERR_SHAPE, "grads", "gy is %s: it must have y's shape %s and type",
+                   pl_shape_of(gy).text, pl_shape_of(y).text);
+        return false;
+    }
+    return true;
+}
+
+static bool run(walk *w, pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
+                pleat_tensor **gxs, bool strict) {
+    size_t *slots = pl_take(&w->ctx->memory, (n + 1) * sizeof *slots);
+    if (slots == NULL || !order_from(w, y)) {
+        pl_give(&w->ctx->memory, slots);
+        return no_memory(w->ctx);
+    }
+    mark_wanted(w, n, xs);
+    for (size_t i = 0; i < n; i++) slots[i] = xs[i]->mark == w->ctx->walks ? xs[i]->slot : SIZE_MAX;
+    bool done = note_edges(w) || no_memory(w->ctx);
+    if (done) {
+        pleat_tensor *ones = gy != NULL ? gy : pleat_full_like(y, 1);
+        w->stops[w->count - 1].cotangent = pl_retain(ones);
+        if (gy == NULL) pleat_drop(ones);
+        done = walk_back(w) && hand_out(w, n, xs, slots, gxs, strict);
+    }
+    pl_give(&w->ctx->memory, slots);
+    return done;
+}
+
+pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
+                         pleat_tensor **gxs, unsigned flags) {
+    pleat_ctx *ctx = pleat_ctx_of(y);
+    for (size_t i = 0; i < n; i++) gxs[i] = pl_poison(ctx);
+    if (ctx == NULL) return PLEAT_ERR_ARGUMENT;
+    if (ctx->error.code != PLEAT_OK) return ctx->error.code;
+    if (y->poison) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "grads", "y is poison");
+    if (!arguments_are_fine(y, gy, n, xs)) return ctx->error.code;
+    walk w = {.ctx = ctx};
+    bool was = pleat_set_recording(ctx, (flags & PLEAT_GRADS_RECORD) != 0);
+    bool done = run(&w, y, gy, n, xs, gxs, (flags & PLEAT_GRADS_STRICT) != 0);
+    walk_free(&w);
+    pleat_set_recording(ctx, was);
+    if (done) return PLEAT_OK;
+    for (size_t i = 0; i < n; i++) gxs[i] = pl_poison(ctx);
+    return ctx->error.code;
+}

@@ -1,0 +1,75 @@
+/* Blocks of memory in size classes. A block that is given back waits in its class for the next taker, so a loop that
+ * repeats the same sizes stops asking the allocator after its first turn. */
+#include "core/core.h"
+
+enum { ALIGN = 64 };
+
+/* Lies in front of what the taker sees, and keeps its alignment. */
+struct pl_block {
+    _Alignas(ALIGN) void *raw; /* what the allocator returned */
+    size_t class;
+    pl_block *next;
+};
+
+/* Sizes 64, 80, 96, 112, 128, 160, ...: at most a fifth of a block is unused. */
+static size_t class_size(size_t class) {
+    return (size_t)(4 + class % 4) << (class / 4 + 4);
+}
+
+static size_t class_of(size_t bytes) {
+    if (bytes <= ALIGN) return 0;
+    size_t power =
+        63 - (size_t)__builtin_clzll((unsigned long long)(bytes - 1)); /* 2^power < bytes <= 2^(power+1) */
+    size_t quarter = (size_t)1 << (power - 2);
+    size_t steps = (bytes - ((size_t)1 << power) + quarter - 1) / quarter; /* 1..4 */
+    return (power - 6) * 4 + steps;
+}
+
+static pl_block *block_new(pl_memory *m, size_t class) {
+    size_t bytes = class_size(class);
+    char *raw = m->alloc(m->user, bytes + sizeof(pl_block) + ALIGN - 1);
+    if (raw == NULL) return NULL;
+    m->info.allocations++;
+    m->info.reserved += bytes;
+    pl_block *b = (pl_block *)(raw + (ALIGN - (uintptr_t)raw % ALIGN) % ALIGN);
+    *b = (pl_block){.raw = raw, .class = class};
+    return b;
+}
+
+void *pl_take(pl_memory *m, size_t bytes) {
+    size_t class = class_of(bytes);
+    if (class >= PL_CLASSES) return NULL;
+    pl_block *b = m->waiting[class];
+    if (b != NULL) {
+        m->waiting[class] = b->next;
+    } else {
+        b = block_new(m, class);
+        if (b == NULL) {
+            pl_memory_trim(m);
+            b = block_new(m, class);
+        }
+        if (b == NULL) return NULL;
+    }
+    m->info.in_use += class_size(class);
+    if (m->info.in_use > m->info.peak) m->info.peak = m->info.in_use;
+    return b + 1;
+}
+
+void pl_give(pl_memory *m, void *block) {
+    if (block == NULL) return;
+    pl_block *b = (pl_block *)block - 1;
+    m->info.in_use -= class_size(b->class);
+    b->next = m->waiting[b->class];
+    m->waiting[b->class] = b;
+}
+
+void pl_memory_trim(pl_memory *m) {
+    for (size_t class = 0; class < PL_CLASSES; class ++) {
+        for (pl_block *b = m->waiting[class], *next; b != NULL; b = next) {
+            next = b->next;
+            m->info.reserved -= class_size(class);
+            m->free(m->user, b->raw);
+        }
+        m->waiting[class] = NULL;
+    }
+}

@@ -1,0 +1,86 @@
+/* Scopes: lists of tensors on a stack. A tensor stands on at most one list, and the list owns one reference. */
+#include <string.h>
+
+#include "core/core.h"
+
+void pl_list(pleat_tensor *t, size_t list) {
+    pl_scope *s = &t->ctx->scopes[list];
+    t->list = list;
+    t->previous = NULL;
+    t->next = s->first;
+    if (s->first != NULL) s->first->previous = t;
+    s->first = t;
+}
+
+void pl_unlist(pleat_tensor *t) {
+    if (t->list == PL_NOWHERE) return;
+    if (t->previous != NULL) {
+        t->previous->next = t->next;
+    } else {
+        t->ctx->scopes[t->list].first = t->next;
+    }
+    if (t->next != NULL) t->next->previous = t->previous;
+    t->list = PL_NOWHERE;
+    t->previous = t->next = NULL;
+}
+
+static bool make_room(pleat_ctx *ctx) {
+    if (ctx->open < ctx->capacity) return true;
+    size_t capacity = 2 * ctx->capacity;
+    pl_scope *scopes = pl_take(&ctx->memory, capacity * sizeof *scopes);
+    if (scopes == NULL) return false;
+    memcpy(scopes, ctx->scopes, ctx->open * sizeof *scopes);
+    pl_give(&ctx->memory, ctx->scopes);
+    ctx->scopes = scopes;
+    ctx->capacity = capacity;
+    return true;
+}
+
+pleat_scope pleat_begin(pleat_ctx *ctx) {
+    if (ctx == NULL) return (pleat_scope){0};
+    if (!make_room(ctx)) {
+        pleat_fail(ctx, PLEAT_ERR_MEMORY, "begin", "no memory for another scope (%zu are open)",
+                   ctx->open - PL_ROOT - 1);
+        return (pleat_scope){0};
+    }
+    ctx->scopes[ctx->open] = (pl_scope){.serial = ++ctx->serial};
+    return (pleat_scope){.ctx = ctx, .depth = ctx->open++, .serial = ctx->serial};
+}
+
+void pleat_end(pleat_scope scope) {
+    pleat_ctx *ctx = scope.ctx;
+    if (ctx == NULL) return; /* pleat_begin failed and has said so */
+    if (scope.depth <= PL_ROOT || scope.depth >= ctx->open ||
+        ctx->scopes[scope.depth].serial != scope.serial) {
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "end", "this scope is not open: it ended before, or never began");
+        return;
+    }
+    while (ctx->open > scope.depth) {
+        pl_scope *s = &ctx->scopes[ctx->open - 1];
+        while (s->first != NULL) pleat_drop(s->first);
+        ctx->open--;
+    }
+}
+
+pleat_tensor *pleat_keep(pleat_tensor *t) {
+    if (t == NULL) return pl_poison(NULL);
+    if (t->poison || t->list == PL_NOWHERE || t->list <= PL_ROOT) return t;
+    size_t outer = t->list - 1;
+    pl_unlist(t);
+    pl_list(t, outer);
+    return t;
+}
+
+pleat_tensor *pleat_hold(pleat_tensor *t) {
+    if (t == NULL) return pl_poison(NULL);
+    if (t->poison || t->list == PL_NOWHERE) return t;
+    pl_unlist(t);
+    pl_list(t, PL_HELD);
+    return t;
+}
+
+void pleat_drop(pleat_tensor *t) {
+    if (t == NULL || t->poison || t->list == PL_NOWHERE) return;
+    pl_unlist(t);
+    pl_release(t);
+}

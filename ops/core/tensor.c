@@ -1,0 +1,354 @@
+/* Tensors: a shape and strides over shared elements, counted references, and the ways in and out for data. */
+#include "pleat.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/core.h"
+
+size_t pl_element(pleat_dtype dtype) {
+    return dtype == PLEAT_F64 ? sizeof(double) : sizeof(float);
+}
+
+pl_text pl_shape_phrase(size_t rank, const size_t *shape) {
+    pl_text t = {.text = "["};
+    size_t used = 1;
+    for (size_t i = 0; i < rank && i < PLEAT_MAX_RANK; i++) {
+        used += (size_t)snprintf(t.text + used, sizeof t.text - used, i == 0 ? "%zu" : ",%zu", shape[i]);
+    }
+    snprintf(t.text + used, sizeof t.text - used, "]");
+    return t;
+}
+
+char *pleat_shape_text(const pleat_tensor *t, char *buffer, size_t bytes) {
+    if (bytes > 0) snprintf(buffer, bytes, "%s", t == NULL || t->poison ? "poison" : pl_shape_of(t).text);
+    return buffer;
+}
+
+void pl_row_major(size_t rank, const size_t *shape, ptrdiff_t *stride) {
+    size_t step = 1;
+    for (size_t i = rank; i-- > 0;) {
+        stride[i] = (ptrdiff_t)step;
+        step *= shape[i] == 0 ? 1 : shape[i];
+    }
+}
+
+bool pl_same_shape(const pleat_tensor *a, const pleat_tensor *b) {
+    return a->rank == b->rank && memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0;
+}
+
+/* ---- life --------------------------------------------------------------------------------------------- */
+
+/* Bytes of a shape. A size of 0 does not excuse the others: their product must fit, too. */
+static bool count_bytes(pleat_dtype dtype, size_t rank, const size_t *shape, size_t *bytes) {
+    size_t all = pl_element(dtype), fits = all;
+    for (size_t i = 0; i < rank; i++) {
+        all *= shape[i];
+        if (!pl_mul_ok(fits, shape[i] == 0 ? 1 : shape[i], &fits)) return false;
+    }
+    *bytes = all;
+    return fits <= PTRDIFF_MAX / 2;
+}
+
+static bool shape_is_legal(pleat_ctx *ctx, const char *op, pleat_dtype dtype, size_t rank,
+                           const size_t *shape, size_t *bytes) {
+    if (rank > PLEAT_MAX_RANK) {
+        pleat_fail(ctx, PLEAT_ERR_SHAPE, op, "rank %zu: a tensor has at most %d axes", rank, PLEAT_MAX_RANK);
+    } else if (dtype != PLEAT_F32 && dtype != PLEAT_F64) {
+        pleat_fail(ctx, PLEAT_ERR_DTYPE, op, "type %d: it must be PLEAT_F32 or PLEAT_F64", (int)dtype);
+    } else if (rank > 0 && shape == NULL) {
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "rank %zu, but the shape is a null pointer", rank);
+    } else if (!count_bytes(dtype, rank, shape, bytes)) {
+        pleat_fail(ctx, PLEAT_ERR_SHAPE, op, "%s: the product of the sizes in bytes must be below 2^62",
+                   pl_shape_phrase(rank, shape).text);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* A tensor without elements yet, in the innermost scope. */
+static pleat_tensor *tensor_shell(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape) {
+    pleat_tensor *t = pl_take(&ctx->memory, sizeof *t);
+    if (t == NULL) return NULL;
+    *t = (pleat_tensor){.ctx = ctx, .dtype = dtype, .rank = rank, .refs = 1, .numel = 1};
+    for (size_t i = 0; i < rank; i++) {
+        t->shape[i] = shape[i];
+        t->numel *= shape[i];
+    }
+    ctx->memory.info.tensors++;
+    pl_list(t, ctx->open - 1);
+    return t;
+}
+
+static pl_storage *storage_new(pl_memory *m, size_t bytes) {
+    pl_storage *s = pl_take(m, sizeof *s);
+    if (s == NULL) return NULL;
+    *s = (pl_storage){.refs = 1, .bytes = bytes, .data = pl_take(m, bytes)};
+    if (s->data != NULL) return s;
+    pl_give(m, s);
+    return NULL;
+}
+
+pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, size_t rank,
+                            const size_t *shape) {
+    size_t bytes = 0;
+    if (ctx == NULL || !shape_is_legal(ctx, op, dtype, rank, shape, &bytes)) return pl_poison(ctx);
+    pl_storage *storage = storage_new(&ctx->memory, bytes);
+    pleat_tensor *t = storage == NULL ? NULL : tensor_shell(ctx, dtype, rank, shape);
+    if (t == NULL) {
+        if (storage != NULL) {
+            pl_give(&ctx->memory, storage->data);
+            pl_give(&ctx->memory, storage);
+        }
+        pleat_fail(ctx, PLEAT_ERR_MEMORY, op, "no memory for a tensor %s of %zu bytes",
+                   pl_shape_phrase(rank, shape).text, bytes);
+        return pl_poison(ctx);
+    }
+    t->storage = storage;
+    t->data = storage->data;
+    pl_row_major(rank, shape, t->stride);
+    return t;
+}
+
+pleat_tensor *pl_tensor_view(pleat_tensor *base, size_t rank, const size_t *shape, const ptrdiff_t *stride,
+                             ptrdiff_t offset) {
+    pleat_tensor *t = tensor_shell(base->ctx, base->dtype, rank, shape);
+    if (t == NULL) {
+        pleat_fail(base->ctx, PLEAT_ERR_MEMORY, "view", "no memory for a view %s",
+                   pl_shape_phrase(rank, shape).text);
+        return pl_poison(base->ctx);
+    }
+    t->storage = base->storage;
+    t->storage->refs++;
+    t->data = base->data + offset * (ptrdiff_t)pl_element(base->dtype);
+    for (size_t i = 0; i < rank; i++) t->stride[i] = stride[i];
+    return t;
+}
+
+pleat_tensor *pl_retain(pleat_tensor *t) {
+    if (!t->poison) t->refs++;
+    return t;
+}
+
+/* Frees t and puts the inputs that only t kept alive in front of `rest`. */
+static pleat_tensor *free_one(pleat_tensor *t, pleat_tensor *rest) {
+    pl_memory *m = &t->ctx->memory;
+    for (size_t i = 0; t->call != NULL && i < t->call->n; i++) {
+        pleat_tensor *in = t->call->in[i];
+        if (--in->refs > 0) continue;
+        in->next = rest;
+        rest = in;
+    }
+    pl_give(m, t->call);
+    if (--t->storage->refs == 0) {
+        pl_give(m, t->storage->data);
+        pl_give(m, t->storage);
+    }
+    m->info.tensors--;
+    pl_give(m, t);
+    return rest;
+}
+
+void pl_release(pleat_tensor *t) {
+    if (t->poison || --t->refs > 0) return;
+    /* a list instead of recursion: a history may be a million calls deep */
+    t->next = NULL;
+    while (t != NULL) t = free_one(t, t->next);
+}
+
+/* ---- making ------------------------------------------------------------------------------------------- */
+
+static void fill(pleat_tensor *t, double value) {
+    if (t->poison) return;
+    if (t->dtype == PLEAT_F64) {
+        for (size_t i = 0; i < t->numel; i++) ((double *)t->data)[i] = value;
+    } else {
+        for (size_t i = 0; i < t->numel; i++) ((float *)t->data)[i] = (float)value;
+    }
+}
+
+pleat_tensor *pleat_empty(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape) {
+    return pl_tensor_new(ctx, "empty", dtype, rank, shape);
+}
+
+pleat_tensor *pleat_zeros(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape) {
+    pleat_tensor *t = pl_tensor_new(ctx, "zeros", dtype, rank, shape);
+    if (!t->poison) memset(t->data, 0, t->numel * pl_element(dtype));
+    return t;
+}
+
+pleat_tensor *pleat_full(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape, double value) {
+    pleat_tensor *t = pl_tensor_new(ctx, "full", dtype, rank, shape);
+    fill(t, value);
+    return t;
+}
+
+pleat_tensor *pleat_zeros_like(const pleat_tensor *t) {
+    if (t == NULL || t->poison) return pl_poison(pleat_ctx_of(t));
+    return pleat_zeros(t->ctx, t->dtype, t->rank, t->shape);
+}
+
+pleat_tensor *pleat_full_like(const pleat_tensor *t, double value) {
+    if (t == NULL || t->poison) return pl_poison(pleat_ctx_of(t));
+    return pleat_full(t->ctx, t->dtype, t->rank, t->shape, value);
+}
+
+static pleat_tensor *no_data(pleat_ctx *ctx, const char *op) {
+    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "the data is a null pointer");
+    return pl_poison(ctx);
+}
+
+pleat_tensor *pleat_from(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape,
+                         const void *data) {
+    pleat_tensor *t = pl_tensor_new(ctx, "from", dtype, rank, shape);
+    if (t->poison || t->numel == 0) return t;
+    if (data == NULL) return no_data(ctx, "from");
+    memcpy(t->data, data, t->numel * pl_element(dtype));
+    return t;
+}
+
+pleat_tensor *pleat_from_f64(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape,
+                             const double *data) {
+    if (dtype == PLEAT_F64) return pleat_from(ctx, dtype, rank, shape, data);
+    pleat_tensor *t = pl_tensor_new(ctx, "from_f64", dtype, rank, shape);
+    if (t->poison || t->numel == 0) return t;
+    if (data == NULL) return no_data(ctx, "from_f64");
+    for (size_t i = 0; i < t->numel; i++) ((float *)t->data)[i] = (float)data[i];
+    return t;
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------- */
+
+pleat_ctx *pleat_ctx_of(const pleat_tensor *t) {
+    return t == NULL ? NULL : t->ctx;
+}
+pleat_dtype pleat_dtype_of(const pleat_tensor *t) {
+    return t == NULL ? PLEAT_F32 : t->dtype;
+}
+size_t pleat_rank(const pleat_tensor *t) {
+    return t == NULL ? 0 : t->rank;
+}
+const size_t *pleat_shape(const pleat_tensor *t) {
+    return t == NULL ? pl_poison(NULL)->shape : t->shape;
+}
+size_t pleat_size(const pleat_tensor *t, size_t axis) {
+    return t != NULL && axis < t->rank ? t->shape[axis] : 0;
+}
+size_t pleat_numel(const pleat_tensor *t) {
+    return t == NULL ? 1 : t->numel;
+}
+bool pleat_is_poison(const pleat_tensor *t) {
+    return t == NULL || t->poison;
+}
+
+bool pleat_is_contiguous(const pleat_tensor *t) {
+    if (t == NULL || t->poison) return false;
+    ptrdiff_t step = 1;
+    for (size_t i = t->rank; i-- > 0;) {
+        if (t->shape[i] != 1 && t->stride[i] != step) return t->numel == 0;
+        step *= (ptrdiff_t)t->shape[i];
+    }
+    return true;
+}
+
+static void *data_as(pleat_tensor *t, pleat_dtype dtype, const char *op) {
+    if (t == NULL || t->poison) return NULL;
+    if (t->dtype != dtype) {
+        pleat_fail(t->ctx, PLEAT_ERR_DTYPE, op, "the tensor's type is %s",
+                   t->dtype == PLEAT_F32 ? "f32" : "f64");
+    } else if (!pleat_is_contiguous(t)) {
+        pleat_fail(t->ctx, PLEAT_ERR_ARGUMENT, op, "%s is a view with gaps; take pleat_contiguous of it",
+                   pl_shape_of(t).text);
+    } else {
+        return t->data;
+    }
+    return NULL;
+}
+
+float *pleat_f32(pleat_tensor *t) {
+    return data_as(t, PLEAT_F32, "f32");
+}
+double *pleat_f64(pleat_tensor *t) {
+    return data_as(t, PLEAT_F64, "f64");
+}
+
+static double element_at(const pleat_tensor *t, ptrdiff_t offset) {
+    return t->dtype == PLEAT_F64 ? ((const double *)t->data)[offset]
+                                 : (double)((const float *)t->data)[offset];
+}
+
+double pleat_item(const pleat_tensor *t) {
+    if (t == NULL || t->poison) return NAN;
+    if (t->numel != 1) {
+        pleat_fail(t->ctx, PLEAT_ERR_SHAPE, "item", "%s has %zu elements; item wants exactly one",
+                   pl_shape_of(t).text, t->numel);
+        return NAN;
+    }
+    return element_at(t, 0);
+}
+
+double pleat_at(const pleat_tensor *t, const size_t *index) {
+    if (t == NULL || t->poison) return NAN;
+    ptrdiff_t offset = 0;
+    for (size_t i = 0; i < t->rank; i++) {
+        if (index[i] >= t->shape[i]) {
+            pleat_fail(t->ctx, PLEAT_ERR_SHAPE, "at", "%s: index %zu on axis %zu is outside",
+                       pl_shape_of(t).text, index[i], i);
+            return NAN;
+        }
+        offset += (ptrdiff_t)index[i] * t->stride[i];
+    }
+    return element_at(t, offset);
+}
+
+void pleat_read_f64(const pleat_tensor *t, double *out) {
+    if (t == NULL || t->poison) {
+        out[0] = NAN;
+        return;
+    }
+    size_t index[PLEAT_MAX_RANK] = {0};
+    ptrdiff_t offset = 0;
+    for (size_t i = 0; i < t->numel; i++) {
+        out[i] = element_at(t, offset);
+        for (size_t k = t->rank; k-- > 0;) {
+            offset += t->stride[k];
+            if (++index[k] < t->shape[k]) break;
+            offset -= (ptrdiff_t)t->shape[k] * t->stride[k];
+            index[k] = 0;
+        }
+    }
+}
+
+/* ---- copying ------------------------------------------------------------------------------------------ */
+
+pleat_tensor *pl_dense(pleat_tensor *t) {
+    if (t->poison || pleat_is_contiguous(t)) return pl_retain(t);
+    pleat_tensor *copy = pl_tensor_new(t->ctx, "contiguous", t->dtype, t->rank, t->shape);
+    if (copy->poison) return copy;
+    pl_copy(copy, t);
+    pl_unlist(copy);
+    return copy;
+}
+
+pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src) {
+    if (pleat_is_poison(dst) || pleat_is_poison(src)) {
+        pleat_ctx *ctx = pleat_ctx_of(dst) != NULL ? pleat_ctx_of(dst) : pleat_ctx_of(src);
+        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "assign", "one of the tensors is poison");
+    }
+    if (!pl_same_shape(dst, src)) {
+        return pleat_fail(dst->ctx, PLEAT_ERR_SHAPE, "assign", "%s and %s: the shapes must be the same",
+                          pl_shape_of(dst).text, pl_shape_of(src).text);
+    }
+    if (dst->storage != src->storage) {
+        pl_copy(dst, (pleat_tensor *)src);
+        return PLEAT_OK;
+    }
+    pleat_tensor *copy = pl_tensor_new(src->ctx, "assign", src->dtype, src->rank, src->shape);
+    if (copy->poison) return PLEAT_ERR_MEMORY;
+    pl_copy(copy, (pleat_tensor *)src);
+    pl_copy(dst, copy);
+    pleat_drop(copy);
+    return PLEAT_OK;
+}

@@ -1,0 +1,172 @@
+/* matmul: products of matrices over broadcast leading axes, by BLAS. Law: (a b)^T = b^T a^T; the family of the four
+ * products with a or b transposed is closed under its vjp. */
+#include "core/core.h"
+#include "kernels/gemm.h"
+#include "kernels/parallel.h"
+
+typedef struct flags {
+    bool ta, tb;
+} flags;
+
+static pleat_tensor *product(pleat_tensor *a, pleat_tensor *b, bool ta, bool tb) {
+    return pleat_matmul(a, b, .ta = ta, .tb = tb);
+}
+
+/* ---- shape ----------------------------------------------------------------------------------------------- */
+
+static bool matmul_shape(pleat_call *c) {
+    const pleat_tensor *a = c->in[0], *b = c->in[1];
+    const flags *f = c->attrs;
+    if (a->rank < 2 || b->rank < 2) {
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "both must have rank 2 or more");
+    }
+    size_t m = pl_size_from_end(a, f->ta ? 0 : 1), ka = pl_size_from_end(a, f->ta ? 1 : 0);
+    size_t kb = pl_size_from_end(b, f->tb ? 0 : 1), n = pl_size_from_end(b, f->tb ? 1 : 0);
+    if (ka != kb) {
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "the inner sizes %zu and %zu%s must be equal", ka, kb,
+                               f->ta || f->tb ? " (as transposed)" : "");
+    }
+    c->rank = a->rank > b->rank ? a->rank : b->rank;
+    for (size_t k = 2; k < c->rank; k++) {
+        size_t p = pl_size_from_end(a, k), q = pl_size_from_end(b, k);
+        if (p != q && p != 1 && q != 1) {
+            return pleat_call_fail(c, PLEAT_ERR_SHAPE, "leading sizes %zu and %zu: equal, or one of them 1",
+                                   p, q);
+        }
+        c->shape[c->rank - 1 - k] = p == 1 ? q : p;
+    }
+    c->shape[c->rank - 2] = m;
+    c->shape[c->rank - 1] = n;
+    return true;
+}
+
+/* ---- forward --------------------------------------------------------------------------------------------- */
+
+/* One operand as BLAS sees it. */
+typedef struct matrix {
+    pleat_tensor *t; /* retained */
+    bool transposed; /* as stored */
+    size_t ld;
+} matrix;
+
+/* Rows without gaps, or columns without gaps, are read in place; anything else is copied first. */
+static bool matrix_of(pleat_tensor *t, bool flag, matrix *out) {
+    size_t rows = pl_size_from_end(t, 1), columns = pl_size_from_end(t, 0);
+    ptrdiff_t down = t->stride[t->rank - 2], right = t->stride[t->rank - 1];
+    bool by_rows = (right == 1 || columns <= 1) && (down >= (ptrdiff_t)columns || rows <= 1);
+    bool by_columns = (down == 1 || rows <= 1) && (right >= (ptrdiff_t)rows || columns <= 1);
+    if (by_rows) {
+        *out = (matrix){pl_retain(t), flag, rows > 1 ? (size_t)down : columns};
+    } else if (by_columns) {
+        *out = (matrix){pl_retain(t), !flag, columns > 1 ? (size_t)right : rows};
+    } else {
+        *out = (matrix){pl_dense(t), flag, columns};
+    }
+    if (out->ld == 0) out->ld = 1;
+    return !out->t->poison;
+}
+
+/* The work is cut along the longer side of c, by its size alone. */
+typedef struct plan {
+    const pleat_call *c;
+    matrix a, b;
+    pl_gemm whole;
+    size_t batch, pieces, piece;
+    bool by_rows;
+} plan;
+
+static ptrdiff_t batch_offset(const pleat_call *c, const pleat_tensor *t, size_t number) {
+    ptrdiff_t offset = 0;
+    for (size_t k = 2; k < c->rank; k++) {
+        size_t size = c->shape[c->rank - 1 - k];
+        offset += (ptrdiff_t)(number % size) * pl_stride_from_end(t, k);
+        number /= size;
+    }
+    return offset;
+}
+
+static void run_piece(void *arg, size_t task, size_t thread) {
+    (void)thread;
+    const plan *p = arg;
+    pl_gemm g = p->whole;
+    size_t number = task / p->pieces, from = task % p->pieces * p->piece;
+    size_t *side = p->by_rows ? &g.m : &g.n;
+    *side = *side - from < p->piece ? *side - from : p->piece;
+    ptrdiff_t a = batch_offset(p->c, p->a.t, number), b = batch_offset(p->c, p->b.t, number);
+    if (p->by_rows) {
+        a += (ptrdiff_t)(from * (g.ta ? 1 : g.lda));
+    } else {
+        b += (ptrdiff_t)(from * (g.tb ? g.ldb : 1));
+    }
+    size_t c = number * p->whole.m * p->whole.n + from * (p->by_rows ? g.ldc : 1);
+    if (p->c->dtype == PLEAT_F64) {
+        pl_gemm_f64(&g, (const double *)p->a.t->data + a, (const double *)p->b.t->data + b,
+                    (double *)p->c->out->data + c);
+    } else {
+        pl_gemm_f32(&g, (const float *)p->a.t->data + a, (const float *)p->b.t->data + b,
+                    (float *)p->c->out->data + c);
+    }
+}
+
+static void cut(plan *p) {
+    enum { MOST = 8, LEAST = 64 };
+    const double worth = 1e6; /* multiply-adds a piece, some ten microseconds of one core */
+    const pl_gemm *g = &p->whole;
+    size_t side = g->m >= g->n ? g->m : g->n;
+    double work = (double)g->m * (double)g->n * (double)g->k / worth;
+    size_t pieces = work >= MOST ? MOST : (size_t)work;
+    p->by_rows = g->m >= g->n;
+    p->piece = pieces <= 1 ? side : (side / pieces + LEAST - 1) / LEAST * LEAST;
+    if (p->piece == 0) p->piece = 1;
+    p->pieces = (side + p->piece - 1) / p->piece;
+}
+
+static bool matmul_forward(const pleat_call *c) {
+    const flags *f = c->attrs;
+    plan p = {.c = c, .batch = 1};
+    if (c->out->numel == 0) return true;
+    bool ready = matrix_of(c->in[0], f->ta, &p.a);
+    ready = matrix_of(c->in[1], f->tb, &p.b) && ready;
+    if (ready) {
+        p.whole = (pl_gemm){.ta = p.a.transposed,
+                            .tb = p.b.transposed,
+                            .lda = p.a.ld,
+                            .ldb = p.b.ld,
+                            .m = c->shape[c->rank - 2],
+                            .n = c->shape[c->rank - 1],
+                            .ldc = c->shape[c->rank - 1],
+                            .k = pl_size_from_end(c->in[0], f->ta ? 1 : 0)};
+        for (size_t k = 0; k + 2 < c->rank; k++) p.batch *= c->shape[k];
+        ready =
+            pl_gemm_fits(&p.whole) || pleat_call_fail(c, PLEAT_ERR_SHAPE, "a size is beyond BLAS's integers");
+    }
+    if (ready) {
+        cut(&p);
+        size_t work = p.whole.m * p.whole.n * p.whole.k / 16 * p.batch;
+        pl_parallel(pl_threads_for(c->ctx, work), p.batch * p.pieces, run_piece, &p);
+    }
+    pl_release(p.a.t);
+    pl_release(p.b.t);
+    return ready;
+}
+
+/* ---- vjp ------------------------------------------------------------------------------------------------- */
+
+static pleat_tensor *matmul_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    const flags *f = c->attrs;
+    pleat_tensor *a = c->in[0], *b = c->in[1];
+    pleat_tensor *to;
+    if (i == 0) {
+        to = f->ta ? product(b, g, f->tb, true) : product(g, b, false, !f->tb);
+    } else {
+        to = f->tb ? product(g, a, true, f->ta) : product(a, g, !f->ta, false);
+    }
+    return pl_sum_like(to, c->in[i]);
+}
+
+static const pleat_op matmul_op = {"matmul", matmul_shape, matmul_forward, matmul_vjp};
+
+pleat_tensor *pleat_matmul_with(pleat_matmul_args args) {
+    flags f = {args.ta, args.tb};
+    return pleat_apply(&matmul_op, 2, (pleat_tensor *[]){args.a, args.b}, &f, sizeof f);
+}

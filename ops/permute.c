@@ -1,0 +1,41 @@
+/* permute: axes in another order. Law: permuting by an order and then by its inverse gives x. */
+#include "core/core.h"
+
+typedef struct order {
+    size_t axis[PLEAT_MAX_RANK];
+} order;
+
+static bool permute_shape(pleat_call *c) {
+    const pleat_tensor *x = c->in[0];
+    const order *o = c->attrs;
+    unsigned seen = 0;
+    c->rank = x->rank;
+    for (size_t k = 0; k < x->rank; k++) {
+        size_t axis = o->axis[k];
+        if (axis >= x->rank || seen & 1u << axis) {
+            return pleat_call_fail(c, PLEAT_ERR_ARGUMENT,
+                                   "axis %zu at place %zu: the order must name each of the %zu axes once",
+                                   axis, k, x->rank);
+        }
+        seen |= 1u << axis;
+        c->shape[k] = x->shape[axis];
+        c->stride[k] = x->stride[axis];
+    }
+    return true;
+}
+
+static pleat_tensor *permute_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)i;
+    const order *o = c->attrs;
+    size_t inverse[PLEAT_MAX_RANK];
+    for (size_t k = 0; k < c->rank; k++) inverse[o->axis[k]] = k;
+    return pleat_permute(g, inverse);
+}
+
+static const pleat_op permute_op = {"permute", permute_shape, NULL, permute_vjp};
+
+pleat_tensor *pleat_permute(pleat_tensor *x, const size_t *axes) {
+    order o = {{0}};
+    for (size_t k = 0; k < pleat_rank(x); k++) o.axis[k] = axes[k];
+    return pleat_apply(&permute_op, 1, &x, &o, sizeof o);
+}
