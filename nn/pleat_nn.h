@@ -66,7 +66,8 @@ typedef struct pleat_nn_kind {
 pleat_nn_module *pleat_nn_module_new(pleat_ctx *ctx, const pleat_nn_kind *kind, const void *attrs,
                                      size_t attrs_bytes);
 /* Register a parameter (the module takes it out of all scopes) or a child (the module takes it over). On an error m is
- * freed and the result is NULL; m may be NULL, which frees the child. name is copied, at most 31 characters. */
+ * freed and the result is NULL; m may be NULL, which frees the child. name is copied: 1 to 31 characters without a dot,
+ * unique in the module. A parameter must be contiguous, and a child may have one parent only. */
 pleat_nn_module *pleat_nn_add_param(pleat_nn_module *m, const char *name, pleat_tensor *t);
 pleat_nn_module *pleat_nn_add_child(pleat_nn_module *m, const char *name, pleat_nn_module *child);
 const void *pleat_nn_attrs(const pleat_nn_module *m);
@@ -152,7 +153,8 @@ pleat_status pleat_nn_init_uniform(pleat_tensor *w, double low, double high);
 
 /* mean (x - target)^2 */
 pleat_tensor *pleat_nn_mse_loss(pleat_tensor *x, pleat_tensor *target);
-/* mean -(target ln x + (1 - target) ln(1 - x)), 0 <= x <= 1; each logarithm is at least -100, as in torch.nn.BCELoss */
+/* mean -(target ln x + (1 - target) ln(1 - x)), 0 <= x <= 1; each logarithm is at least -100, as in torch.nn.BCELoss.
+ * Its gradient (x - target) / max(x (1 - x), 1e-12) is finite at 0 and 1, too. */
 pleat_tensor *pleat_nn_bce_loss(pleat_tensor *x, pleat_tensor *target);
 
 /* ---- optimizers -------------------------------------------------------------------------------------- */

@@ -149,22 +149,16 @@ static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     return ready || pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for %zu bytes of columns", work.bytes);
 }
 
-static bool conv2d_forward(const pleat_call *c) {
-    return conv_run(c, PLEAT_CONV_FORWARD);
-}
-static bool transpose_forward(const pleat_call *c) {
-    return conv_run(c, PLEAT_CONV_TRANSPOSE);
-}
-static bool weight_forward(const pleat_call *c) {
-    return conv_run(c, PLEAT_CONV_WEIGHT);
-}
+static bool conv2d_forward(const pleat_call *c) { return conv_run(c, PLEAT_CONV_FORWARD); }
+static bool transpose_forward(const pleat_call *c) { return conv_run(c, PLEAT_CONV_TRANSPOSE); }
+static bool weight_forward(const pleat_call *c) { return conv_run(c, PLEAT_CONV_WEIGHT); }
 
 /* ---- vjp ------------------------------------------------------------------------------------------------- */
 
 /* One of the family, in the geometry of call c: all sizes explicit. */
 static pleat_tensor *sibling(const pleat_call *c, const pleat_op *op, pleat_tensor *a, pleat_tensor *b) {
     pleat_conv_shape g;
-    if (!geometry(c, &g)) return pl_poison(c->ctx);
+    if (!geometry(c, &g)) return pleat_poison(c->ctx);
     options p = *(const options *)c->attrs;
     p.size[0] = op == &conv2d_op ? g.P : g.H;
     p.size[1] = op == &conv2d_op ? g.Q : g.W;
@@ -234,16 +228,10 @@ static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *
 static pleat_tensor *family(const pleat_op *op, const pleat_conv_args *a) {
     options p;
     if (pleat_is_poison(a->a) && a->a != NULL) return a->a;
-    if (!read_options(op, a, &p)) return pl_poison(pleat_ctx_of(a->a != NULL ? a->a : a->b));
+    if (!read_options(op, a, &p)) return pleat_poison(pleat_ctx_of(a->a != NULL ? a->a : a->b));
     return pleat_apply(op, 2, (pleat_tensor *[]){a->a, a->b}, &p, sizeof p);
 }
 
-pleat_tensor *pleat_conv2d_with(pleat_conv_args args) {
-    return family(&conv2d_op, &args);
-}
-pleat_tensor *pleat_conv2d_transpose_with(pleat_conv_args args) {
-    return family(&transpose_op, &args);
-}
-pleat_tensor *pleat_conv2d_weight_with(pleat_conv_args args) {
-    return family(&weight_op, &args);
-}
+pleat_tensor *pleat_conv2d_with(pleat_conv_args args) { return family(&conv2d_op, &args); }
+pleat_tensor *pleat_conv2d_transpose_with(pleat_conv_args args) { return family(&transpose_op, &args); }
+pleat_tensor *pleat_conv2d_weight_with(pleat_conv_args args) { return family(&weight_op, &args); }

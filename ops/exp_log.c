@@ -8,12 +8,8 @@
 #define EXPR log(x)
 #include "core/map1.inc"
 
-static bool exp_forward(const pleat_call *c) {
-    return pl_forward_map(c, &exp_map);
-}
-static bool log_forward(const pleat_call *c) {
-    return pl_forward_map(c, &log_map);
-}
+static bool exp_forward(const pleat_call *c) { return pl_forward_map(c, &exp_map); }
+static bool log_forward(const pleat_call *c) { return pl_forward_map(c, &log_map); }
 
 static pleat_tensor *exp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     (void)i;
@@ -27,9 +23,5 @@ static pleat_tensor *log_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 static const pleat_op exp_op = {"exp", pl_shape_same, exp_forward, exp_vjp};
 static const pleat_op log_op = {"log", pl_shape_same, log_forward, log_vjp};
 
-pleat_tensor *pleat_exp(pleat_tensor *x) {
-    return pleat_apply(&exp_op, 1, &x, NULL, 0);
-}
-pleat_tensor *pleat_log(pleat_tensor *x) {
-    return pleat_apply(&log_op, 1, &x, NULL, 0);
-}
+pleat_tensor *pleat_exp(pleat_tensor *x) { return pleat_apply(&exp_op, 1, &x, NULL, 0); }
+pleat_tensor *pleat_log(pleat_tensor *x) { return pleat_apply(&log_op, 1, &x, NULL, 0); }

@@ -164,10 +164,8 @@ void pleat_drop(pleat_tensor *t);
 /* ---- tensors ----------------------------------------------------------------------------------------- */
 
 /* A shape in place: PLEAT_SHAPE(2, 3) is the rank and the sizes, two arguments. PLEAT_SCALAR is rank 0. */
-#define PLEAT_SHAPE(...)                                                   \
-    (sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)), (const size_t[]) { \
-        __VA_ARGS__                                                        \
-    }
+#define PLEAT_SHAPE(...) \
+    (sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)), (const size_t[]) { __VA_ARGS__ }
 #define PLEAT_SCALAR (size_t)0, NULL
 
 /* New tensors of the given shape [shape[0],...,shape[rank-1]]. Error: a rank over PLEAT_MAX_RANK, or sizes whose
@@ -195,6 +193,10 @@ const size_t *pleat_shape(const pleat_tensor *t);      /* pleat_rank sizes; live
 size_t pleat_size(const pleat_tensor *t, size_t axis); /* 0 where there is no such axis */
 size_t pleat_numel(const pleat_tensor *t);
 bool pleat_is_poison(const pleat_tensor *t);
+
+/* The context's poison, for a function of your own that has reported an error and must return a tensor. */
+pleat_tensor *pleat_poison(pleat_ctx *ctx);
+
 bool pleat_is_contiguous(const pleat_tensor *t); /* row-major without gaps */
 
 /* The elements of a contiguous tensor, for reading and writing in place; NULL, with an error, if t is not

@@ -8,12 +8,8 @@
 #define EXPR sqrt(x)
 #include "core/map1.inc"
 
-static bool square_forward(const pleat_call *c) {
-    return pl_forward_map(c, &square_map);
-}
-static bool sqrt_forward(const pleat_call *c) {
-    return pl_forward_map(c, &sqrt_map);
-}
+static bool square_forward(const pleat_call *c) { return pl_forward_map(c, &square_map); }
+static bool sqrt_forward(const pleat_call *c) { return pl_forward_map(c, &sqrt_map); }
 
 static pleat_tensor *square_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(pleat_scale(g, 2), c->in[i]);
@@ -27,9 +23,5 @@ static pleat_tensor *sqrt_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 static const pleat_op square_op = {"square", pl_shape_same, square_forward, square_vjp};
 static const pleat_op sqrt_op = {"sqrt", pl_shape_same, sqrt_forward, sqrt_vjp};
 
-pleat_tensor *pleat_square(pleat_tensor *x) {
-    return pleat_apply(&square_op, 1, &x, NULL, 0);
-}
-pleat_tensor *pleat_sqrt(pleat_tensor *x) {
-    return pleat_apply(&sqrt_op, 1, &x, NULL, 0);
-}
+pleat_tensor *pleat_square(pleat_tensor *x) { return pleat_apply(&square_op, 1, &x, NULL, 0); }
+pleat_tensor *pleat_sqrt(pleat_tensor *x) { return pleat_apply(&sqrt_op, 1, &x, NULL, 0); }

@@ -20,21 +20,11 @@
 #define EXPR z > 0 ? x : 0
 #include "core/map2.inc"
 
-static bool relu_forward(const pleat_call *c) {
-    return pl_forward_map(c, &relu_map);
-}
-static bool clamp_forward(const pleat_call *c) {
-    return pl_forward_map(c, &clamp_map);
-}
-static bool step_forward(const pleat_call *c) {
-    return pl_forward_map(c, &step_map);
-}
-static bool within_forward(const pleat_call *c) {
-    return pl_forward_map(c, &within_map);
-}
-static bool gate_forward(const pleat_call *c) {
-    return pl_forward_map(c, &gate_map);
-}
+static bool relu_forward(const pleat_call *c) { return pl_forward_map(c, &relu_map); }
+static bool clamp_forward(const pleat_call *c) { return pl_forward_map(c, &clamp_map); }
+static bool step_forward(const pleat_call *c) { return pl_forward_map(c, &step_map); }
+static bool within_forward(const pleat_call *c) { return pl_forward_map(c, &within_map); }
+static bool gate_forward(const pleat_call *c) { return pl_forward_map(c, &gate_map); }
 
 static pleat_tensor *no_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     (void)c, (void)i, (void)g;
@@ -57,9 +47,7 @@ static pleat_tensor *gate(pleat_tensor *g, pleat_tensor *x) {
     return pleat_apply(&gate_op, 2, (pleat_tensor *[]){g, x}, NULL, 0);
 }
 
-static pleat_tensor *relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    return gate(g, c->in[i]);
-}
+static pleat_tensor *relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) { return gate(g, c->in[i]); }
 
 /* 1 at the ends of the range too, as in PyTorch */
 static pleat_tensor *clamp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
@@ -69,19 +57,15 @@ static pleat_tensor *clamp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 static const pleat_op relu_op = {"relu", pl_shape_same, relu_forward, relu_vjp};
 static const pleat_op clamp_op = {"clamp", pl_shape_same, clamp_forward, clamp_vjp};
 
-pleat_tensor *pleat_relu(pleat_tensor *x) {
-    return pleat_apply(&relu_op, 1, &x, NULL, 0);
-}
-pleat_tensor *pleat_step(pleat_tensor *x) {
-    return pleat_apply(&step_op, 1, &x, NULL, 0);
-}
+pleat_tensor *pleat_relu(pleat_tensor *x) { return pleat_apply(&relu_op, 1, &x, NULL, 0); }
+pleat_tensor *pleat_step(pleat_tensor *x) { return pleat_apply(&step_op, 1, &x, NULL, 0); }
 
 pleat_tensor *pleat_clamp(pleat_tensor *x, double low, double high) {
     double range[2] = {low, high};
     if (!(low <= high)) {
         pleat_fail(pleat_ctx_of(x), PLEAT_ERR_ARGUMENT, "clamp",
                    "the range %g..%g is empty: low must be <= high", low, high);
-        return pl_poison(pleat_ctx_of(x));
+        return pleat_poison(pleat_ctx_of(x));
     }
     return pleat_apply(&clamp_op, 1, &x, range, sizeof range);
 }

@@ -81,6 +81,6 @@ pleat_tensor *pleat_reshape(pleat_tensor *x, size_t rank, const size_t *shape) {
 /* ---- detach ---------------------------------------------------------------------------------------------- */
 
 pleat_tensor *pleat_detach(pleat_tensor *x) {
-    if (pleat_is_poison(x)) return pl_poison(pleat_ctx_of(x));
-    return pl_tensor_view(x, x->rank, x->shape, x->stride, 0);
+    if (pleat_is_poison(x)) return pleat_poison(pleat_ctx_of(x));
+    return pl_tensor_view(x, "detach", x->rank, x->shape, x->stride, 0);
 }

@@ -8,12 +8,8 @@
 #define EXPR tanh(x)
 #include "core/map1.inc"
 
-static bool sigmoid_forward(const pleat_call *c) {
-    return pl_forward_map(c, &sigmoid_map);
-}
-static bool tanh_forward(const pleat_call *c) {
-    return pl_forward_map(c, &tanh_map);
-}
+static bool sigmoid_forward(const pleat_call *c) { return pl_forward_map(c, &sigmoid_map); }
+static bool tanh_forward(const pleat_call *c) { return pl_forward_map(c, &tanh_map); }
 
 /* y (1 - y) = y - y^2 */
 static pleat_tensor *sigmoid_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
@@ -30,9 +26,5 @@ static pleat_tensor *tanh_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 static const pleat_op sigmoid_op = {"sigmoid", pl_shape_same, sigmoid_forward, sigmoid_vjp};
 static const pleat_op tanh_op = {"tanh", pl_shape_same, tanh_forward, tanh_vjp};
 
-pleat_tensor *pleat_sigmoid(pleat_tensor *x) {
-    return pleat_apply(&sigmoid_op, 1, &x, NULL, 0);
-}
-pleat_tensor *pleat_tanh(pleat_tensor *x) {
-    return pleat_apply(&tanh_op, 1, &x, NULL, 0);
-}
+pleat_tensor *pleat_sigmoid(pleat_tensor *x) { return pleat_apply(&sigmoid_op, 1, &x, NULL, 0); }
+pleat_tensor *pleat_tanh(pleat_tensor *x) { return pleat_apply(&tanh_op, 1, &x, NULL, 0); }

@@ -33,6 +33,11 @@ static bool box_fits(const pleat_call *c, size_t axis, size_t count, size_t size
                            step, axis, size);
 }
 
+/* A step that is taken lies inside the tensor; one that is not may be of any size, and no product with it is safe. */
+static ptrdiff_t step_of(const box *b, size_t axis, size_t count) {
+    return count > 1 ? (ptrdiff_t)b->step[axis] : 1;
+}
+
 /* ---- slice ----------------------------------------------------------------------------------------------- */
 
 static bool slice_shape(pleat_call *c) {
@@ -41,7 +46,7 @@ static bool slice_shape(pleat_call *c) {
     pl_call_shape(c, x->rank, b->shape);
     for (size_t k = 0; k < x->rank; k++) {
         if (!box_fits(c, k, b->shape[k], x->shape[k])) return false;
-        c->stride[k] = x->stride[k] * (ptrdiff_t)b->step[k];
+        c->stride[k] = x->stride[k] * step_of(b, k, b->shape[k]);
         if (b->shape[k] != 0) c->offset += x->stride[k] * (ptrdiff_t)b->start[k];
     }
     return true;
@@ -78,7 +83,7 @@ static bool pad_forward(const pleat_call *c) {
     for (size_t k = 0; k < c->rank; k++) {
         inside.shape[k] = c->in[0]->shape[k];
         inside.data += (ptrdiff_t)b->start[k] * inside.stride[k] * (ptrdiff_t)pl_element(c->dtype);
-        inside.stride[k] *= (ptrdiff_t)b->step[k];
+        inside.stride[k] *= step_of(b, k, inside.shape[k]);
     }
     inside.numel = c->in[0]->numel;
     if (inside.numel > 0) pl_copy(&inside, c->in[0]);

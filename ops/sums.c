@@ -156,7 +156,7 @@ static pleat_tensor *to_shape(const pleat_op *op, pleat_tensor *x, size_t rank, 
     if (rank > PLEAT_MAX_RANK) {
         pleat_fail(pleat_ctx_of(x), PLEAT_ERR_SHAPE, op->name, "rank %zu: a tensor has at most %d axes", rank,
                    PLEAT_MAX_RANK);
-        return pl_poison(pleat_ctx_of(x));
+        return pleat_poison(pleat_ctx_of(x));
     }
     for (size_t k = 0; k < rank; k++) {
         t.shape[k] = shape[k];
@@ -246,9 +246,5 @@ static pleat_tensor *reduce(const pleat_op *op, pleat_sum_args args, bool mean) 
     return pleat_apply(op, 1, &args.x, &r, sizeof r);
 }
 
-pleat_tensor *pleat_sum_with(pleat_sum_args args) {
-    return reduce(&sum_op, args, false);
-}
-pleat_tensor *pleat_mean_with(pleat_sum_args args) {
-    return reduce(&mean_op, args, true);
-}
+pleat_tensor *pleat_sum_with(pleat_sum_args args) { return reduce(&sum_op, args, false); }
+pleat_tensor *pleat_mean_with(pleat_sum_args args) { return reduce(&mean_op, args, true); }

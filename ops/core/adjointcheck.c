@@ -47,7 +47,7 @@ static void note_linear(adjointcheck *k, const char *law, pleat_tensor *a, pleat
 static bool linear(adjointcheck *k, const char *law, pleat_linear f, pleat_tensor *x, pleat_tensor *fx) {
     pleat_tensor *z = pl_random_like(&k->r, x, k->args->integers);
     pleat_tensor *fz = f(z, k->args->user), *both = f(pleat_add(x, pleat_scale(z, 2)), k->args->user);
-    if (pleat_is_poison(fz) || pleat_is_poison(both)) return shape_is(k, law, pl_poison(k->ctx), fx);
+    if (pleat_is_poison(fz) || pleat_is_poison(both)) return shape_is(k, law, pleat_poison(k->ctx), fx);
     note_linear(k, law, pleat_add(fx, pleat_scale(fz, 2)), both);
     return true;
 }

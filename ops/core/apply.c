@@ -19,10 +19,11 @@ static bool inputs_are_fine(const pleat_call *c) {
             pleat_fail(c->ctx, PLEAT_ERR_ARGUMENT, c->op->name, "tensor %zu is a null pointer", i + 1);
             return false;
         }
-        if (t->poison) return false;
         if (t->ctx != c->ctx) {
-            return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "tensor %zu belongs to another context", i + 1);
+            return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "tensor %zu%s belongs to another context", i + 1,
+                                   t->poison ? " is poison and" : "");
         }
+        if (t->poison) return false;
         if (t->dtype != c->in[0]->dtype) {
             return pleat_call_fail(
                 c, PLEAT_ERR_DTYPE, "tensor 1 is %s and tensor %zu is %s; convert one of them",
@@ -33,9 +34,7 @@ static bool inputs_are_fine(const pleat_call *c) {
 }
 
 /* attrs may hold any type, so they begin at a multiple of the largest alignment */
-static size_t up_to_16(size_t bytes) {
-    return (bytes + 15) / 16 * 16;
-}
+static size_t up_to_16(size_t bytes) { return (bytes + 15) / 16 * 16; }
 
 /* Make out remember how it came about. The call, its inputs and attrs lie in one block. */
 static bool record(const pleat_call *c, size_t attrs_bytes) {
@@ -55,7 +54,8 @@ static bool record(const pleat_call *c, size_t attrs_bytes) {
 }
 
 static pleat_tensor *result(const pleat_call *c) {
-    if (c->op->forward == NULL) return pl_tensor_view(c->in[0], c->rank, c->shape, c->stride, c->offset);
+    if (c->op->forward == NULL)
+        return pl_tensor_view(c->in[0], c->op->name, c->rank, c->shape, c->stride, c->offset);
     return pl_tensor_new(c->ctx, c->op->name, c->dtype, c->rank, c->shape);
 }
 
@@ -63,15 +63,15 @@ pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in,
                           size_t attrs_bytes) {
     pleat_ctx *ctx = context_of(n, in);
     pleat_call c = {.op = op, .ctx = ctx, .n = n, .in = (pleat_tensor **)in, .attrs = attrs};
-    if (ctx == NULL || !inputs_are_fine(&c)) return pl_poison(ctx);
+    if (ctx == NULL || !inputs_are_fine(&c)) return pleat_poison(ctx);
     c.dtype = in[0]->dtype;
-    if (!op->shape(&c)) return pl_poison(ctx);
+    if (!op->shape(&c)) return pleat_poison(ctx);
     c.out = result(&c);
     if (c.out->poison) return c.out;
     bool done = (op->forward == NULL || op->forward(&c)) && (!ctx->recording || record(&c, attrs_bytes));
     if (done) return c.out;
     pleat_drop(c.out);
-    return pl_poison(ctx);
+    return pleat_poison(ctx);
 }
 
 /* ---- shape rules that several ops share ---------------------------------------------------------------- */

@@ -54,9 +54,7 @@ void pleat_ctx_free(pleat_ctx *ctx) {
     memory.free(memory.user, ctx);
 }
 
-int pleat_threads(const pleat_ctx *ctx) {
-    return ctx == NULL ? 1 : ctx->threads;
-}
+int pleat_threads(const pleat_ctx *ctx) { return ctx == NULL ? 1 : ctx->threads; }
 
 void pleat_set_threads(pleat_ctx *ctx, int threads) {
     if (ctx != NULL) ctx->threads = threads < 1 ? 1 : threads;
@@ -83,12 +81,10 @@ void pleat_trim(pleat_ctx *ctx) {
     if (ctx != NULL) pl_memory_trim(&ctx->memory);
 }
 
-pleat_tensor *pl_poison(pleat_ctx *ctx) {
+pleat_tensor *pleat_poison(pleat_ctx *ctx) {
     /* never written to: every function that changes a tensor leaves poison alone */
     static const pleat_tensor nowhere = {.poison = true, .numel = 1, .refs = 1, .list = PL_NOWHERE};
     return ctx != NULL ? &ctx->poison : (pleat_tensor *)&nowhere;
 }
 
-pleat_rng *pleat_ctx_rng(pleat_ctx *ctx) {
-    return ctx == NULL ? NULL : &ctx->rng;
-}
+pleat_rng *pleat_ctx_rng(pleat_ctx *ctx) { return ctx == NULL ? NULL : &ctx->rng; }

@@ -25,9 +25,7 @@ void pl_give(pl_memory *m, void *block); /* NULL is allowed */
 void pl_memory_trim(pl_memory *m);
 
 /* a * b into *out; false on overflow. */
-static inline bool pl_mul_ok(size_t a, size_t b, size_t *out) {
-    return !__builtin_mul_overflow(a, b, out);
-}
+static inline bool pl_mul_ok(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 
 /* ---- tensors ------------------------------------------------------------------------------------------ */
 
@@ -68,8 +66,8 @@ size_t pl_element(pleat_dtype dtype); /* bytes */
 pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, size_t rank,
                             const size_t *shape);
 /* A new tensor in the innermost scope that shares the elements of `base`. */
-pleat_tensor *pl_tensor_view(pleat_tensor *base, size_t rank, const size_t *shape, const ptrdiff_t *stride,
-                             ptrdiff_t offset);
+pleat_tensor *pl_tensor_view(pleat_tensor *base, const char *op, size_t rank, const size_t *shape,
+                             const ptrdiff_t *stride, ptrdiff_t offset);
 
 pleat_tensor *pl_retain(pleat_tensor *t);
 void pl_release(pleat_tensor *t); /* the last one frees t, and what only t kept alive */
@@ -97,9 +95,7 @@ typedef struct pl_text {
     char text[PLEAT_MAX_RANK * 21 + 3];
 } pl_text;
 pl_text pl_shape_phrase(size_t rank, const size_t *shape);
-static inline pl_text pl_shape_of(const pleat_tensor *t) {
-    return pl_shape_phrase(t->rank, t->shape);
-}
+static inline pl_text pl_shape_of(const pleat_tensor *t) { return pl_shape_phrase(t->rank, t->shape); }
 
 /* ---- context ------------------------------------------------------------------------------------------ */
 
@@ -121,9 +117,6 @@ struct pleat_ctx {
     uint64_t serial; /* of the latest scope */
     uint64_t walks;  /* gradient walks so far */
 };
-
-/* The context's poison; for a NULL context the one poison that belongs to none. */
-pleat_tensor *pl_poison(pleat_ctx *ctx);
 
 /* ---- ops ---------------------------------------------------------------------------------------------- */
 

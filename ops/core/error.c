@@ -29,7 +29,9 @@ static void input_shapes(const pleat_call *c, char *buffer, size_t bytes) {
     buffer[0] = 0;
     for (size_t i = 0; i < c->n && i < 4; i++) {
         const char *gap = i == 0 ? "" : i + 1 == c->n ? " and " : ", ";
-        int more = snprintf(buffer + used, bytes - used, "%s%s", gap, pl_shape_of(c->in[i]).text);
+        const pleat_tensor *t = c->in[i];
+        pl_text shape = t == NULL ? (pl_text){"null"} : t->poison ? (pl_text){"poison"} : pl_shape_of(t);
+        int more = snprintf(buffer + used, bytes - used, "%s%s", gap, shape.text);
         if (more < 0 || used + (size_t)more >= bytes) return;
         used += (size_t)more;
     }

@@ -38,7 +38,7 @@ static pleat_tensor *scalar(gradcheck *g, int order, double *mass) {
     for (int k = 1; k < order; k++) {
         *mass = 0;
         if (pleat_grads(s, NULL, a->n, g->xs, g->gxs, PLEAT_GRADS_RECORD) != PLEAT_OK)
-            return pl_poison(g->ctx);
+            return pleat_poison(g->ctx);
         s = NULL;
         for (size_t i = 0; i < a->n; i++) {
             terms = pleat_mul(g->gxs[i], g->us[(size_t)(k - 1) * a->n + i]);
@@ -91,7 +91,10 @@ static void unravel(const pleat_tensor *t, size_t number, size_t *index) {
 static bool check_input(gradcheck *g, int order, size_t i, pleat_tensor *gradient, value here) {
     pleat_tensor *x = g->xs[i];
     double *expected = pl_take(&g->ctx->memory, (2 * x->numel + 1) * sizeof(double));
-    if (expected == NULL) return false;
+    if (expected == NULL) {
+        pleat_fail(g->ctx, PLEAT_ERR_MEMORY, "gradcheck", "no memory for %zu difference quotients", x->numel);
+        return false;
+    }
     double *kink = expected + x->numel, scale = 1e-3 * here.mass;
     pleat_tensor *dense = pl_dense(gradient);
     const double *found = (const double *)dense->data;
@@ -109,7 +112,7 @@ static bool check_input(gradcheck *g, int order, size_t i, pleat_tensor *gradien
         unravel(x, k, r->index);
         describe(g, kink[k], scale);
     }
-    bool done = !dense->poison;
+    bool done = !dense->poison && g->ctx->error.code == PLEAT_OK;
     pl_release(dense);
     pl_give(&g->ctx->memory, expected);
     return done;

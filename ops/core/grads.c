@@ -109,6 +109,17 @@ static void collect(stop *s, pleat_tensor *g) {
     s->cotangent = sum;
 }
 
+/* Is g what the rule of c may return for tensor i? */
+static bool cotangent_fits(const pleat_call *c, size_t i, const pleat_tensor *g) {
+    if (g->poison) {
+        return pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the rule's cotangent of tensor %zu is poison", i + 1);
+    }
+    if (g->ctx == c->ctx && g->dtype == c->dtype && pl_same_shape(g, c->in[i])) return true;
+    return pleat_call_fail(c, PLEAT_ERR_GRADIENT,
+                           "the rule's cotangent of tensor %zu is %s: it must have the tensor's shape and type",
+                           i + 1, pl_shape_of(g).text);
+}
+
 /* Hand stop k's cotangent to the inputs of its call. */
 static bool hand_down(walk *w, size_t k, const size_t *edges) {
     const pleat_call *c = w->stops[k].tensor->call;
@@ -121,12 +132,7 @@ static bool hand_down(walk *w, size_t k, const size_t *edges) {
         }
         pleat_scope scratch = pleat_begin(w->ctx);
         pleat_tensor *g = c->op->vjp(c, i, w->stops[k].cotangent);
-        bool fits = g == NULL || g->poison || pl_same_shape(g, c->in[i]);
-        if (g != NULL && fits) collect(below, g);
-        if (!fits) {
-            pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the rule's cotangent of tensor %zu is %s", i + 1,
-                            pl_shape_of(g).text);
-        }
+        if (g != NULL && cotangent_fits(c, i, g)) collect(below, g);
         pleat_end(scratch);
         if (w->ctx->error.code != PLEAT_OK) return false;
     }
@@ -227,7 +233,7 @@ static bool run(walk *w, pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tens
         pleat_tensor *ones = gy != NULL ? gy : pleat_full_like(y, 1);
         w->stops[w->count - 1].cotangent = pl_retain(ones);
         if (gy == NULL) pleat_drop(ones);
-        done = walk_back(w) && hand_out(w, n, xs, slots, gxs, strict);
+        done = !ones->poison && walk_back(w) && hand_out(w, n, xs, slots, gxs, strict);
     }
     pl_give(&w->ctx->memory, slots);
     return done;
@@ -236,7 +242,7 @@ static bool run(walk *w, pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tens
 pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
                          pleat_tensor **gxs, unsigned flags) {
     pleat_ctx *ctx = pleat_ctx_of(y);
-    for (size_t i = 0; i < n; i++) gxs[i] = pl_poison(ctx);
+    for (size_t i = 0; i < n; i++) gxs[i] = pleat_poison(ctx);
     if (ctx == NULL) return PLEAT_ERR_ARGUMENT;
     if (ctx->error.code != PLEAT_OK) return ctx->error.code;
     if (y->poison) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "grads", "y is poison");
@@ -247,6 +253,6 @@ pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tens
     walk_free(&w);
     pleat_set_recording(ctx, was);
     if (done) return PLEAT_OK;
-    for (size_t i = 0; i < n; i++) gxs[i] = pl_poison(ctx);
+    for (size_t i = 0; i < n; i++) gxs[i] = pleat_poison(ctx);
     return ctx->error.code;
 }

@@ -12,9 +12,7 @@ struct pl_block {
 };
 
 /* Sizes 64, 80, 96, 112, 128, 160, ...: at most a fifth of a block is unused. */
-static size_t class_size(size_t class) {
-    return (size_t)(4 + class % 4) << (class / 4 + 4);
-}
+static size_t class_size(size_t class) { return (size_t)(4 + class % 4) << (class / 4 + 4); }
 
 static size_t class_of(size_t bytes) {
     if (bytes <= ALIGN) return 0;

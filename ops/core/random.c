@@ -47,20 +47,26 @@ uint64_t pleat_rng_below(pleat_rng *r, uint64_t n) {
     return x % n;
 }
 
-double pleat_rng_uniform(pleat_rng *r) {
-    return (double)(u64(r) >> 11) * 0x1p-53;
-}
+double pleat_rng_uniform(pleat_rng *r) { return (double)(u64(r) >> 11) * 0x1p-53; }
 
 double pleat_rng_normal(pleat_rng *r) {
     double u = 1 - pleat_rng_uniform(r), v = pleat_rng_uniform(r);
     return sqrt(-2 * log(u)) * cos(6.283185307179586477 * v);
 }
 
+/* Rounding may reach the upper end of the range, which does not belong to it. */
+static double in_range(double x, pleat_dtype dtype, double low, double high) {
+    double y = dtype == PLEAT_F64 ? x : (double)(float)x;
+    if (y < high || low >= high) return y;
+    return dtype == PLEAT_F64 ? nextafter(high, low) : (double)nextafterf((float)high, (float)low);
+}
+
 static pleat_tensor *draw(pleat_tensor *t, bool normal, double low, double high) {
     if (t->poison) return t;
     pleat_rng *r = &t->ctx->rng;
     for (size_t i = 0; i < t->numel; i++) {
-        double x = normal ? pleat_rng_normal(r) : low + (high - low) * pleat_rng_uniform(r);
+        double x = normal ? pleat_rng_normal(r)
+                          : in_range(low + (high - low) * pleat_rng_uniform(r), t->dtype, low, high);
         if (t->dtype == PLEAT_F64) {
             ((double *)t->data)[i] = x;
         } else {

@@ -63,7 +63,7 @@ void pleat_end(pleat_scope scope) {
 }
 
 pleat_tensor *pleat_keep(pleat_tensor *t) {
-    if (t == NULL) return pl_poison(NULL);
+    if (t == NULL) return pleat_poison(NULL);
     if (t->poison || t->list == PL_NOWHERE || t->list <= PL_ROOT) return t;
     size_t outer = t->list - 1;
     pl_unlist(t);
@@ -72,7 +72,7 @@ pleat_tensor *pleat_keep(pleat_tensor *t) {
 }
 
 pleat_tensor *pleat_hold(pleat_tensor *t) {
-    if (t == NULL) return pl_poison(NULL);
+    if (t == NULL) return pleat_poison(NULL);
     if (t->poison || t->list == PL_NOWHERE) return t;
     pl_unlist(t);
     pl_list(t, PL_HELD);

@@ -7,9 +7,7 @@
 
 #include "core/core.h"
 
-size_t pl_element(pleat_dtype dtype) {
-    return dtype == PLEAT_F64 ? sizeof(double) : sizeof(float);
-}
+size_t pl_element(pleat_dtype dtype) { return dtype == PLEAT_F64 ? sizeof(double) : sizeof(float); }
 
 pl_text pl_shape_phrase(size_t rank, const size_t *shape) {
     pl_text t = {.text = "["};
@@ -94,7 +92,7 @@ static pl_storage *storage_new(pl_memory *m, size_t bytes) {
 pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, size_t rank,
                             const size_t *shape) {
     size_t bytes = 0;
-    if (ctx == NULL || !shape_is_legal(ctx, op, dtype, rank, shape, &bytes)) return pl_poison(ctx);
+    if (ctx == NULL || !shape_is_legal(ctx, op, dtype, rank, shape, &bytes)) return pleat_poison(ctx);
     pl_storage *storage = storage_new(&ctx->memory, bytes);
     pleat_tensor *t = storage == NULL ? NULL : tensor_shell(ctx, dtype, rank, shape);
     if (t == NULL) {
@@ -104,7 +102,7 @@ pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, s
         }
         pleat_fail(ctx, PLEAT_ERR_MEMORY, op, "no memory for a tensor %s of %zu bytes",
                    pl_shape_phrase(rank, shape).text, bytes);
-        return pl_poison(ctx);
+        return pleat_poison(ctx);
     }
     t->storage = storage;
     t->data = storage->data;
@@ -112,13 +110,15 @@ pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, s
     return t;
 }
 
-pleat_tensor *pl_tensor_view(pleat_tensor *base, size_t rank, const size_t *shape, const ptrdiff_t *stride,
-                             ptrdiff_t offset) {
+pleat_tensor *pl_tensor_view(pleat_tensor *base, const char *op, size_t rank, const size_t *shape,
+                             const ptrdiff_t *stride, ptrdiff_t offset) {
+    size_t bytes = 0; /* a view that repeats elements may have more of them than its base */
+    if (!shape_is_legal(base->ctx, op, base->dtype, rank, shape, &bytes)) return pleat_poison(base->ctx);
     pleat_tensor *t = tensor_shell(base->ctx, base->dtype, rank, shape);
     if (t == NULL) {
-        pleat_fail(base->ctx, PLEAT_ERR_MEMORY, "view", "no memory for a view %s",
+        pleat_fail(base->ctx, PLEAT_ERR_MEMORY, op, "no memory for a view %s",
                    pl_shape_phrase(rank, shape).text);
-        return pl_poison(base->ctx);
+        return pleat_poison(base->ctx);
     }
     t->storage = base->storage;
     t->storage->refs++;
@@ -186,25 +186,27 @@ pleat_tensor *pleat_full(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const s
 }
 
 pleat_tensor *pleat_zeros_like(const pleat_tensor *t) {
-    if (t == NULL || t->poison) return pl_poison(pleat_ctx_of(t));
+    if (t == NULL || t->poison) return pleat_poison(pleat_ctx_of(t));
     return pleat_zeros(t->ctx, t->dtype, t->rank, t->shape);
 }
 
 pleat_tensor *pleat_full_like(const pleat_tensor *t, double value) {
-    if (t == NULL || t->poison) return pl_poison(pleat_ctx_of(t));
+    if (t == NULL || t->poison) return pleat_poison(pleat_ctx_of(t));
     return pleat_full(t->ctx, t->dtype, t->rank, t->shape, value);
 }
 
-static pleat_tensor *no_data(pleat_ctx *ctx, const char *op) {
+static pleat_tensor *no_data(pleat_tensor *t, const char *op) {
+    pleat_ctx *ctx = t->ctx;
+    pleat_drop(t);
     pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "the data is a null pointer");
-    return pl_poison(ctx);
+    return pleat_poison(ctx);
 }
 
 pleat_tensor *pleat_from(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape,
                          const void *data) {
     pleat_tensor *t = pl_tensor_new(ctx, "from", dtype, rank, shape);
     if (t->poison || t->numel == 0) return t;
-    if (data == NULL) return no_data(ctx, "from");
+    if (data == NULL) return no_data(t, "from");
     memcpy(t->data, data, t->numel * pl_element(dtype));
     return t;
 }
@@ -214,34 +216,22 @@ pleat_tensor *pleat_from_f64(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, con
     if (dtype == PLEAT_F64) return pleat_from(ctx, dtype, rank, shape, data);
     pleat_tensor *t = pl_tensor_new(ctx, "from_f64", dtype, rank, shape);
     if (t->poison || t->numel == 0) return t;
-    if (data == NULL) return no_data(ctx, "from_f64");
+    if (data == NULL) return no_data(t, "from_f64");
     for (size_t i = 0; i < t->numel; i++) ((float *)t->data)[i] = (float)data[i];
     return t;
 }
 
 /* ---- asking ------------------------------------------------------------------------------------------- */
 
-pleat_ctx *pleat_ctx_of(const pleat_tensor *t) {
-    return t == NULL ? NULL : t->ctx;
-}
-pleat_dtype pleat_dtype_of(const pleat_tensor *t) {
-    return t == NULL ? PLEAT_F32 : t->dtype;
-}
-size_t pleat_rank(const pleat_tensor *t) {
-    return t == NULL ? 0 : t->rank;
-}
-const size_t *pleat_shape(const pleat_tensor *t) {
-    return t == NULL ? pl_poison(NULL)->shape : t->shape;
-}
+pleat_ctx *pleat_ctx_of(const pleat_tensor *t) { return t == NULL ? NULL : t->ctx; }
+pleat_dtype pleat_dtype_of(const pleat_tensor *t) { return t == NULL ? PLEAT_F32 : t->dtype; }
+size_t pleat_rank(const pleat_tensor *t) { return t == NULL ? 0 : t->rank; }
+const size_t *pleat_shape(const pleat_tensor *t) { return t == NULL ? pleat_poison(NULL)->shape : t->shape; }
 size_t pleat_size(const pleat_tensor *t, size_t axis) {
     return t != NULL && axis < t->rank ? t->shape[axis] : 0;
 }
-size_t pleat_numel(const pleat_tensor *t) {
-    return t == NULL ? 1 : t->numel;
-}
-bool pleat_is_poison(const pleat_tensor *t) {
-    return t == NULL || t->poison;
-}
+size_t pleat_numel(const pleat_tensor *t) { return t == NULL ? 1 : t->numel; }
+bool pleat_is_poison(const pleat_tensor *t) { return t == NULL || t->poison; }
 
 bool pleat_is_contiguous(const pleat_tensor *t) {
     if (t == NULL || t->poison) return false;
@@ -254,8 +244,10 @@ bool pleat_is_contiguous(const pleat_tensor *t) {
 }
 
 static void *data_as(pleat_tensor *t, pleat_dtype dtype, const char *op) {
-    if (t == NULL || t->poison) return NULL;
-    if (t->dtype != dtype) {
+    if (t == NULL) return NULL;
+    if (t->poison) {
+        pleat_fail(t->ctx, PLEAT_ERR_ARGUMENT, op, "the tensor is poison");
+    } else if (t->dtype != dtype) {
         pleat_fail(t->ctx, PLEAT_ERR_DTYPE, op, "the tensor's type is %s",
                    t->dtype == PLEAT_F32 ? "f32" : "f64");
     } else if (!pleat_is_contiguous(t)) {
@@ -267,12 +259,8 @@ static void *data_as(pleat_tensor *t, pleat_dtype dtype, const char *op) {
     return NULL;
 }
 
-float *pleat_f32(pleat_tensor *t) {
-    return data_as(t, PLEAT_F32, "f32");
-}
-double *pleat_f64(pleat_tensor *t) {
-    return data_as(t, PLEAT_F64, "f64");
-}
+float *pleat_f32(pleat_tensor *t) { return data_as(t, PLEAT_F32, "f32"); }
+double *pleat_f64(pleat_tensor *t) { return data_as(t, PLEAT_F64, "f64"); }
 
 static double element_at(const pleat_tensor *t, ptrdiff_t offset) {
     return t->dtype == PLEAT_F64 ? ((const double *)t->data)[offset]
@@ -340,6 +328,12 @@ pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src) {
     if (!pl_same_shape(dst, src)) {
         return pleat_fail(dst->ctx, PLEAT_ERR_SHAPE, "assign", "%s and %s: the shapes must be the same",
                           pl_shape_of(dst).text, pl_shape_of(src).text);
+    }
+    for (size_t k = 0; k < dst->rank; k++) {
+        if (dst->stride[k] != 0 || dst->shape[k] < 2) continue;
+        return pleat_fail(dst->ctx, PLEAT_ERR_ARGUMENT, "assign",
+                          "%s is broadcast along axis %zu, where its elements are one and the same",
+                          pl_shape_of(dst).text, k);
     }
     if (dst->storage != src->storage) {
         pl_copy(dst, (pleat_tensor *)src);

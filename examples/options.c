@@ -1,0 +1,95 @@
+#include "options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Noreturn static void usage(const option_table *t, const char *what, const char *right) {
+    fprintf(stderr, "%s: %s; %s\n", t->program, what, right);
+    exit(2);
+}
+
+static void print_value(const option_row *r) {
+    if (r->kind == OPTION_COUNT) {
+        printf("%zu", *(size_t *)r->value);
+    } else if (r->kind == OPTION_REAL) {
+        printf("%g", *(double *)r->value);
+    } else {
+        printf("%s", *(const char **)r->value == NULL ? "chosen by the program" : *(const char **)r->value);
+    }
+}
+
+_Noreturn static void help(const option_table *t) {
+    printf("usage: %s [options]\n\n%s\n\n", t->program, t->about);
+    for (size_t i = 0; i < t->count; i++) {
+        const option_row *r = &t->rows[i];
+        int used = printf("  --%s %s", r->name, r->argument);
+        printf("%*s%s (default: ", used < 20 ? 20 - used : 1, "", r->help);
+        print_value(r);
+        printf(")\n");
+    }
+    printf("  --help            this text\n");
+    exit(fflush(stdout) == 0 ? 0 : 1);
+}
+
+static void set_count(const option_table *t, const option_row *r, const char *text) {
+    char *end, what[160], right[160];
+    errno = 0;
+    unsigned long long x = strtoull(text, &end, 10);
+    if (text[0] >= '0' && text[0] <= '9' && *end == 0 && errno == 0 && x >= r->least && x <= r->most) {
+        *(size_t *)r->value = (size_t)x;
+        return;
+    }
+    snprintf(what, sizeof what, "--%s %.60s", r->name, text);
+    if (r->most == SIZE_MAX) {
+        snprintf(right, sizeof right, "it must be a whole number, %zu or more", r->least);
+    } else {
+        snprintf(right, sizeof right, "it must be a whole number from %zu to %zu", r->least, r->most);
+    }
+    usage(t, what, right);
+}
+
+static void set_real(const option_table *t, const option_row *r, const char *text) {
+    char *end, what[160];
+    double x = strtod(text, &end);
+    if (end != text && *end == 0 && isfinite(x) && x > 0) {
+        *(double *)r->value = x;
+        return;
+    }
+    snprintf(what, sizeof what, "--%s %.60s", r->name, text);
+    usage(t, what, "it must be a number above 0, such as 0.001");
+}
+
+/* The row that `name` of `length` characters names. */
+static const option_row *find(const option_table *t, const char *name, size_t length) {
+    for (size_t i = 0; i < t->count; i++) {
+        if (strlen(t->rows[i].name) == length && strncmp(t->rows[i].name, name, length) == 0)
+            return &t->rows[i];
+    }
+    return NULL;
+}
+
+void read_options(const option_table *t, int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        char what[160];
+        const char *name = argv[i] + 2;
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) help(t);
+        size_t length = strcspn(name, "=");
+        const option_row *r = strncmp(argv[i], "--", 2) == 0 ? find(t, name, length) : NULL;
+        snprintf(what, sizeof what, "unknown option '%.60s'", argv[i]);
+        if (r == NULL) usage(t, what, "--help lists the options");
+        const char *value = name[length] == '=' ? name + length + 1 : i + 1 < argc ? argv[++i] : NULL;
+        snprintf(what, sizeof what, "--%s stands alone", r->name);
+        if (value == NULL) usage(t, what, "it takes an argument, as --help says");
+        if (r->kind == OPTION_COUNT) {
+            set_count(t, r, value);
+        } else if (r->kind == OPTION_REAL) {
+            set_real(t, r, value);
+        } else {
+            *(const char **)r->value = value;
+        }
+    }
+}

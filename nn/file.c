@@ -1,0 +1,126 @@
+/* Files that are whole or not there: a temporary file beside the target is written, synced and renamed over it. */
+#define _XOPEN_SOURCE 700 /* realpath */
+
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+pleat_status pln_read_failed(pleat_ctx *ctx, const char *op, const char *path) {
+    return pleat_fail(ctx, PLEAT_ERR_IO, op, "cannot read %s: %s", path, strerror(errno));
+}
+
+pleat_status pln_file_size(pleat_ctx *ctx, const char *op, const char *path, size_t *bytes) {
+    struct stat s;
+    if (!path) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "the path is NULL");
+    if (stat(path, &s)) return pln_read_failed(ctx, op, path);
+    if (!S_ISREG(s.st_mode))
+        return pleat_fail(ctx, PLEAT_ERR_IO, op, "cannot read %s: it is %s, not a regular file", path,
+                          S_ISDIR(s.st_mode) ? "a folder" : "a device or a pipe");
+    *bytes = (size_t)s.st_size;
+    return PLEAT_OK;
+}
+
+pleat_status pln_write_failed(pleat_ctx *ctx, const char *op, pleat_nn_file *file) {
+    pleat_status status =
+        pleat_fail(ctx, PLEAT_ERR_IO, op, "cannot write %s: %s", file->path, strerror(errno));
+    pleat_nn_file_abort(file);
+    return status;
+}
+
+/* Length of the folder part of path, the last slash included. */
+static size_t folder_length(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/* Not mkstemp: its files are private (0600) and the process's umask cannot be asked for without changing it. The name
+ * does not contain the target's, which may be as long as names can be. */
+static int open_temporary(pleat_nn_file *file) {
+    size_t folder = folder_length(file->path), bytes = folder + 64;
+    file->temporary = malloc(bytes);
+    if (!file->temporary) return -1;
+    memcpy(file->temporary, file->path, folder);
+    int fd = -1;
+    for (int i = 0; i < 1000 && fd < 0; i++) {
+        snprintf(file->temporary + folder, bytes - folder, ".pleat-%ld-%d.tmp", (long)getpid(), i);
+        fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST) break;
+    }
+    if (fd < 0) { /* whatever has this name, it is not ours to remove */
+        free(file->temporary);
+        file->temporary = NULL;
+    }
+    return fd;
+}
+
+/* Where to write, and how: a symbolic link is followed; what is not a regular file (/dev/null, a pipe) cannot be
+ * replaced, so it is written directly; a read-only file is respected although rename would replace it. */
+static int open_target(const char *path, pleat_nn_file *file) {
+    struct stat s;
+    bool exists = stat(path, &s) == 0, regular = !exists || S_ISREG(s.st_mode);
+    file->path = exists && regular ? realpath(path, NULL) : strdup(path);
+    if (!file->path) return -1;
+    if (!regular) return open(path, O_WRONLY | O_CLOEXEC);
+    if (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS)) return -1;
+    return open_temporary(file);
+}
+
+pleat_status pleat_nn_file_create(pleat_ctx *ctx, const char *path, pleat_nn_file *out) {
+    *out = (pleat_nn_file){0};
+    if (!path || !*path)
+        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "file_create", "the path is %s", path ? "empty" : "NULL");
+    int fd = open_target(path, out);
+    if (fd >= 0) out->f = fdopen(fd, "wb");
+    if (out->f) return PLEAT_OK;
+    pleat_status status =
+        pleat_fail(ctx, PLEAT_ERR_IO, "file_create", "cannot write %s: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    pleat_nn_file_abort(out);
+    return status;
+}
+
+void pleat_nn_file_abort(pleat_nn_file *file) {
+    if (file->f) fclose(file->f);
+    if (file->temporary) unlink(file->temporary);
+    free(file->temporary);
+    free(file->path);
+    *file = (pleat_nn_file){0};
+}
+
+/* Make the rename itself last. Not every file system can do this, and the file is whole without it, so a failure
+ * does not count. */
+static void sync_folder(pleat_nn_file *file) {
+    size_t folder = folder_length(file->path);
+    if (folder) file->path[folder] = 0;
+    int fd = open(folder ? file->path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+pleat_status pleat_nn_file_commit(pleat_ctx *ctx, pleat_nn_file *file) {
+    if (!file->f) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "file_commit", "the file is not open");
+    bool lost = ferror(file->f); /* the system's reason is no longer known */
+    if (fflush(file->f) || (file->temporary && fsync(fileno(file->f))))
+        return pln_write_failed(ctx, "file_commit", file);
+    if (lost) {
+        pleat_fail(ctx, PLEAT_ERR_IO, "file_commit",
+                   "cannot write %s: an earlier write failed (is the disk full?)", file->path);
+        pleat_nn_file_abort(file);
+        return PLEAT_ERR_IO;
+    }
+    int failed = fclose(file->f);
+    file->f = NULL;
+    if (failed || (file->temporary && rename(file->temporary, file->path)))
+        return pln_write_failed(ctx, "file_commit", file);
+    if (file->temporary) sync_folder(file);
+    free(file->temporary);
+    file->temporary = NULL;
+    pleat_nn_file_abort(file); /* nothing is left to undo: this frees */
+    return PLEAT_OK;
+}

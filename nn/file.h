@@ -1,0 +1,17 @@
+/* What the readers and writers of files share. */
+#ifndef PLN_FILE_H
+#define PLN_FILE_H
+
+#include "pleat_nn.h"
+
+/* The size in bytes of the regular file `path`. Anything else there (nothing, a folder, a device) is reported as an
+ * error of `op`: a pipe would block, and a size that is known beforehand is what exposes a lying header. */
+pleat_status pln_file_size(pleat_ctx *ctx, const char *op, const char *path, size_t *bytes);
+
+/* Report that `path` could not be opened or read; errno says why. */
+pleat_status pln_read_failed(pleat_ctx *ctx, const char *op, const char *path);
+
+/* Report a failed write to `file` (errno says why) and abort it. */
+pleat_status pln_write_failed(pleat_ctx *ctx, const char *op, pleat_nn_file *file);
+
+#endif

@@ -1,0 +1,115 @@
+/* Initialisers: random values in place, from the context's stream, scaled by a weight's fans as in torch.nn.init. */
+#include "pleat_nn.h"
+
+#include <math.h>
+
+/* w = shift + scale * draw, with every value below `end` (rounding to f32 could reach it). */
+typedef struct fill {
+    double (*draw)(pleat_rng *r);
+    double scale, shift, end;
+} fill;
+
+static pleat_status fill_with(pleat_tensor *w, fill f) {
+    pleat_rng *r = pleat_ctx_rng(pleat_ctx_of(w));
+    size_t n = pleat_numel(w);
+    if (pleat_dtype_of(w) == PLEAT_F64) {
+        double *p = pleat_f64(w);
+        if (!p) return PLEAT_ERR_ARGUMENT;
+        for (size_t i = 0; i < n; i++) {
+            double v = f.shift + f.scale * f.draw(r);
+            p[i] = v < f.end ? v : f.shift;
+        }
+    } else {
+        float *p = pleat_f32(w);
+        if (!p) return PLEAT_ERR_ARGUMENT;
+        for (size_t i = 0; i < n; i++) {
+            float v = (float)(f.shift + f.scale * f.draw(r));
+            p[i] = (double)v < f.end ? v : (float)f.shift;
+        }
+    }
+    return PLEAT_OK;
+}
+
+static pleat_status fill_uniform(pleat_tensor *w, double low, double high) {
+    return fill_with(w, (fill){pleat_rng_uniform, high - low, low, high});
+}
+
+static pleat_status fill_normal(pleat_tensor *w, double deviation) {
+    return fill_with(w, (fill){pleat_rng_normal, deviation, 0, HUGE_VAL});
+}
+
+/* PLEAT_OK if w can be filled and the caller's numbers make sense, which `rule` says what it takes to. */
+static pleat_status check(pleat_tensor *w, const char *op, bool sense, const char *rule) {
+    if (!w) return PLEAT_ERR_ARGUMENT;
+    pleat_ctx *ctx = pleat_ctx_of(w);
+    if (pleat_is_poison(w))
+        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "w is poison: an op failed before");
+    if (!pleat_is_contiguous(w)) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "w must be contiguous");
+    return sense ? PLEAT_OK : pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "%s", rule);
+}
+
+/* The fans of w, as doubles: they are only ever divisors. */
+static pleat_status fans(pleat_tensor *w, const char *op, double *in, double *out) {
+    char text[96];
+    if (pleat_rank(w) < 2)
+        return pleat_fail(pleat_ctx_of(w), PLEAT_ERR_SHAPE, op,
+                          "w is %s, but fans need rank 2 or more; for a bias use pleat_nn_init_uniform",
+                          pleat_shape_text(w, text, sizeof text));
+    double field = 1;
+    for (size_t i = 2; i < pleat_rank(w); i++) field *= (double)pleat_size(w, i);
+    *in = (double)pleat_size(w, 1) * field;
+    *out = (double)pleat_size(w, 0) * field;
+    return PLEAT_OK;
+}
+
+static pleat_status kaiming(pleat_tensor *w, double a, const char *op, double *variance) {
+    double in, out;
+    pleat_status s = check(w, op, isfinite(a), "a must be finite");
+    if (!s) s = fans(w, op, &in, &out);
+    if (!s) *variance = 2 / ((1 + a * a) * in);
+    return s;
+}
+
+static pleat_status xavier(pleat_tensor *w, double gain, const char *op, double *variance) {
+    double in, out;
+    pleat_status s = check(w, op, isfinite(gain) && gain >= 0, "gain must be finite and not negative");
+    if (!s) s = fans(w, op, &in, &out);
+    if (!s) *variance = gain * gain * 2 / (in + out);
+    return s;
+}
+
+/* A uniform distribution in +-bound has the variance bound^2 / 3. */
+static pleat_status fill_uniform_variance(pleat_tensor *w, double variance) {
+    double bound = sqrt(3 * variance);
+    return fill_uniform(w, -bound, bound);
+}
+
+pleat_status pleat_nn_init_kaiming_uniform(pleat_tensor *w, double a) {
+    double variance;
+    pleat_status s = kaiming(w, a, "init_kaiming_uniform", &variance);
+    return s ? s : fill_uniform_variance(w, variance);
+}
+
+pleat_status pleat_nn_init_kaiming_normal(pleat_tensor *w, double a) {
+    double variance;
+    pleat_status s = kaiming(w, a, "init_kaiming_normal", &variance);
+    return s ? s : fill_normal(w, sqrt(variance));
+}
+
+pleat_status pleat_nn_init_xavier_uniform(pleat_tensor *w, double gain) {
+    double variance;
+    pleat_status s = xavier(w, gain, "init_xavier_uniform", &variance);
+    return s ? s : fill_uniform_variance(w, variance);
+}
+
+pleat_status pleat_nn_init_xavier_normal(pleat_tensor *w, double gain) {
+    double variance;
+    pleat_status s = xavier(w, gain, "init_xavier_normal", &variance);
+    return s ? s : fill_normal(w, sqrt(variance));
+}
+
+pleat_status pleat_nn_init_uniform(pleat_tensor *w, double low, double high) {
+    pleat_status s = check(w, "init_uniform", low <= high && isfinite(high - low),
+                           "low and high must be finite, and low not above high");
+    return s ? s : fill_uniform(w, low, high);
+}

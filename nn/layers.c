@@ -1,0 +1,258 @@
+/* Layers with parameters (linear, convolution and its transpose), and the two that change shape. */
+#include "module.h"
+
+#include "pleat_kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what the layers with parameters share ----------------------------------------------------------- */
+
+typedef struct weights {
+    pleat_dtype dtype;
+    size_t rank, shape[4]; /* of the weight */
+    size_t bias;           /* its size; 0: no bias */
+} weights;
+
+/* Weight and bias as PyTorch starts them: uniform in +-1/sqrt(fan_in), fan_in being the weight's for both. */
+static pleat_nn_module *add_weights(pleat_nn_module *m, weights a) {
+    if (!m) return NULL;
+    pleat_ctx *ctx = pleat_nn_ctx(m);
+    pleat_scope scope = pleat_begin(ctx); /* takes back what an error leaves behind */
+    pleat_tensor *w = pleat_empty(ctx, a.dtype, a.rank, a.shape);
+    pleat_nn_init_kaiming_uniform(w, sqrt(5));
+    m = pleat_nn_add_param(m, "weight", w);
+    if (m && a.bias) {
+        double bound = 1 / sqrt((double)(pleat_numel(w) / a.shape[0]));
+        pleat_tensor *b = pleat_empty(ctx, a.dtype, 1, &a.bias);
+        pleat_nn_init_uniform(b, -bound, bound);
+        m = pleat_nn_add_param(m, "bias", b);
+    }
+    pleat_end(scope);
+    return m;
+}
+
+/* For a constructor's return statement. */
+static pleat_nn_module *refuse(pleat_ctx *ctx, const char *layer, const char *rule) {
+    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, layer, "%s", rule);
+    return NULL;
+}
+
+static const char *wrong_dtype(pleat_dtype dtype) {
+    return dtype == PLEAT_F32 || dtype == PLEAT_F64 ? NULL : "dtype must be PLEAT_F32 or PLEAT_F64";
+}
+
+/* Report that x is not what the layer takes, which is described by `size` and the words around it. */
+static pleat_tensor *misfit(pleat_nn_module *m, pleat_tensor *x, const char *before, size_t size,
+                            const char *after) {
+    char text[96];
+    pleat_fail(pleat_nn_ctx(m), PLEAT_ERR_SHAPE, pleat_nn_kind_of(m)->name,
+               "x is %s; this layer takes %s%zu%s", pleat_shape_text(x, text, sizeof text), before, size,
+               after);
+    return pleat_poison(pleat_nn_ctx(m));
+}
+
+/* ---- linear ------------------------------------------------------------------------------------------ */
+
+static pleat_tensor *linear_forward(pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_linear_args *a = pleat_nn_attrs(m);
+    size_t rank = pleat_rank(x), shape[PLEAT_MAX_RANK];
+    if (rank == 0 || pleat_size(x, rank - 1) != a->in) return misfit(m, x, "[..,", a->in, "]");
+    memcpy(shape, pleat_shape(x), rank * sizeof *shape);
+    shape[rank - 1] = a->out;
+
+    /* one product of matrices, whatever the leading axes */
+    size_t rows = 1;
+    for (size_t i = 0; i + 1 < rank; i++) rows *= shape[i];
+    if (rank != 2) x = pleat_reshape(x, PLEAT_SHAPE(rows, a->in));
+    pleat_tensor *y = pleat_matmul(x, pleat_nn_own_param(m, 0), .tb = true);
+    if (!a->no_bias) y = pleat_add(y, pleat_nn_own_param(m, 1));
+    return rank != 2 ? pleat_reshape(y, rank, shape) : y;
+}
+
+static void linear_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    const pleat_nn_linear_args *a = pleat_nn_attrs(m);
+    snprintf(buffer, bytes, "%zu, %zu%s", a->in, a->out, a->no_bias ? ", no bias" : "");
+}
+
+static const pleat_nn_kind linear_kind = {"Linear", linear_forward, linear_describe};
+
+pleat_nn_module *pleat_nn_linear_with(pleat_nn_linear_args args) {
+    const char *wrong = wrong_dtype(args.dtype);
+    if (!args.in || !args.out) wrong = "in and out must be at least 1";
+    if (wrong) return refuse(args.ctx, linear_kind.name, wrong);
+    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &linear_kind, &args, sizeof args);
+    return add_weights(m, (weights){args.dtype, 2, {args.out, args.in}, args.no_bias ? 0 : args.out});
+}
+
+/* ---- convolution and its transpose ------------------------------------------------------------------- */
+
+static pleat_tensor *add_conv_bias(pleat_nn_module *m, pleat_tensor *y) {
+    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    if (a->no_bias) return y;
+    return pleat_add(y, pleat_reshape(pleat_nn_own_param(m, 1), PLEAT_SHAPE(a->out, 1, 1)));
+}
+
+static pleat_tensor *conv2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return misfit(m, x, "[N,", a->in, ",H,W]");
+    pleat_tensor *y = pleat_conv2d(x, pleat_nn_own_param(m, 0), .stride = {a->stride[0], a->stride[1]},
+                                   .dilation = {a->dilation[0], a->dilation[1]},
+                                   .pad = {a->pad[0], a->pad[1]}, .groups = a->groups);
+    return add_conv_bias(m, y);
+}
+
+static pleat_tensor *conv_transpose2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return misfit(m, x, "[N,", a->in, ",P,Q]");
+    size_t size[2];
+    for (size_t k = 0; k < 2; k++) {
+        /* output_padding is padding taken away at the end; added to the result it would miss negative sizes */
+        ptrdiff_t after = a->pad[k] - (ptrdiff_t)a->output_padding[k];
+        size[k] = pleat_conv_image_size(pleat_size(x, 2 + k), a->kernel[k], a->stride[k], a->dilation[k],
+                                        a->pad[k], after);
+        if (size[k] == 0)
+            return misfit(m, x,
+                          "maps whose image, (P-1)*stride + (R-1)*dilation + output_padding + 1 - 2*pad, "
+                          "has at least ",
+                          1, " pixel along H and W");
+    }
+    pleat_tensor *y =
+        pleat_conv2d_transpose(x, pleat_nn_own_param(m, 0), .stride = {a->stride[0], a->stride[1]},
+                               .dilation = {a->dilation[0], a->dilation[1]}, .pad = {a->pad[0], a->pad[1]},
+                               .groups = a->groups, .size = {size[0], size[1]});
+    return add_conv_bias(m, y);
+}
+
+/* ", stride 2x2" behind what the buffer holds, unless both numbers are the default. */
+static void describe_pair(char *buffer, size_t bytes, const char *what, const ptrdiff_t pair[2],
+                          ptrdiff_t usual) {
+    size_t used = strlen(buffer);
+    if (pair[0] != usual || pair[1] != usual)
+        snprintf(buffer + used, bytes - used, ", %s %tdx%td", what, pair[0], pair[1]);
+}
+
+static void conv_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    if (!bytes) return;
+    snprintf(buffer, bytes, "%zu, %zu, kernel %zux%zu", a->in, a->out, a->kernel[0], a->kernel[1]);
+    describe_pair(buffer, bytes, "stride", (ptrdiff_t[]){(ptrdiff_t)a->stride[0], (ptrdiff_t)a->stride[1]},
+                  1);
+    describe_pair(buffer, bytes, "dilation",
+                  (ptrdiff_t[]){(ptrdiff_t)a->dilation[0], (ptrdiff_t)a->dilation[1]}, 1);
+    describe_pair(buffer, bytes, "pad", a->pad, 0);
+    describe_pair(buffer, bytes, "output padding",
+                  (ptrdiff_t[]){(ptrdiff_t)a->output_padding[0], (ptrdiff_t)a->output_padding[1]}, 0);
+    size_t used = strlen(buffer);
+    if (a->groups > 1) used += (size_t)snprintf(buffer + used, bytes - used, ", groups %zu", a->groups);
+    if (a->no_bias && used < bytes) snprintf(buffer + used, bytes - used, ", no bias");
+}
+
+static const pleat_nn_kind conv2d_kind = {"Conv2d", conv2d_forward, conv_describe};
+static const pleat_nn_kind conv_transpose2d_kind = {"ConvTranspose2d", conv_transpose2d_forward,
+                                                    conv_describe};
+
+/* Put in the defaults. */
+static void complete(pleat_nn_conv_args *a) {
+    for (size_t k = 0; k < 2; k++) {
+        if (!a->stride[1 - k] && !a->stride[k]) a->stride[0] = a->stride[1] = 1;
+        if (!a->dilation[1 - k] && !a->dilation[k]) a->dilation[0] = a->dilation[1] = 1;
+    }
+    if (!a->groups) a->groups = 1;
+}
+
+/* The rule that axis k breaks, or NULL. Sizes and positions in an image are computed in ptrdiff_t. */
+static const char *wrong_axis(const pleat_nn_conv_args *a, size_t k, bool transposed) {
+    size_t stride = a->stride[k], dilation = a->dilation[k], extent;
+    ptrdiff_t after;
+    if (!a->kernel[k]) return ".kernel = {R, S} must be given, both at least 1";
+    if (!stride) return "stride must be at least 1 along both axes; write .stride = {2, 2}";
+    if (!dilation) return "dilation must be at least 1 along both axes; write .dilation = {2, 2}";
+    if (__builtin_mul_overflow(a->kernel[k] - 1, dilation, &extent) || extent >= PTRDIFF_MAX ||
+        stride > PTRDIFF_MAX)
+        return "(kernel - 1) * dilation + 1 and stride must fit into ptrdiff_t";
+    if (!transposed && a->output_padding[k]) return "output_padding is for conv_transpose2d only";
+    if (a->output_padding[k] >= stride && a->output_padding[k] >= dilation)
+        return "output_padding must be less than stride or dilation";
+    if (a->output_padding[k] > PTRDIFF_MAX ||
+        __builtin_sub_overflow(a->pad[k], (ptrdiff_t)a->output_padding[k], &after))
+        return "pad - output_padding must fit into ptrdiff_t";
+    return NULL;
+}
+
+static const char *wrong_conv(const pleat_nn_conv_args *a, bool transposed) {
+    if (!a->in || !a->out) return "in and out must be at least 1";
+    if (a->in % a->groups || a->out % a->groups) return "groups must divide both in and out";
+    const char *wrong = wrong_axis(a, 0, transposed);
+    if (!wrong) wrong = wrong_axis(a, 1, transposed);
+    return wrong ? wrong : wrong_dtype(a->dtype);
+}
+
+pleat_nn_module *pleat_nn_conv2d_with(pleat_nn_conv_args args) {
+    complete(&args);
+    const char *wrong = wrong_conv(&args, false);
+    if (wrong) return refuse(args.ctx, conv2d_kind.name, wrong);
+    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &conv2d_kind, &args, sizeof args);
+    return add_weights(m, (weights){args.dtype,
+                                    4,
+                                    {args.out, args.in / args.groups, args.kernel[0], args.kernel[1]},
+                                    args.no_bias ? 0 : args.out});
+}
+
+pleat_nn_module *pleat_nn_conv_transpose2d_with(pleat_nn_conv_args args) {
+    complete(&args);
+    const char *wrong = wrong_conv(&args, true);
+    if (wrong) return refuse(args.ctx, conv_transpose2d_kind.name, wrong);
+    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &conv_transpose2d_kind, &args, sizeof args);
+    return add_weights(m, (weights){args.dtype,
+                                    4,
+                                    {args.in, args.out / args.groups, args.kernel[0], args.kernel[1]},
+                                    args.no_bias ? 0 : args.out});
+}
+
+/* ---- flatten and unflatten --------------------------------------------------------------------------- */
+
+static pleat_tensor *flatten_forward(pleat_nn_module *m, pleat_tensor *x) {
+    if (pleat_rank(x) == 0) return misfit(m, x, "rank ", 1, " or more");
+    /* not PLEAT_REST, which cannot be worked out where N is 0 */
+    size_t features = 1;
+    for (size_t i = 1; i < pleat_rank(x); i++) features *= pleat_size(x, i);
+    return pleat_reshape(x, PLEAT_SHAPE(pleat_size(x, 0), features));
+}
+
+typedef struct unflatten_attrs {
+    size_t rank, shape[PLEAT_MAX_RANK], features;
+} unflatten_attrs;
+
+static pleat_tensor *unflatten_forward(pleat_nn_module *m, pleat_tensor *x) {
+    const unflatten_attrs *a = pleat_nn_attrs(m);
+    if (pleat_rank(x) != 2 || pleat_size(x, 1) != a->features) return misfit(m, x, "[N,", a->features, "]");
+    size_t shape[PLEAT_MAX_RANK] = {pleat_size(x, 0)};
+    memcpy(shape + 1, a->shape, a->rank * sizeof *shape);
+    return pleat_reshape(x, 1 + a->rank, shape);
+}
+
+static void unflatten_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    const unflatten_attrs *a = pleat_nn_attrs(m);
+    for (size_t i = 0, used = 0; i < a->rank && used < bytes; i++)
+        used += (size_t)snprintf(buffer + used, bytes - used, i ? "x%zu" : "%zu", a->shape[i]);
+}
+
+static const pleat_nn_kind flatten_kind = {.name = "Flatten", .forward = flatten_forward};
+static const pleat_nn_kind unflatten_kind = {"Unflatten", unflatten_forward, unflatten_describe};
+
+pleat_nn_module *pleat_nn_flatten(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &flatten_kind, NULL, 0); }
+
+pleat_nn_module *pleat_nn_unflatten(pleat_ctx *ctx, size_t rank, const size_t *shape) {
+    unflatten_attrs a = {.rank = rank, .features = 1};
+    if (!rank || rank >= PLEAT_MAX_RANK || !shape)
+        return refuse(ctx, unflatten_kind.name, "shape must have 1 to 7 sizes, N not among them");
+    for (size_t i = 0; i < rank; i++) {
+        a.shape[i] = shape[i];
+        if (!shape[i] || __builtin_mul_overflow(a.features, shape[i], &a.features))
+            return refuse(ctx, unflatten_kind.name,
+                          "the sizes must be at least 1, and their product fit size_t");
+    }
+    return pleat_nn_module_new(ctx, &unflatten_kind, &a, sizeof a);
+}

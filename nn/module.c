@@ -1,0 +1,261 @@
+/* Modules: a tree that owns its parameters, the walk over it, and Sequential, the one container. */
+#include "module.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- making and freeing ------------------------------------------------------------------------------ */
+
+pleat_nn_module *pleat_nn_module_new(pleat_ctx *ctx, const pleat_nn_kind *kind, const void *attrs,
+                                     size_t attrs_bytes) {
+    if (!ctx) return NULL;
+    if (!kind || !kind->name || !kind->forward || (attrs_bytes && !attrs)) {
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "module_new", "%s",
+                   kind && kind->name && kind->forward ? "attrs is NULL, but attrs_bytes is not 0"
+                                                       : "kind must have a name and a forward function");
+        return NULL;
+    }
+    pleat_nn_module *m = calloc(1, sizeof *m);
+    void *copy = attrs_bytes ? malloc(attrs_bytes) : NULL;
+    if (!m || (attrs_bytes && !copy)) {
+        free(m);
+        free(copy);
+        pleat_fail(ctx, PLEAT_ERR_MEMORY, kind->name, "no memory for the module");
+        return NULL;
+    }
+    if (copy) memcpy(copy, attrs, attrs_bytes);
+    *m = (pleat_nn_module){.ctx = ctx, .kind = kind, .attrs = copy};
+    return m;
+}
+
+static void release(pleat_nn_module *m) {
+    for (size_t i = 0; i < m->count; i++) {
+        if (m->entries[i].child) release(m->entries[i].child);
+        pleat_drop(m->entries[i].param);
+    }
+    free(m->entries);
+    free(m->attrs);
+    free(m);
+}
+
+void pleat_nn_free(pleat_nn_module *m) {
+    if (m && m->parent)
+        pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, "free", "this %s belongs to a %s; free that one",
+                   m->kind->name, m->parent->kind->name);
+    else if (m)
+        release(m);
+}
+
+/* Frees m unless another module will, and returns NULL. */
+static pleat_nn_module *discard(pleat_nn_module *m) {
+    if (m && !m->parent) release(m);
+    return NULL;
+}
+
+/* Why m cannot take an entry of that name, or NULL. */
+static const char *wrong_name(const pleat_nn_module *m, const char *name) {
+    if (!name || !*name || strlen(name) >= PLN_NAME_BYTES) return "must have 1 to 31 characters";
+    if (strchr(name, '.')) return "must not contain a dot: dots separate the modules in a parameter's name";
+    for (size_t i = 0; i < m->count; i++)
+        if (!strcmp(m->entries[i].name, name)) return "is taken; names are unique in a module";
+    return NULL;
+}
+
+static bool add_entry(pleat_nn_module *m, const char *name, pleat_tensor *param, pleat_nn_module *child) {
+    const char *wrong = wrong_name(m, name);
+    if (wrong) {
+        pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "the name \"%.40s\" %s", name ? name : "",
+                   wrong);
+        return false;
+    }
+    pln_entry *entries = realloc(m->entries, (m->count + 1) * sizeof *entries);
+    if (!entries) {
+        pleat_fail(m->ctx, PLEAT_ERR_MEMORY, m->kind->name, "no memory for \"%s\"", name);
+        return false;
+    }
+    m->entries = entries;
+    entries[m->count] = (pln_entry){.param = param, .child = child};
+    memcpy(entries[m->count++].name, name, strlen(name) + 1);
+    return true;
+}
+
+/* Why t cannot be a parameter of m, or NULL. */
+static const char *wrong_param(const pleat_nn_module *m, const pleat_tensor *t) {
+    if (!t) return "is NULL";
+    if (pleat_is_poison(t)) return "is poison: an op failed before";
+    if (pleat_ctx_of(t) != m->ctx) return "is of another context than the module";
+    if (!pleat_is_contiguous(t)) return "is not contiguous; pass pleat_contiguous(t)";
+    for (size_t i = 0; i < m->count; i++)
+        if (m->entries[i].param == t) return "is a parameter of this module already";
+    return NULL;
+}
+
+pleat_nn_module *pleat_nn_add_param(pleat_nn_module *m, const char *name, pleat_tensor *t) {
+    if (!m) return NULL;
+    const char *wrong = wrong_param(m, t);
+    if (wrong)
+        pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "parameter \"%.40s\" %s", name ? name : "",
+                   wrong);
+    if (wrong || !add_entry(m, name, t, NULL)) return discard(m);
+    pleat_hold(t);
+    return m;
+}
+
+/* Why child cannot become a child of m, or NULL. */
+static const char *wrong_child(const pleat_nn_module *m, const pleat_nn_module *child) {
+    if (!child) return "is NULL: its constructor failed";
+    if (child->parent) return "belongs to another module already";
+    if (child->ctx != m->ctx) return "is of another context than the module";
+    for (; m; m = m->parent)
+        if (m == child) return "contains the module it is added to";
+    return NULL;
+}
+
+pleat_nn_module *pleat_nn_add_child(pleat_nn_module *m, const char *name, pleat_nn_module *child) {
+    if (!m) return discard(child);
+    const char *wrong = wrong_child(m, child);
+    if (wrong)
+        pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "child \"%.40s\" %s", name ? name : "", wrong);
+    if (wrong || !add_entry(m, name, NULL, child)) {
+        const pleat_nn_module *root = m;
+        while (root->parent) root = root->parent;
+        bool both = root == child; /* freeing the child has freed m as well */
+        discard(child);
+        return both ? NULL : discard(m);
+    }
+    child->parent = m;
+    return m;
+}
+
+/* ---- looking inside ---------------------------------------------------------------------------------- */
+
+const void *pleat_nn_attrs(const pleat_nn_module *m) { return m ? m->attrs : NULL; }
+
+pleat_ctx *pleat_nn_ctx(const pleat_nn_module *m) { return m ? m->ctx : NULL; }
+
+const pleat_nn_kind *pleat_nn_kind_of(const pleat_nn_module *m) { return m ? m->kind : NULL; }
+
+size_t pleat_nn_child_count(const pleat_nn_module *m) {
+    size_t n = 0;
+    for (size_t i = 0; m && i < m->count; i++) n += m->entries[i].child != NULL;
+    return n;
+}
+
+pleat_nn_module *pleat_nn_child(const pleat_nn_module *m, size_t i) {
+    for (size_t k = 0; m && k < m->count; k++)
+        if (m->entries[k].child && i-- == 0) return m->entries[k].child;
+    return NULL;
+}
+
+pleat_tensor *pleat_nn_own_param(const pleat_nn_module *m, size_t i) {
+    for (size_t k = 0; m && k < m->count; k++)
+        if (m->entries[k].param && i-- == 0) return m->entries[k].param;
+    return NULL;
+}
+
+/* The parameter that lies *i parameters behind m's first, its name in name[bytes]; or NULL, and *i has become less
+ * by the number of m's parameters. */
+static pleat_tensor *walk(const pleat_nn_module *m, size_t *i, char *name, size_t bytes) {
+    for (size_t k = 0; m && k < m->count; k++) {
+        const pln_entry *e = &m->entries[k];
+        size_t used = (size_t)snprintf(name, bytes, "%s%s", e->name, e->child ? "." : "");
+        if (e->param && (*i)-- == 0) return e->param;
+        if (used > bytes) used = bytes;
+        pleat_tensor *t = walk(e->child, i, name + used, bytes - used);
+        if (t) return t;
+    }
+    return NULL;
+}
+
+pleat_tensor *pleat_nn_param(const pleat_nn_module *m, size_t i) {
+    char unused[1];
+    return walk(m, &i, unused, sizeof unused);
+}
+
+char *pleat_nn_param_name(const pleat_nn_module *m, size_t i, char *buffer, size_t bytes) {
+    if (!walk(m, &i, buffer, bytes) && bytes) buffer[0] = '\0';
+    return buffer;
+}
+
+size_t pleat_nn_param_count(const pleat_nn_module *m) {
+    size_t n = 0;
+    for (size_t i = 0; m && i < m->count; i++)
+        n += m->entries[i].param ? 1 : pleat_nn_param_count(m->entries[i].child);
+    return n;
+}
+
+size_t pleat_nn_param_numel(const pleat_nn_module *m) {
+    size_t n = 0;
+    for (size_t i = 0; m && i < m->count; i++) {
+        const pln_entry *e = &m->entries[i];
+        n += e->param ? pleat_numel(e->param) : pleat_nn_param_numel(e->child);
+    }
+    return n;
+}
+
+pleat_tensor *pleat_nn_find_param(const pleat_nn_module *m, const char *name) {
+    for (size_t i = 0; m && name && i < m->count; i++) {
+        const pln_entry *e = &m->entries[i];
+        size_t length = strlen(e->name);
+        if (strncmp(name, e->name, length)) continue;
+        if (e->param && !name[length]) return e->param;
+        if (e->child && name[length] == '.') return pleat_nn_find_param(e->child, name + length + 1);
+    }
+    return NULL;
+}
+
+/* ---- forward ----------------------------------------------------------------------------------------- */
+
+bool pln_same_shape(const pleat_tensor *x, const pleat_tensor *y) {
+    if (!x || !y || pleat_rank(x) != pleat_rank(y)) return false;
+    for (size_t i = 0; i < pleat_rank(x); i++)
+        if (pleat_size(x, i) != pleat_size(y, i)) return false;
+    return true;
+}
+
+pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x) {
+    pleat_ctx *ctx = m ? m->ctx : pleat_ctx_of(x);
+    if (!m || !x) {
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, m ? m->kind->name : "forward", "%s is NULL",
+                   m ? "x" : "the module");
+        return pleat_poison(ctx);
+    }
+    if (pleat_ctx_of(x) != ctx) {
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "x is of another context than the module");
+        return pleat_poison(ctx);
+    }
+    if (pleat_is_poison(x)) return x;
+    pleat_tensor *y = m->kind->forward(m, x);
+    if (y) return y;
+    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "forward returned NULL; it must return a tensor");
+    return pleat_poison(ctx);
+}
+
+static pleat_tensor *sequential_forward(pleat_nn_module *m, pleat_tensor *x) {
+    for (size_t i = 0; i < m->count; i++) x = pleat_nn_forward(m->entries[i].child, x);
+    return x;
+}
+
+static const pleat_nn_kind sequential_kind = {.name = "Sequential", .forward = sequential_forward};
+
+static bool given_before(pleat_nn_module *const *children, size_t i) {
+    for (size_t k = 0; k < i; k++)
+        if (children[k] && children[k] == children[i]) return true;
+    return false;
+}
+
+pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_module *const *children) {
+    pleat_nn_module *m = pleat_nn_module_new(ctx, &sequential_kind, NULL, 0);
+    for (size_t i = 0; i < n; i++) {
+        if (given_before(children, i)) {
+            /* its first place has freed it or will: it must not be touched here */
+            if (m) pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "Sequential", "child \"%zu\" is given twice", i);
+            m = discard(m);
+            continue;
+        }
+        char name[PLN_NAME_BYTES];
+        snprintf(name, sizeof name, "%zu", i);
+        m = pleat_nn_add_child(m, name, children[i]);
+    }
+    return m;
+}

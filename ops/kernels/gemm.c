@@ -1,0 +1,55 @@
+/* Matrix products by BLAS; sums over nothing are defined here, because BLAS refuses leading dimensions of 0. */
+#include "kernels/gemm.h"
+
+#include "kernels/pleat_kernels.h"
+#include "pleat_config.h"
+
+#include <cblas.h>
+#include <limits.h>
+#include <string.h>
+
+#ifdef PL_OPENBLAS_THREADS
+void openblas_set_num_threads(int threads);
+#endif
+#ifdef PL_BLIS_THREADS
+void bli_thread_set_num_threads(ptrdiff_t threads); /* dim_t, an integer as wide as a pointer */
+#endif
+
+void pleat_blas_single_thread(void) {
+#ifdef PL_OPENBLAS_THREADS
+    openblas_set_num_threads(1);
+#endif
+#ifdef PL_BLIS_THREADS
+    bli_thread_set_num_threads(1);
+#endif
+}
+
+bool pl_gemm_fits(const pl_gemm *g) {
+    return g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX &&
+           g->ldc <= INT_MAX;
+}
+
+/* Do the products that have no terms. */
+static bool empty(const pl_gemm *g, size_t element, void *c) {
+    if (g->m == 0 || g->n == 0) return true;
+    if (g->k > 0) return false;
+    if (!g->accumulate)
+        for (size_t i = 0; i < g->m; i++) memset((char *)c + i * g->ldc * element, 0, g->n * element);
+    return true;
+}
+
+#define T float
+#define NAME(name) name##_f32
+#define GEMM cblas_sgemm
+#define GEMV cblas_sgemv
+#include "kernels/gemm.inc"
+#undef T
+#undef NAME
+#undef GEMM
+#undef GEMV
+
+#define T double
+#define NAME(name) name##_f64
+#define GEMM cblas_dgemm
+#define GEMV cblas_dgemv
+#include "kernels/gemm.inc"
