@@ -127,8 +127,8 @@ static plan make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     p.image = g->H * g->W, p.map = g->P * g->Q, p.kernel = g->R * g->S;
     p.direct = image_is_columns(g);
 
-    /* The column matrix is near a square, because both sides of a product are packed for it; higher where the map is
-     * small. Forward cuts the map for more tasks, transpose the channels. */
+    /* The column matrix is near a square, because both sides of a product are packed for it; higher where the
+     * map is small. Forward cuts the map for more tasks, transpose the channels. */
     size_t budget = p.direct && op != PLEAT_CONV_WEIGHT ? SIZE_MAX : COLUMN_BYTES / element;
     size_t share = divide_up(TASKS, most(g->N, 1) * g->G), limit = p.in;
     if (op == PLEAT_CONV_TRANSPOSE)
@@ -176,6 +176,25 @@ static part part_of(size_t size, size_t each, size_t i) {
 }
 
 /* ---- bodies ------------------------------------------------------------------------------------------ */
+
+/* What the tasks of one call share. */
+typedef struct job {
+    const pleat_conv_shape *g;
+    plan plan;
+    const void *a, *b; /* the operands, in the order of the public functions */
+    void *c;           /* the result */
+    char *memory;      /* partial sums, then the columns of each thread */
+} job;
+
+static void *scratch(const job *j, size_t thread) {
+    return j->memory + j->plan.partial_bytes + thread * j->plan.column_bytes;
+}
+
+/* The sum over one chunk, of the result's size. The first is the result itself. */
+static void *partial_sum(const job *j, size_t chunk) {
+    if (chunk == 0) return j->c;
+    return j->memory + (chunk - 1) * (j->plan.partial_bytes / (j->plan.chunks - 1));
+}
 
 #define T float
 #define NAME(name) name##_f32

@@ -38,6 +38,23 @@ static bool empty(const pl_gemm *g, size_t element, void *c) {
     return true;
 }
 
+/* Elements in a register of AVX-512. */
+#define LANES(T) (64 / sizeof(T))
+
+/* OpenBLAS has kernels for small products that do not pack their operands. For AVX-512 the one without transposition asks
+ * malloc for room where the columns end with less than half a register, each time, and does not look whether it got any
+ * (kernel/x86_64/sgemm_small_kernel_nn_skylakex.c and its twin for double). A training step must not depend on that. */
+static bool openblas_would_malloc(const pl_gemm *g, size_t lanes) {
+#ifdef PL_OPENBLAS_THREADS
+    size_t rest = g->n % lanes;
+    bool small = (double)g->m * (double)g->n * (double)g->k <= 1e6;
+    return small && !g->ta && !g->tb && rest > 0 && rest <= lanes / 2 && g->k >= 2 * lanes;
+#else
+    (void)g, (void)lanes;
+    return false;
+#endif
+}
+
 #define T float
 #define NAME(name) name##_f32
 #define GEMM cblas_sgemm

@@ -1,0 +1,668 @@
+/* The kernels against their definition and their laws, bit for bit. Every buffer that a kernel is given lies between
+ * guards, starts at an address aligned for its element only, and holds NaN where nothing has been written yet. */
+#include "geometry.h"
+#include "kernels/gemm.h"
+#include "reference.h"
+
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RANDOM_CASES = 2000, GUARD = 72, MIB = 1024 * 1024 };
+
+static const pleat_conv_op ops[] = {PLEAT_CONV_FORWARD, PLEAT_CONV_TRANSPOSE, PLEAT_CONV_WEIGHT};
+static const char *const op_names[] = {"conv2d", "conv2d_transpose", "conv2d_weight"};
+static const size_t elements[] = {sizeof(float), sizeof(double)};
+
+/* ---- guarded memory ---------------------------------------------------------------------------------- */
+
+typedef struct buffer {
+    unsigned char *block;
+    size_t bytes;
+} buffer;
+
+/* All bits set make NaN of either type. */
+static buffer buffer_new(size_t bytes) {
+    buffer b = {malloc(bytes + 2 * GUARD), bytes};
+    cr_assert_not_null(b.block);
+    memset(b.block, 0x5a, bytes + 2 * GUARD);
+    memset(b.block + GUARD, 0xff, bytes);
+    return b;
+}
+
+static void *buffer_data(buffer b) { return b.block + GUARD; }
+
+/* Whether the guards are as they were. */
+static bool buffer_free(buffer b) {
+    bool whole = true;
+    for (size_t i = 0; i < GUARD; i++)
+        whole = whole && b.block[i] == 0x5a && b.block[GUARD + b.bytes + i] == 0x5a;
+    free(b.block);
+    return whole;
+}
+
+/* n numbers in the type that the kernel takes. */
+static buffer buffer_of(const double *a, size_t n, size_t element) {
+    buffer b = buffer_new(n * element);
+    float *f = buffer_data(b);
+    double *d = buffer_data(b);
+    for (size_t i = 0; i < n; i++) {
+        if (element == sizeof(float))
+            f[i] = (float)a[i];
+        else
+            d[i] = a[i];
+    }
+    return b;
+}
+
+static double *buffer_numbers(buffer b, size_t element) {
+    size_t n = b.bytes / element;
+    double *a = malloc(n * sizeof *a + 1);
+    cr_assert_not_null(a);
+    for (size_t i = 0; i < n; i++)
+        a[i] = element == sizeof(float) ? ((float *)buffer_data(b))[i] : ((double *)buffer_data(b))[i];
+    return a;
+}
+
+static void buffers_free(buffer a, buffer b, const char *name, const pleat_conv_shape *g) {
+    bool whole = buffer_free(a);
+    cr_assert(buffer_free(b) && whole, "%s wrote where it must not: %s", name, geometry_print(g).text);
+}
+
+/* ---- problems ---------------------------------------------------------------------------------------- */
+
+/* A geometry with its operands, and how many elements they have. */
+typedef struct problem {
+    pleat_conv_shape g;
+    size_t nx, nw, ny;
+    double *x, *w, *y;
+} problem;
+
+static double *numbers(size_t n) {
+    double *a = malloc(n * sizeof *a + 1);
+    cr_assert_not_null(a);
+    return a;
+}
+
+static problem problem_new(const pleat_conv_shape *g, uint64_t seed) {
+    cr_assert_null(pleat_conv_check(g, sizeof(double)), "%s: %s", geometry_print(g).text,
+                   pleat_conv_check(g, sizeof(double)));
+    problem p = {*g, geometry_image(g), geometry_kernel(g), geometry_map(g), NULL, NULL, NULL};
+    p.x = numbers(p.nx), p.w = numbers(p.nw), p.y = numbers(p.ny);
+    fill_integers(p.x, p.nx, seed), fill_integers(p.w, p.nw, seed + 1), fill_integers(p.y, p.ny, seed + 2);
+    return p;
+}
+
+static void problem_free(problem p) { free(p.x), free(p.w), free(p.y); }
+
+/* What an operator gives for the other two operands. */
+static size_t result_size(const problem *p, pleat_conv_op op) {
+    return op == PLEAT_CONV_FORWARD ? p->ny : op == PLEAT_CONV_TRANSPOSE ? p->nx : p->nw;
+}
+
+static double *expected(const problem *p, pleat_conv_op op) {
+    double *a = numbers(result_size(p, op));
+    reference_conv(&p->g, op, op == PLEAT_CONV_TRANSPOSE ? a : p->x, op == PLEAT_CONV_WEIGHT ? a : p->w,
+                   op == PLEAT_CONV_FORWARD ? a : p->y);
+    return a;
+}
+
+static int call(const pleat_conv_shape *g, pleat_conv_op op, size_t element, void *const xwy[3],
+                const pleat_work *work) {
+    void *x = xwy[0], *w = xwy[1], *y = xwy[2];
+    if (element == sizeof(float)) {
+        if (op == PLEAT_CONV_FORWARD) return pleat_conv2d_f32(g, x, w, y, work);
+        if (op == PLEAT_CONV_TRANSPOSE) return pleat_conv2d_transpose_f32(g, y, w, x, work);
+        return pleat_conv2d_weight_f32(g, x, y, w, work);
+    }
+    if (op == PLEAT_CONV_FORWARD) return pleat_conv2d_f64(g, x, w, y, work);
+    if (op == PLEAT_CONV_TRANSPOSE) return pleat_conv2d_transpose_f64(g, y, w, x, work);
+    return pleat_conv2d_weight_f64(g, x, y, w, work);
+}
+
+/* The kernel's result as doubles, after a check that it wrote there, to its workspace, and nowhere else. */
+static double *run(const problem *p, pleat_conv_op op, size_t element, int threads) {
+    buffer b[3] = {buffer_of(p->x, p->nx, element), buffer_of(p->w, p->nw, element),
+                   buffer_of(p->y, p->ny, element)};
+    int result = op == PLEAT_CONV_TRANSPOSE ? 0 : op == PLEAT_CONV_WEIGHT ? 1 : 2;
+    memset(buffer_data(b[result]), 0xff, b[result].bytes);
+    buffer memory = buffer_new(pleat_conv_workspace(&p->g, element, op, threads));
+    pleat_work work = {buffer_data(memory), memory.bytes, threads};
+    void *xwy[3] = {buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2])};
+    cr_assert_eq(call(&p->g, op, element, xwy, &work), 0);
+    double *a = buffer_numbers(b[result], element);
+    bool intact = buffer_free(memory);
+    const double *operands[3] = {p->x, p->w, p->y};
+    for (int i = 0; i < 3; i++) {
+        if (i != result) {
+            double *after = buffer_numbers(b[i], element);
+            intact = intact && memcmp(after, operands[i], b[i].bytes / element * sizeof(double)) == 0;
+            free(after);
+        }
+        intact = buffer_free(b[i]) && intact;
+    }
+    cr_assert(intact, "%s wrote where it must not: %s", op_names[op], geometry_print(&p->g).text);
+    return a;
+}
+
+/* The first place where two arrays differ, or n. NaN differs from everything. */
+static size_t difference(const double *a, const double *b, size_t n) {
+    size_t i = 0;
+    while (i < n && a[i] == b[i]) i++;
+    return i;
+}
+
+static void compare(const problem *p, pleat_conv_op op, size_t element, const double *want) {
+    double *got = run(p, op, element, 1);
+    size_t n = result_size(p, op), i = difference(got, want, n);
+    cr_assert_eq(i, n, "%s, %zu bytes an element: element %zu is %g, not %g\n%s", op_names[op], element, i,
+                 got[i], want[i], geometry_reproduce(&p->g, "test_kernels", "kernels/reference").text);
+    free(got);
+}
+
+static double dot(const double *a, const double *b, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+/* ---- against the definition -------------------------------------------------------------------------- */
+
+Test(kernels, reference) {
+    pleat_conv_shape g;
+    size_t cases = 0, empty = 0;
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES, &g); i++) {
+        problem p = problem_new(&g, i);
+        for (int op = 0; op < 3; op++) {
+            double *want = expected(&p, ops[op]);
+            for (int e = 0; e < 2; e++) compare(&p, ops[op], elements[e], want);
+            cases++, empty += mostly_zero(want, result_size(&p, ops[op]));
+            free(want);
+        }
+        problem_free(p);
+    }
+    cr_assert(20 * empty <= cases || getenv("PLEAT_CASE"),
+              "%zu of %zu cases are mostly zeros and prove little", empty, cases);
+}
+
+/* Sizes that take several strips, blocks of channels and partial sums. */
+static const char *const large[] = {
+    "N1 C3 O2 G1 H150 W170 P150 Q170 R3 S3 s1,1 d1,1 p1,1",
+    "N2 C300 O3 G1 H9 W11 P9 Q11 R3 S3 s1,1 d1,1 p1,1",
+    "N1 C130 O2 G1 H40 W41 P40 Q41 R3 S3 s1,1 d1,1 p1,1",
+    "N1 C70 O3 G1 H96 W90 P48 Q45 R4 S4 s2,2 d1,1 p1,1",
+    "N1 C2 O2 G1 H90 W100 P11 Q12 R80 S90 s1,1 d1,1 p0,1",
+    "N1 C2 O2 G1 H600 W600 P2 Q3 R599 S598 s1,1 d1,1 p0,0",
+    "N1 C8 O6 G2 H200 W210 P100 Q106 R3 S3 s2,2 d1,1 p1,2",
+    "N9 C3 O4 G1 H20 W20 P10 Q10 R3 S3 s2,2 d1,1 p1,1",
+    "N1 C500 O3 G1 H60 W61 P60 Q61 R1 S1 s1,1 d1,1 p0,0",
+    "N3 C900 O2 G1 H7 W7 P7 Q7 R1 S1 s1,1 d1,1 p0,0",
+    "N1 C600 O2 G1 H41 W40 P21 Q20 R1 S1 s2,2 d1,1 p0,0",
+};
+
+enum { LARGE = sizeof large / sizeof *large };
+
+static problem large_problem(size_t i) {
+    pleat_conv_shape g;
+    cr_assert(geometry_parse(large[i], &g));
+    return problem_new(&g, i);
+}
+
+Test(kernels, strips_and_blocks) {
+    for (size_t i = 0; i < LARGE; i++) {
+        problem p = large_problem(i);
+        for (int op = 0; op < 3; op++) {
+            double *want = expected(&p, ops[op]);
+            for (int e = 0; e < 2; e++) compare(&p, ops[op], elements[e], want);
+            free(want);
+        }
+        problem_free(p);
+    }
+}
+
+/* Without images there is nothing to write but the sum over them. */
+Test(kernels, empty_batch) {
+    pleat_conv_shape g = {.C = 4, .O = 2, .G = 2, .H = 5, .W = 6, .P = 3, .Q = 2, .R = 3, .S = 3};
+    g.stride[0] = g.stride[1] = 2, g.dilation[0] = g.dilation[1] = 1;
+    problem p = problem_new(&g, 1);
+    for (int e = 0; e < 2; e++) {
+        for (int op = 0; op < 2; op++) free(run(&p, ops[op], elements[e], 2));
+        double *w = run(&p, PLEAT_CONV_WEIGHT, elements[e], 2);
+        for (size_t i = 0; i < p.nw; i++) cr_assert_eq(w[i], 0);
+        free(w);
+    }
+    problem_free(p);
+}
+
+/* ---- unfold and fold --------------------------------------------------------------------------------- */
+
+static double *unfold(const pleat_conv_shape *g, size_t element, const double *x, size_t first,
+                      size_t count) {
+    buffer in = buffer_of(x, g->C * g->H * g->W, element);
+    buffer out = buffer_new(g->C * g->R * g->S * count * element);
+    if (element == sizeof(float))
+        pleat_im2col_f32(g, g->C, buffer_data(in), first, count, buffer_data(out));
+    else
+        pleat_im2col_f64(g, g->C, buffer_data(in), first, count, buffer_data(out));
+    double *col = buffer_numbers(out, element);
+    buffers_free(in, out, "im2col", g);
+    return col;
+}
+
+/* col2im adds to x. */
+static double *fold(const pleat_conv_shape *g, size_t element, const double *col, size_t first, size_t count,
+                    const double *x) {
+    buffer in = buffer_of(col, g->C * g->R * g->S * count, element);
+    buffer out = buffer_of(x, g->C * g->H * g->W, element);
+    if (element == sizeof(float))
+        pleat_col2im_f32(g, g->C, buffer_data(in), first, count, buffer_data(out));
+    else
+        pleat_col2im_f64(g, g->C, buffer_data(in), first, count, buffer_data(out));
+    double *sum = buffer_numbers(out, element);
+    buffers_free(in, out, "col2im", g);
+    return sum;
+}
+
+static bool columns_are_right(const pleat_conv_shape *g, const double *x, size_t first, size_t count,
+                              const double *col) {
+    for (size_t row = 0; row < g->C * g->R * g->S; row++)
+        for (size_t j = 0; j < count; j++) {
+            size_t c = row / g->S / g->R, r = row / g->S % g->R, s = row % g->S, pixel = first + j;
+            long long at = reference_pixel(g, pixel / g->Q, pixel % g->Q, r, s);
+            double want = at < 0 ? 0 : x[c * g->H * g->W + (size_t)at];
+            if (col[row * count + j] != want) return false;
+        }
+    return true;
+}
+
+/* im2col by its definition; col2im as its adjoint, <im2col(x), c> = <x, col2im(c)>, added to what is there. */
+static void check_strip(const pleat_conv_shape *g, size_t element, uint64_t seed) {
+    size_t first = random_below(&seed, g->P * g->Q), count = 1 + random_below(&seed, g->P * g->Q - first);
+    size_t image = g->C * g->H * g->W, columns = g->C * g->R * g->S * count;
+    double *x = numbers(image), *c = numbers(columns), *before = numbers(image);
+    fill_integers(x, image, seed), fill_integers(c, columns, seed + 1),
+        fill_integers(before, image, seed + 2);
+    double *col = unfold(g, element, x, first, count), *sum = fold(g, element, c, first, count, before);
+    geometry_line again = geometry_reproduce(g, "test_kernels", "kernels/unfold_and_fold");
+    cr_assert(columns_are_right(g, x, first, count, col), "im2col, pixels %zu+%zu\n%s", first, count,
+              again.text);
+    cr_assert_eq(dot(col, c, columns), dot(x, sum, image) - dot(x, before, image),
+                 "col2im, pixels %zu+%zu\n%s", first, count, again.text);
+    free(x), free(c), free(before), free(col), free(sum);
+}
+
+Test(kernels, unfold_and_fold) {
+    pleat_conv_shape g;
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES, &g); i++)
+        for (uint64_t k = 0; k < 4; k++) check_strip(&g, elements[k % 2], 4 * i + k);
+}
+
+/* ---- matrix products --------------------------------------------------------------------------------- */
+
+/* Rows of c are longer than they need be: the rest of a row stays as it is. */
+static void naive_product(const pl_gemm *g, const double *a, const double *b, double *c) {
+    for (size_t i = 0; i < g->m; i++)
+        for (size_t j = 0; j < g->n; j++) {
+            double sum = g->accumulate ? c[i * g->ldc + j] : 0;
+            for (size_t k = 0; k < g->k; k++)
+                sum +=
+                    a[g->ta ? k * g->lda + i : i * g->lda + k] * b[g->tb ? j * g->ldb + k : k * g->ldb + j];
+            c[i * g->ldc + j] = sum;
+        }
+}
+
+static pl_gemm random_product(uint64_t *seed) {
+    pl_gemm g = {
+        .ta = random_below(seed, 2), .tb = random_below(seed, 2), .accumulate = random_below(seed, 2)};
+    size_t largest = random_below(seed, 2) ? 8 : 70;
+    g.m = random_below(seed, 8), g.n = random_below(seed, largest), g.k = random_below(seed, largest);
+    g.lda = (g.ta ? g.m : g.k) + random_below(seed, 3), g.ldb = (g.tb ? g.k : g.n) + random_below(seed, 3);
+    g.ldc = g.n + random_below(seed, 3);
+    return g;
+}
+
+Test(kernels, products) {
+    for (uint64_t i = 0; i < 4000; i++) {
+        uint64_t seed = i;
+        pl_gemm g = random_product(&seed);
+        size_t element = elements[i % 2], na = (g.ta ? g.k : g.m) * g.lda, nb = (g.tb ? g.n : g.k) * g.ldb;
+        size_t nc = g.m * g.ldc;
+        double *a = numbers(na), *b = numbers(nb), *c = numbers(nc);
+        fill_integers(a, na, seed), fill_integers(b, nb, seed + 1), fill_integers(c, nc, seed + 2);
+        buffer x = buffer_of(a, na, element), y = buffer_of(b, nb, element), z = buffer_of(c, nc, element);
+        if (element == sizeof(float))
+            pl_gemm_f32(&g, buffer_data(x), buffer_data(y), buffer_data(z));
+        else
+            pl_gemm_f64(&g, buffer_data(x), buffer_data(y), buffer_data(z));
+        naive_product(&g, a, b, c);
+        double *got = buffer_numbers(z, element);
+        cr_assert_eq(difference(got, c, nc), nc, "m %zu n %zu k %zu ta %d tb %d ld %zu %zu %zu accumulate %d",
+                     g.m, g.n, g.k, g.ta, g.tb, g.lda, g.ldb, g.ldc, g.accumulate);
+        cr_assert(buffer_free(z));
+        buffer_free(x), buffer_free(y);
+        free(a), free(b), free(c), free(got);
+    }
+}
+
+/* ---- laws -------------------------------------------------------------------------------------------- */
+
+/* <y, conv2d(x, w)> = <x, conv2d_transpose(y, w)> = <w, conv2d_weight(x, y)> */
+Test(kernels, one_form) {
+    pleat_conv_shape g;
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES, &g); i++) {
+        problem p = problem_new(&g, i);
+        size_t element = elements[i % 2];
+        double *y = run(&p, PLEAT_CONV_FORWARD, element, 1), *x = run(&p, PLEAT_CONV_TRANSPOSE, element, 1);
+        double *w = run(&p, PLEAT_CONV_WEIGHT, element, 1);
+        geometry_line again = geometry_reproduce(&g, "test_kernels", "kernels/one_form");
+        cr_assert_eq(dot(p.y, y, p.ny), dot(p.x, x, p.nx), "%s", again.text);
+        cr_assert_eq(dot(p.y, y, p.ny), dot(p.w, w, p.nw), "%s", again.text);
+        free(x), free(w), free(y);
+        problem_free(p);
+    }
+}
+
+/* Groups are the blocks on the diagonal of a kernel without groups. */
+Test(kernels, groups_are_a_block_diagonal) {
+    pleat_conv_shape g;
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES / 4, &g); i++) {
+        problem p = problem_new(&g, i), q;
+        g.G = 1;
+        q = problem_new(&g, i);
+        size_t in = p.g.C / p.g.G, out = p.g.O / p.g.G, taps = g.R * g.S;
+        memset(q.w, 0, q.nw * sizeof *q.w);
+        memcpy(q.x, p.x, p.nx * sizeof *p.x);
+        for (size_t o = 0; o < g.O; o++)
+            memcpy(q.w + (o * g.C + o / out * in) * taps, p.w + o * in * taps, in * taps * sizeof *p.w);
+        double *a = run(&p, PLEAT_CONV_FORWARD, elements[i % 2], 1);
+        double *b = run(&q, PLEAT_CONV_FORWARD, elements[i % 2], 1);
+        cr_assert_eq(difference(a, b, p.ny), p.ny, "%s",
+                     geometry_reproduce(&p.g, "test_kernels", "kernels/groups_are_a_block_diagonal").text);
+        free(a), free(b);
+        problem_free(p), problem_free(q);
+    }
+}
+
+/* An image moved by (a, b) inside a larger one gives the same map if its padding shrinks by (a, b). */
+Test(kernels, shift) {
+    pleat_conv_shape g;
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES / 4, &g); i++) {
+        uint64_t seed = i;
+        size_t a = random_below(&seed, 4), b = random_below(&seed, 4);
+        problem p = problem_new(&g, i), q;
+        g.H += a + random_below(&seed, 3), g.W += b + random_below(&seed, 3);
+        g.pad[0] -= (ptrdiff_t)a, g.pad[1] -= (ptrdiff_t)b;
+        q = problem_new(&g, i);
+        memset(q.x, 0, q.nx * sizeof *q.x);
+        memcpy(q.w, p.w, p.nw * sizeof *p.w);
+        for (size_t row = 0; row < g.N * g.C * p.g.H; row++)
+            memcpy(q.x + ((row / p.g.H) * g.H + row % p.g.H + a) * g.W + b, p.x + row * p.g.W,
+                   p.g.W * sizeof *p.x);
+        double *small = run(&p, PLEAT_CONV_FORWARD, elements[i % 2], 1);
+        double *moved = run(&q, PLEAT_CONV_FORWARD, elements[i % 2], 1);
+        cr_assert_eq(difference(small, moved, p.ny), p.ny, "moved by %zu, %zu\n%s", a, b,
+                     geometry_reproduce(&p.g, "test_kernels", "kernels/shift").text);
+        free(small), free(moved);
+        problem_free(p), problem_free(q);
+    }
+}
+
+/* The transpose of a single map pixel is the kernel, laid where the pixel meets the image. */
+Test(kernels, impulse) {
+    pleat_conv_shape g;
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES / 4, &g); i++) {
+        uint64_t seed = i;
+        problem p = problem_new(&g, i);
+        size_t n = random_below(&seed, g.N), o = random_below(&seed, g.O), in = g.C / g.G;
+        size_t row = random_below(&seed, g.P), column = random_below(&seed, g.Q);
+        memset(p.y, 0, p.ny * sizeof *p.y);
+        p.y[((n * g.O + o) * g.P + row) * g.Q + column] = 1;
+        double *x = run(&p, PLEAT_CONV_TRANSPOSE, elements[i % 2], 1);
+        geometry_line again = geometry_reproduce(&g, "test_kernels", "kernels/impulse");
+        size_t hits = 0;
+        for (size_t k = 0; k < in * g.R * g.S; k++) {
+            size_t c = o / (g.O / g.G) * in + k / (g.R * g.S), tap = k % (g.R * g.S);
+            long long at = reference_pixel(&g, row, column, tap / g.S, tap % g.S);
+            double w = p.w[o * in * g.R * g.S + k];
+            if (at < 0) continue;
+            cr_assert_eq(x[(n * g.C + c) * g.H * g.W + (size_t)at], w, "%s", again.text);
+            hits += w != 0;
+        }
+        for (size_t k = 0; k < p.nx; k++) hits -= x[k] != 0;
+        cr_assert_eq(hits, 0, "%s", again.text);
+        free(x);
+        problem_free(p);
+    }
+}
+
+/* ---- threads and workspace --------------------------------------------------------------------------- */
+
+/* Fractions, so that the order of a sum shows in its last bits. */
+static void make_inexact(double *a, size_t n) {
+    for (size_t i = 0; i < n; i++) a[i] = (double)(float)(a[i] / 3 + (double)(i % 101) / 7);
+}
+
+static void check_threads(problem *p) {
+    make_inexact(p->x, p->nx), make_inexact(p->w, p->nw), make_inexact(p->y, p->ny);
+    for (int op = 0; op < 3; op++)
+        for (int e = 0; e < 2; e++) {
+            double *one = run(p, ops[op], elements[e], 1);
+            for (int threads = 2; threads <= 5; threads += threads == 3 ? 2 : 1) {
+                double *many = run(p, ops[op], elements[e], threads);
+                cr_assert_eq(memcmp(one, many, result_size(p, ops[op]) * sizeof *one), 0,
+                             "%s, %d threads\n%s", op_names[op], threads,
+                             geometry_reproduce(&p->g, "test_kernels", "kernels/threads_do_not_show").text);
+                free(many);
+            }
+            free(one);
+        }
+}
+
+Test(kernels, threads_do_not_show) {
+    pleat_conv_shape g;
+    pleat_blas_single_thread();
+    for (size_t i = 0; geometry_case(i, 100, &g); i++) {
+        problem p = problem_new(&g, i);
+        check_threads(&p);
+        problem_free(p);
+    }
+    for (size_t i = 0; i < LARGE && !getenv("PLEAT_CASE"); i++) {
+        problem p = large_problem(i);
+        check_threads(&p);
+        problem_free(p);
+    }
+}
+
+/* At most 1 MiB a thread, or one column of a kernel that is larger. */
+static void check_workspace(const pleat_conv_shape *g, size_t element, int threads) {
+    cr_assert_null(pleat_conv_check(g, element), "%s", geometry_print(g).text);
+    size_t kernel = (g->R * g->S * element + 63) / 64 * 64, limit = kernel > MIB ? kernel : MIB;
+    for (int op = 0; op < 3; op++) {
+        size_t bytes = pleat_conv_workspace(g, element, ops[op], threads);
+        size_t each = threads > 1 ? (size_t)threads : 1;
+        cr_assert(bytes <= each * limit, "%s asks for %zu bytes for %zu threads: %s", op_names[op], bytes,
+                  each, geometry_print(g).text);
+    }
+}
+
+Test(kernels, workspace_is_bounded) {
+    static const char *const big[] = {
+        "N64 C3 O64 G1 H4096 W4096 P2048 Q2048 R7 S7 s2,2 d1,1 p3,3",
+        "N1 C65536 O1 G1 H32 W32 P32 Q32 R3 S3 s1,1 d1,1 p1,1",
+        "N1 C512 O512 G512 H1024 W1024 P1024 Q1024 R11 S11 s1,1 d1,1 p5,5",
+        "N1000000 C1 O1 G1 H28 W28 P28 Q28 R3 S3 s1,1 d1,1 p1,1",
+        "N1 C1 O1 G1 H512 W512 P1 Q1 R512 S512 s1,1 d1,1 p0,0",
+        "N2 C1 O1 G1 H2000 W2000 P3 Q3 R1999 S1998 s1,1 d1,1 p0,0",
+        "N8 C2 O65536 G1 H300 W300 P1 Q1 R300 S300 s1,1 d1,1 p0,0",
+        "N16 C256 O256 G1 H128 W128 P128 Q128 R1 S1 s1,1 d1,1 p0,0",
+    };
+    pleat_conv_shape g;
+    for (size_t i = 0; i < sizeof big / sizeof *big; i++)
+        for (int threads = -1; threads <= 64; threads += 13) {
+            cr_assert(geometry_parse(big[i], &g));
+            check_workspace(&g, sizeof(float), threads), check_workspace(&g, sizeof(double), threads);
+        }
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES, &g); i++)
+        check_workspace(&g, elements[i % 2], (int)(i % 9));
+}
+
+Test(kernels, too_little_workspace_is_refused) {
+    pleat_conv_shape g;
+    cr_assert(geometry_parse("N2 C4 O3 G1 H14 W14 P7 Q7 R3 S3 s2,2 d1,1 p1,1", &g));
+    problem p = problem_new(&g, 1);
+    for (int op = 0; op < 3; op++)
+        for (int e = 0; e < 2; e++) {
+            buffer b[3] = {buffer_of(p.x, p.nx, elements[e]), buffer_of(p.w, p.nw, elements[e]),
+                           buffer_of(p.y, p.ny, elements[e])};
+            void *xwy[3] = {buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2])};
+            size_t enough = pleat_conv_workspace(&g, elements[e], ops[op], 3);
+            cr_assert_gt(enough, 0);
+            pleat_work work = {NULL, enough - 1, 3};
+            cr_assert_eq(call(&g, ops[op], elements[e], xwy, &work), -1);
+            const double *before[3] = {p.x, p.w, p.y};
+            for (int i = 0; i < 3; i++) {
+                double *after = buffer_numbers(b[i], elements[e]);
+                size_t n = b[i].bytes / elements[e];
+                cr_assert_eq(difference(after, before[i], n), n, "a refused call wrote something");
+                free(after), buffer_free(b[i]);
+            }
+        }
+    problem_free(p);
+}
+
+/* ---- rules ------------------------------------------------------------------------------------------- */
+
+typedef struct rule {
+    const char *geometry, *word; /* the broken rule speaks of it; NULL: the geometry is legal */
+} rule;
+
+static const rule rules[] = {
+    {"N0 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", NULL},
+    {"N1 C0 O1 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "channels"},
+    {"N1 C1 O0 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "channels"},
+    {"N1 C1 O1 G0 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "groups"},
+    {"N1 C1 O1 G1 H0 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "image"},
+    {"N1 C1 O1 G1 H1 W0 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "image"},
+    {"N1 C1 O1 G1 H1 W1 P0 Q1 R1 S1 s1,1 d1,1 p0,0", "map"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q0 R1 S1 s1,1 d1,1 p0,0", "map"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R0 S1 s1,1 d1,1 p0,0", "kernel"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S0 s1,1 d1,1 p0,0", "kernel"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s0,1 d1,1 p0,0", "stride"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s1,0 d1,1 p0,0", "stride"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s1,1 d0,1 p0,0", "dilation"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,0 p0,0", "dilation"},
+    {"N1 C3 O4 G2 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "groups"},
+    {"N1 C4 O3 G2 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "groups"},
+    {"N1 C1 O1 G2 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "groups"},
+    /* arrays */
+    {"N4294967296 C1 O1 G1 H65536 W65536 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "N*C*H*W"},
+    {"N0 C1 O1 G1 H4294967296 W4294967296 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "N*C*H*W"},
+    {"N1 C1 O1 G1 H1 W2305843009213693951 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "N*C*H*W"}, /* size_t, not ptrdiff_t */
+    {"N1 C1 O1 G1 H1 W1152921504606846975 P1 Q1 R1 S1 s1,1 d1,1 p0,0", NULL},
+    {"N1 C1 O1 G1 H1 W1152921504606846976 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "N*C*H*W"},
+    {"N4294967296 C1 O4294967296 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "N*O*P*Q"},
+    {"N1 C4294967296 O4294967296 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "O*C/G*R*S"},
+    /* integers of BLAS */
+    {"N1 C1 O2147483647 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", NULL},
+    {"N1 C1 O2147483648 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", "O/G"},
+    {"N1 C2 O4294967294 G2 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0", NULL},
+    {"N1 C1 O1 G1 H1 W1 P65536 Q32768 R1 S1 s1,1 d1,1 p0,0", "P*Q"},
+    {"N1 C1 O1 G1 H65536 W65536 P65536 Q32767 R1 S1 s1,1 d1,1 p0,0", NULL},
+    {"N1 C65536 O1 G1 H1 W1 P1 Q1 R256 S128 s1,1 d1,1 p0,0", "C/G*R*S"},
+    /* indices */
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s9223372036854775807,1 d1,9223372036854775807 p0,0", NULL},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s18446744073709551615,1 d1,18446744073709551615 p0,0", NULL},
+    {"N1 C1 O1 G1 H1 W1 P2 Q1 R1 S1 s9223372036854775807,1 d1,1 p0,0", NULL},
+    {"N1 C1 O1 G1 H1 W1 P2 Q1 R1 S1 s9223372036854775807,1 d1,1 p1,0", "ptrdiff_t"},
+    {"N1 C1 O1 G1 H1 W1 P2 Q1 R1 S1 s9223372036854775807,1 d1,1 p-1,0", "ptrdiff_t"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q3 R1 S1 s1,9223372036854775808 d1,1 p0,0", "ptrdiff_t"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S2 s1,1 d1,9223372036854775808 p0,0", "ptrdiff_t"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R3 S1 s1,1 d9223372036854775808,1 p0,0", "ptrdiff_t"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q2 R1 S2 s1,9223372036854775807 d1,9223372036854775807 p0,0", "ptrdiff_t"},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p9223372036854775807,-9223372036854775807", NULL},
+    {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,-9223372036854775808", "ptrdiff_t"},
+};
+
+Test(kernels, illegal_shapes_are_named) {
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        pleat_conv_shape g;
+        cr_assert(geometry_parse(rules[i].geometry, &g), "%s", rules[i].geometry);
+        const char *wrong = pleat_conv_check(&g, sizeof(double));
+        if (!rules[i].word)
+            cr_expect_null(wrong, "%s: %s", rules[i].geometry, wrong);
+        else
+            cr_expect(wrong && strstr(wrong, rules[i].word), "%s: %s", rules[i].geometry,
+                      wrong ? wrong : "legal");
+    }
+}
+
+/* Legal shapes at the edge of what an index can hold. */
+Test(kernels, extreme_steps) {
+    static const char *const lines[] = {
+        "N1 C2 O2 G1 H2 W2 P1 Q1 R1 S1 s9223372036854775807,18446744073709551615 d1,18446744073709551615 p-1,0",
+        "N1 C2 O2 G1 H2 W2 P2 Q1 R1 S2 s9223372036854775806,2 d1,9223372036854775806 p-1,0",
+        "N1 C2 O2 G1 H2 W2 P1 Q1 R2 S2 s1,1 d4611686018427387904,1 p4611686018427387903,0",
+        "N1 C1 O1 G1 H3 W3 P2 Q2 R2 S2 s1,1 d1,1 p9223372036854775805,-9223372036854775805",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        pleat_conv_shape g;
+        cr_assert(geometry_parse(lines[i], &g));
+        problem p = problem_new(&g, i);
+        for (int op = 0; op < 3; op++) {
+            double *want = expected(&p, ops[op]);
+            compare(&p, ops[op], sizeof(float), want);
+            free(want);
+        }
+        problem_free(p);
+    }
+}
+
+Test(kernels, sizes_by_the_usual_rule) {
+    cr_expect_eq(pleat_conv_map_size(28, 3, 2, 1, 1, 1), 14);
+    cr_expect_eq(pleat_conv_map_size(7, 3, 1, 1, 1, 1), 7);
+    cr_expect_eq(pleat_conv_map_size(224, 7, 2, 1, 3, 3), 112);
+    cr_expect_eq(pleat_conv_map_size(33, 3, 1, 6, 6, 6), 33);
+    cr_expect_eq(pleat_conv_map_size(5, 5, 3, 1, 0, 0), 1);
+    cr_expect_eq(pleat_conv_map_size(4, 5, 1, 1, 0, 0), 0, "the kernel does not fit");
+    cr_expect_eq(pleat_conv_map_size(4, 2, 1, 4, 0, 1), 1);
+    cr_expect_eq(pleat_conv_map_size(9, 2, 1, 1, -3, -4), 1);
+    cr_expect_eq(pleat_conv_map_size(9, 1, 1, 1, -5, -5), 0, "nothing of the image is left");
+    cr_expect_eq(pleat_conv_map_size(9, 3, 0, 1, 0, 0), 0);
+    cr_expect_eq(pleat_conv_map_size(9, 0, 1, 1, 0, 0), 0);
+    cr_expect_eq(pleat_conv_map_size(9, SIZE_MAX, 1, SIZE_MAX, 0, 0), 0);
+    cr_expect_eq(pleat_conv_map_size(9, 2, 1, SIZE_MAX, 0, 0), 0);
+    cr_expect_eq(pleat_conv_map_size(SIZE_MAX, 3, 1, 1, 1, 1), 0);
+    cr_expect_eq(pleat_conv_map_size(9, 3, 1, 1, PTRDIFF_MAX, PTRDIFF_MAX), 0);
+    cr_expect_eq(pleat_conv_map_size(9, 3, 1, 1, PTRDIFF_MIN, PTRDIFF_MIN), 0);
+
+    cr_expect_eq(pleat_conv_image_size(14, 3, 2, 1, 1, 1), 27);
+    cr_expect_eq(pleat_conv_image_size(7, 4, 2, 1, 1, 1), 14);
+    cr_expect_eq(pleat_conv_image_size(64, 2, 2, 1, 0, 0), 128);
+    cr_expect_eq(pleat_conv_image_size(1, 1, 5, 5, 0, 0), 1);
+    cr_expect_eq(pleat_conv_image_size(2, 2, 1, 3, -1, -2), 8);
+    cr_expect_eq(pleat_conv_image_size(1, 3, 1, 1, 2, 2), 0, "not positive");
+    cr_expect_eq(pleat_conv_image_size(0, 3, 1, 1, 0, 0), 0);
+    cr_expect_eq(pleat_conv_image_size(3, 0, 1, 1, 0, 0), 0);
+    cr_expect_eq(pleat_conv_image_size(SIZE_MAX, 3, 2, 1, 0, 0), 0);
+    cr_expect_eq(pleat_conv_image_size(3, SIZE_MAX, 1, 2, 0, 0), 0);
+    cr_expect_eq(pleat_conv_image_size(PTRDIFF_MAX, 3, 1, 1, -1, -1), 0);
+    cr_expect_eq(pleat_conv_image_size(3, 3, 1, 1, PTRDIFF_MIN, PTRDIFF_MIN), 0);
+}
+
+/* The two rules are inverse to each other: the smallest image for the map that an image gives. */
+Test(kernels, sizes_are_inverse) {
+    for (uint64_t i = 0; i < 20000; i++) {
+        uint64_t seed = i;
+        size_t size = 1 + random_below(&seed, 40), kernel = 1 + random_below(&seed, 6);
+        size_t stride = 1 + random_below(&seed, 5), dilation = 1 + random_below(&seed, 3);
+        ptrdiff_t before = random_between(&seed, -3, 6), after = random_between(&seed, -3, 6);
+        size_t map = pleat_conv_map_size(size, kernel, stride, dilation, before, after);
+        if (map == 0) continue;
+        size_t image = pleat_conv_image_size(map, kernel, stride, dilation, before, after);
+        cr_assert(image <= size && size < image + stride, "size %zu k %zu s %zu d %zu p %td,%td", size,
+                  kernel, stride, dilation, before, after);
+    }
+}
