@@ -157,12 +157,12 @@ static pleat_status make_folder(pleat_ctx *ctx, const char *path) {
     if (mkdir(path, 0777) != 0 && errno != EEXIST) {
         return pleat_fail(ctx, PLEAT_ERR_IO, "out", "%s: cannot make the folder: %s", path, strerror(errno));
     }
-    if (access(path, W_OK | X_OK) != 0) {
-        return pleat_fail(ctx, PLEAT_ERR_IO, "out", "%s: cannot write there: %s", path, strerror(errno));
-    }
     struct stat st;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return PLEAT_OK;
-    return pleat_fail(ctx, PLEAT_ERR_IO, "out", "%s: is a file, --out wants a folder", path);
+    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) {
+        return pleat_fail(ctx, PLEAT_ERR_IO, "out", "%s: is a file, --out wants a folder", path);
+    }
+    if (access(path, W_OK | X_OK) == 0) return PLEAT_OK;
+    return pleat_fail(ctx, PLEAT_ERR_IO, "out", "%s: cannot write there: %s", path, strerror(errno));
 }
 
 static pleat_status write_history(const job *j, const char *path) {
