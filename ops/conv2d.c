@@ -137,8 +137,8 @@ static int run_body(const pleat_call *c, const pleat_conv_shape *g, pleat_conv_o
 static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     pleat_conv_shape g;
     if (!geometry(c, &g)) return false;
-    double work_done = (double)c->out->numel * (double)g.R * (double)g.S * (double)(g.C / g.G) / 16;
-    pleat_work work = {.threads = pl_threads_for(c->ctx, work_done < 1e9 ? (size_t)work_done : (size_t)1e9)};
+    double macs = (double)c->out->numel * (double)g.R * (double)g.S * (double)(g.C / g.G);
+    pleat_work work = {.threads = pl_threads_for(c->ctx, macs / 16)};
     work.bytes = pleat_conv_workspace(&g, pl_element(c->dtype), op, work.threads);
     work.memory = pl_take(&c->ctx->memory, work.bytes);
     pleat_tensor *a = pl_dense(c->in[0]), *b = pl_dense(c->in[1]);

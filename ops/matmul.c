@@ -52,7 +52,7 @@ typedef struct matrix {
 /* Rows without gaps, or columns without gaps, are read in place; anything else is copied first. */
 static bool matrix_of(pleat_tensor *t, bool flag, matrix *out) {
     size_t rows = pl_size_from_end(t, 1), columns = pl_size_from_end(t, 0);
-    ptrdiff_t down = t->stride[t->rank - 2], right = t->stride[t->rank - 1];
+    ptrdiff_t down = pl_stride_from_end(t, 1), right = pl_stride_from_end(t, 0);
     bool by_rows = (right == 1 || columns <= 1) && (down >= (ptrdiff_t)columns || rows <= 1);
     bool by_columns = (down == 1 || rows <= 1) && (right >= (ptrdiff_t)rows || columns <= 1);
     if (by_rows) {
@@ -108,13 +108,15 @@ static void run_piece(void *arg, size_t task, size_t thread) {
     }
 }
 
+static double macs(const pl_gemm *g) { return (double)g->m * (double)g->n * (double)g->k; }
+
 static void cut(plan *p) {
     enum { MOST = 8, LEAST = 64 };
     const double worth = 1e6; /* multiply-adds a piece, some ten microseconds of one core */
     const pl_gemm *g = &p->whole;
     size_t side = g->m >= g->n ? g->m : g->n;
-    double work = (double)g->m * (double)g->n * (double)g->k / worth;
-    size_t pieces = work >= MOST ? MOST : (size_t)work;
+    double whole = macs(g) / worth;
+    size_t pieces = whole < (double)MOST ? (size_t)whole : MOST;
     p->by_rows = g->m >= g->n;
     p->piece = pieces <= 1 ? side : (side / pieces + LEAST - 1) / LEAST * LEAST;
     if (p->piece == 0) p->piece = 1;
@@ -142,8 +144,8 @@ static bool matmul_forward(const pleat_call *c) {
     }
     if (ready) {
         cut(&p);
-        size_t work = p.whole.m * p.whole.n * p.whole.k / 16 * p.batch;
-        pl_parallel(pl_threads_for(c->ctx, work), p.batch * p.pieces, run_piece, &p);
+        pl_parallel(pl_threads_for(c->ctx, macs(&p.whole) / 16 * (double)p.batch), p.batch * p.pieces,
+                    run_piece, &p);
     }
     pl_release(p.a.t);
     pl_release(p.b.t);

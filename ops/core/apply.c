@@ -59,19 +59,25 @@ static pleat_tensor *result(const pleat_call *c) {
     return pl_tensor_new(c->ctx, c->op->name, c->dtype, c->rank, c->shape);
 }
 
+/* Poison without an error would leave the user in the dark; an error that the op has reported goes first. */
+static pleat_tensor *unexplained(const pleat_call *c, const char *what) {
+    pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "%s without giving a reason", what);
+    return pleat_poison(c->ctx);
+}
+
 pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in, const void *attrs,
                           size_t attrs_bytes) {
     pleat_ctx *ctx = context_of(n, in);
     pleat_call c = {.op = op, .ctx = ctx, .n = n, .in = (pleat_tensor **)in, .attrs = attrs};
     if (ctx == NULL || !inputs_are_fine(&c)) return pleat_poison(ctx);
     c.dtype = in[0]->dtype;
-    if (!op->shape(&c)) return pleat_poison(ctx);
+    if (!op->shape(&c)) return unexplained(&c, "the op refused");
     c.out = result(&c);
     if (c.out->poison) return c.out;
     bool done = (op->forward == NULL || op->forward(&c)) && (!ctx->recording || record(&c, attrs_bytes));
     if (done) return c.out;
     pleat_drop(c.out);
-    return pleat_poison(ctx);
+    return unexplained(&c, "the op failed");
 }
 
 /* ---- shape rules that several ops share ---------------------------------------------------------------- */

@@ -60,7 +60,7 @@ void pleat_set_threads(pleat_ctx *ctx, int threads) {
     if (ctx != NULL) ctx->threads = threads < 1 ? 1 : threads;
 }
 
-int pl_threads_for(const pleat_ctx *ctx, size_t work) {
+int pl_threads_for(const pleat_ctx *ctx, double work) {
     /* waking the threads costs a few microseconds, about what one thread needs for this many additions */
     enum { WORTH = 65536 };
     return work < WORTH ? 1 : ctx->threads;

@@ -155,6 +155,6 @@ static inline bool pl_forward_map(const pleat_call *c, const pl_map *map) {
 void pl_copy(pleat_tensor *dst, pleat_tensor *src);
 
 /* Threads worth starting for `work` elementary operations. */
-int pl_threads_for(const pleat_ctx *ctx, size_t work);
+int pl_threads_for(const pleat_ctx *ctx, double work);
 
 #endif

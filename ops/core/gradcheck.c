@@ -204,8 +204,10 @@ pleat_status pleat_gradcheck_with(pleat_gradcheck_args args) {
     if (ctx->error.code != PLEAT_OK) return pl_check_refuse(args.report, ctx->error.text);
     size_t n = args.n, lists = (size_t)args.order + 2;
     pleat_tensor **room = pl_take(&ctx->memory, lists * n * sizeof *room);
-    if (room == NULL)
-        return pleat_fail(ctx, PLEAT_ERR_MEMORY, "gradcheck", "no memory for %zu lists of inputs", lists);
+    if (room == NULL) {
+        pleat_fail(ctx, PLEAT_ERR_MEMORY, "gradcheck", "no memory for %zu lists of inputs", lists);
+        return pl_check_end(ctx, &(pleat_report){0}, args.report, false, 0);
+    }
     gradcheck g = {.args = &args, .ctx = ctx, .xs = room, .gxs = room + n, .us = room + 2 * n};
     pleat_scope scope = pleat_begin(ctx);
     pleat_status status = run_gradcheck(&g);

@@ -115,9 +115,10 @@ static bool cotangent_fits(const pleat_call *c, size_t i, const pleat_tensor *g)
         return pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the rule's cotangent of tensor %zu is poison", i + 1);
     }
     if (g->ctx == c->ctx && g->dtype == c->dtype && pl_same_shape(g, c->in[i])) return true;
-    return pleat_call_fail(c, PLEAT_ERR_GRADIENT,
-                           "the rule's cotangent of tensor %zu is %s: it must have the tensor's shape and type",
-                           i + 1, pl_shape_of(g).text);
+    return pleat_call_fail(
+        c, PLEAT_ERR_GRADIENT,
+        "the rule's cotangent of tensor %zu is %s: it must have the tensor's shape and type", i + 1,
+        pl_shape_of(g).text);
 }
 
 /* Hand stop k's cotangent to the inputs of its call. */
