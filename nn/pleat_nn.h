@@ -245,6 +245,13 @@ pleat_status pleat_nn_save(const char *path, const pleat_nn_module *net);
  * no parameter has changed. */
 pleat_status pleat_nn_load(const char *path, pleat_nn_module *net);
 
+/* NumPy's array files (numpy.org/doc/stable/reference/generated/numpy.lib.format.html), versions 1 to 3. Reads float32 and
+ * float64 of either byte order, in C or Fortran order, with header keys in any order; other types, pickled objects, more than
+ * PLEAT_MAX_RANK axes and files that are shorter or longer than their header says are errors. The path "-" is standard input
+ * or standard output. Writes version 1.0, little endian, C order; t may be any view. */
+pleat_tensor *pleat_nn_read_npy(pleat_ctx *ctx, const char *path);
+pleat_status pleat_nn_write_npy(const char *path, pleat_tensor *t);
+
 /* A file that becomes visible only when it is whole. Create, write to f, then commit or abort. */
 typedef struct pleat_nn_file {
     FILE *f;

@@ -1,0 +1,33 @@
+# common.sh: what the shell tests share. Each is called with the build folder as its argument, and is sourced with that.
+set -u
+root=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
+build=$(cd "${1:-$root/build}" && pwd) || exit 1
+cc=${CC:-cc}
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' INT TERM
+
+fail() {
+    printf 'FAILED: %s\n' "$*"
+    exit 1
+}
+
+# Run a command; if it fails, show what it printed and end the test.
+must() {
+    output=$("$@" 2>&1) || {
+        printf '%s\n' "$output"
+        fail "$*"
+    }
+}
+
+# The project's files, by their paths from $root: those that git knows or would take, or all outside of build folders.
+project_files() (
+    cd "$root" || exit 1
+    if git rev-parse --show-prefix >/dev/null 2>&1 && [ -z "$(git rev-parse --show-prefix)" ]; then
+        git ls-files --cached --others --exclude-standard
+    else
+        find . -name .git -prune -o -path './build*' -prune -o -path ./out -prune -o -type f -print | sed 's|^\./||'
+    fi | while read -r file; do
+        [ -f "$file" ] && printf '%s\n' "$file"
+    done
+)

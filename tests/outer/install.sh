@@ -1,0 +1,45 @@
+#!/bin/sh
+# An installed pleat: the files are there, pkg-config alone is enough to use them, shared and static, and every header
+# stands on its own, in C and in C++.
+. "$(dirname "$0")/common.sh"
+
+must meson install -C "$build" --no-rebuild --destdir "$tmp/dest"
+pc=$(find "$tmp/dest" -name pleat.pc)
+[ -n "$pc" ] || fail "no pleat.pc was installed"
+# the copy lies elsewhere than its prefix says
+prefix=$tmp/dest$(sed -n 's/^prefix=//p' "$pc")
+sed -i "s|^prefix=.*|prefix=$prefix|" "$pc"
+PKG_CONFIG_PATH=$(dirname "$pc"):${PKG_CONFIG_PATH:-}
+export PKG_CONFIG_PATH
+lib=$(pkg-config --variable=libdir pleat)
+[ "$(pkg-config --modversion pleat)" = "$(sed -n 's/^#define PLEAT_VERSION "\(.*\)"/\1/p' "$root/ops/pleat.h")" ] ||
+    fail "pleat.pc and PLEAT_VERSION name different versions"
+
+for name in pleat.h pleat_kernels.h pleat_nn.h; do
+    [ -f "$prefix/include/pleat/$name" ] || fail "include/pleat/$name was not installed"
+    echo "#include <$name>" >"$tmp/header.c"
+    must $cc -std=c17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only $(pkg-config --cflags pleat) "$tmp/header.c"
+    if command -v g++ >/dev/null; then
+        must g++ -x c++ -Wall -Wextra -Werror -fsyntax-only $(pkg-config --cflags pleat) "$tmp/header.c"
+    fi
+done
+[ "$(ls "$prefix/include/pleat")" = "pleat.h
+pleat_kernels.h
+pleat_nn.h" ] || fail "more than the public headers was installed: $(ls "$prefix/include/pleat")"
+
+sample="$root/tests/outer/sample.c -std=c17 -Wall -Wextra -Wpedantic -Werror"
+if [ -f "$lib/libpleat.so" ]; then
+    must $cc $sample -o "$tmp/shared" $(pkg-config --cflags --libs pleat)
+    must env LD_LIBRARY_PATH="$lib" "$tmp/shared"
+    hidden=$(nm -D --defined-only "$lib/libpleat.so" | awk '$3 !~ /^pleat_/ { print $3 }')
+    [ -z "$hidden" ] || fail "the shared library shows more than pleat_ names: $hidden"
+    rm "$lib"/libpleat.so* # so that -lpleat is the static one
+fi
+[ -f "$lib/libpleat.a" ] || fail "no static library was installed"
+echo 'int main(void) { return 0; }' >"$tmp/empty.c"
+if $cc "$tmp/empty.c" -o "$tmp/empty" $(pkg-config --static --libs openblas) >/dev/null 2>&1; then
+    must $cc $sample -o "$tmp/static" $(pkg-config --static --cflags --libs pleat)
+    must "$tmp/static"
+else
+    echo "not tested: static linking, as what openblas.pc asks for is not all here"
+fi

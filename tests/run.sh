@@ -1,0 +1,49 @@
+#!/bin/sh
+# Build pleat and run all its tests.
+#     sh tests/run.sh [--sanitize] [--werror] [--build=DIR] [-Doption=value ...] [options of meson test]
+# --sanitize   with AddressSanitizer, LeakSanitizer and UBSan, in build-asan/
+# --werror     warnings of the compiler are errors
+# --build=DIR  in another build folder than build/
+# -D...        options for meson setup
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+. "$root/tests/setup.sh"
+cd "$root" || exit 1
+
+build=
+sanitize=
+options=
+for arg in "$@"; do
+    shift
+    case $arg in
+        --sanitize) sanitize=yes ;;
+        --werror) options="$options -Dwerror=true" ;;
+        --build=*) build=${arg#--build=} ;;
+        -D*) options="$options $arg" ;;
+        *) set -- "$@" "$arg" ;;
+    esac
+done
+if [ -n "$sanitize" ]; then
+    # clang's sanitizers are linked into the program only, so its shared libraries have open symbols
+    options="$options -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false"
+    export ASAN_OPTIONS="detect_leaks=1:${ASAN_OPTIONS:-}"
+    export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}"
+    set -- --timeout-multiplier 5 "$@"
+fi
+: "${build:=build${sanitize:+-asan}}"
+
+needs_to_build
+needs_to_test
+require_packages
+likes_to_build
+want_packages "$build"
+configure "$build" $options && compile "$build" || exit 1
+
+# the tests share the cores: threads that wait must not spin
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
+log=$build/meson-logs/testlog.txt
+rm -f "$log"
+meson test -C "$build" --no-rebuild --print-errorlogs "$@"
+status=$?
+[ -f "$log" ] || : >"$log"
+awk -v status=$status -f tests/totals.awk "$log"
