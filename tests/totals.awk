@@ -4,7 +4,7 @@
 # The end of one test in the log.
 function finish() {
     if (name == "") return
-    if (found && result == 0) print "FAILED: " name " passed, but a sanitizer complains:\n" report
+    if (found && result == 0) print "FAILED: " name " passed, but a sanitizer or a fixture complains:\n" report
     passed += cases_passed
     failed += cases_failed
     broken = found || (result != 0 && result != 77)
@@ -29,7 +29,7 @@ header && /^result: / { result = ($2 == "exit" ? $4 : 1) }
     cases_failed = part[7] # crashes included
 }
 
-!header && /LeakSanitizer|AddressSanitizer|runtime error:/ { found = 1 }
+!header && /LeakSanitizer|AddressSanitizer|runtime error:|^fixture failed:/ { found = 1 }
 found && lines < 40 && !/^\[?====/ { report = report "    " $0 "\n"; lines++ }
 
 END {

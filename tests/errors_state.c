@@ -1,0 +1,215 @@
+/* How errors travel: poison, the first error, scopes that are not open, and what a null pointer may do. */
+#include <math.h>
+#include <string.h>
+
+#include "tensors.h"
+
+TestSuite(state, .init = tensors_begin, .fini = tensors_end);
+
+/* ---- poison ------------------------------------------------------------------------------------------- */
+
+static const size_t two[] = {2, 2}, none[] = {0, 0};
+
+static pleat_tensor *scale(pleat_tensor *x) { return pleat_scale(x, 2); }
+static pleat_tensor *shift(pleat_tensor *x) { return pleat_shift(x, 2); }
+static pleat_tensor *clamp(pleat_tensor *x) { return pleat_clamp(x, 0, 1); }
+static pleat_tensor *sum(pleat_tensor *x) { return pleat_sum(x); }
+static pleat_tensor *mean(pleat_tensor *x) { return pleat_mean(x, PLEAT_AXES(0)); }
+static pleat_tensor *broadcast_to(pleat_tensor *x) { return pleat_broadcast_to(x, 2, two); }
+static pleat_tensor *sum_to(pleat_tensor *x) { return pleat_sum_to(x, 2, two); }
+static pleat_tensor *reshape(pleat_tensor *x) { return pleat_reshape(x, 2, two); }
+static pleat_tensor *permute(pleat_tensor *x) { return pleat_permute(x, two); }
+static pleat_tensor *slice(pleat_tensor *x) { return pleat_slice(x, none, two, NULL); }
+static pleat_tensor *pad(pleat_tensor *x) { return pleat_pad(x, two, none, NULL); }
+static pleat_tensor *flip(pleat_tensor *x) { return pleat_flip(x, 1); }
+static pleat_tensor *concat(pleat_tensor *x) { return pleat_concat(1, &x, 0); }
+static pleat_tensor *zeros_like(pleat_tensor *x) { return pleat_zeros_like(x); }
+static pleat_tensor *full_like(pleat_tensor *x) { return pleat_full_like(x, 3); }
+
+static pleat_tensor *(*const functions[])(pleat_tensor *) = {
+    scale,        shift,         clamp,      sum,        mean,
+    broadcast_to, sum_to,        reshape,    permute,    slice,
+    pad,          flip,          concat,     zeros_like, full_like,
+    pleat_neg,    pleat_exp,     pleat_log,  pleat_sqrt, pleat_square,
+    pleat_tanh,   pleat_sigmoid, pleat_relu, pleat_step, pleat_contiguous,
+    pleat_detach, pleat_keep,    pleat_hold};
+
+static pleat_tensor *matmul(pleat_tensor *x, pleat_tensor *y) { return pleat_matmul(x, y); }
+static pleat_tensor *conv2d(pleat_tensor *x, pleat_tensor *y) { return pleat_conv2d(x, y); }
+static pleat_tensor *transpose(pleat_tensor *x, pleat_tensor *y) { return pleat_conv2d_transpose(x, y); }
+static pleat_tensor *weight(pleat_tensor *x, pleat_tensor *y) {
+    return pleat_conv2d_weight(x, y, .kernel = {1, 1});
+}
+
+static pleat_tensor *(*const functions_of_two[])(pleat_tensor *, pleat_tensor *) = {
+    pleat_add, pleat_sub, pleat_mul, pleat_div, matmul, conv2d, transpose, weight};
+
+static pleat_tensor *make_poison(void) {
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(2, 3));
+    return pleat_add(x, whole(PLEAT_F32, PLEAT_SHAPE(4)));
+}
+
+Test(state, poison_goes_through_every_op) {
+    pleat_tensor *poison = make_poison(), *x = whole(PLEAT_F64, PLEAT_SHAPE(2, 2, 2, 2)), *gx;
+    pleat_error_info first = *pleat_error(ctx);
+    size_t tensors = pleat_memory(ctx).tensors;
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        cr_assert_eq(functions[i](poison), poison, "function %zu", i);
+    for (size_t i = 0; i < sizeof functions_of_two / sizeof *functions_of_two; i++) {
+        cr_assert_eq(functions_of_two[i](poison, x), poison, "function %zu", i);
+        cr_assert_eq(functions_of_two[i](x, poison), poison, "function %zu", i);
+    }
+    cr_assert_eq(pleat_grads(poison, NULL, 1, &x, &gx, 0), PLEAT_ERR_SHAPE);
+    cr_assert_eq(gx, poison);
+    cr_assert_eq(memcmp(&first, pleat_error(ctx), sizeof first), 0,
+                 "the first error is still the one that counts");
+    cr_assert_eq(pleat_memory(ctx).tensors, tensors);
+    pleat_drop(poison);
+    pleat_clear_error(ctx);
+    cr_assert_eq(pleat_exp(poison), poison, "poison stays poison");
+    cr_assert_eq(pleat_error(ctx)->code, PLEAT_OK);
+}
+
+Test(state, poison_reads_as_nan) {
+    pleat_tensor *poison = make_poison();
+    pleat_clear_error(ctx);
+    double value = 0;
+    char text[16];
+    pleat_read_f64(poison, &value);
+    cr_assert(isnan(value) && isnan(pleat_item(poison)) && isnan(pleat_at(poison, NULL)));
+    cr_assert(pleat_rank(poison) == 0 && pleat_numel(poison) == 1 && pleat_size(poison, 0) == 0);
+    cr_assert(pleat_is_poison(poison) && !pleat_is_contiguous(poison) && pleat_ctx_of(poison) == ctx);
+    cr_assert_str_eq(pleat_shape_text(poison, text, sizeof text), "poison");
+    cr_assert_eq(pleat_poison(ctx), poison);
+    cr_assert(pleat_is_poison(pleat_poison(NULL)));
+}
+
+Test(state, the_first_error_wins) {
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(2, 3));
+    pleat_reshape(x, PLEAT_SHAPE(7));
+    pleat_sum(x, PLEAT_AXES(5));
+    cr_assert_eq(pleat_fail(ctx, PLEAT_ERR_IO, "later", "%d", 1), PLEAT_ERR_IO);
+    EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_SHAPE, "reshape", "[2,3]");
+    EXPECT_FAILED(pleat_fail(ctx, PLEAT_ERR_FORMAT, "mine", "%d words", 2), PLEAT_ERR_FORMAT, "mine",
+                  "mine: 2 words");
+    EXPECT_SAME(pleat_add(x, x), pleat_scale(x, 2)); /* an error is no obstacle for others */
+}
+
+Test(state, errors_are_cut_to_fit) {
+    char op[100], text[1000];
+    memset(op, 'o', sizeof op - 1), memset(text, 't', sizeof text - 1);
+    op[sizeof op - 1] = text[sizeof text - 1] = 0;
+    pleat_fail(ctx, PLEAT_ERR_IO, op, "%s", text);
+    const pleat_error_info *e = pleat_error(ctx);
+    cr_assert_eq(strlen(e->op), sizeof e->op - 1);
+    cr_assert_eq(strlen(e->text), sizeof e->text - 1);
+    pleat_clear_error(ctx);
+}
+
+Test(state, names_of_the_codes) {
+    for (int code = PLEAT_OK; code <= PLEAT_ERR_FORMAT; code++) {
+        cr_assert_str_neq(pleat_status_name((pleat_status)code), "unknown");
+        for (int other = 0; other < code; other++)
+            cr_assert_str_neq(pleat_status_name((pleat_status)code), pleat_status_name((pleat_status)other));
+    }
+    cr_assert_str_eq(pleat_status_name(PLEAT_ERR_MEMORY), "out of memory");
+    cr_assert_str_eq(pleat_status_name((pleat_status)-1), "unknown");
+    cr_assert_str_eq(pleat_status_name((pleat_status)99), "unknown");
+}
+
+/* ---- null pointers ------------------------------------------------------------------------------------- */
+
+Test(state, null_is_poison_of_no_context) {
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        cr_assert(pleat_is_poison(functions[i](NULL)));
+    for (size_t i = 0; i < sizeof functions_of_two / sizeof *functions_of_two; i++)
+        cr_assert(pleat_is_poison(functions_of_two[i](NULL, NULL)));
+    char text[8];
+    double value = 0;
+    pleat_tensor *gx, *x = NULL;
+    cr_assert(isnan(pleat_item(NULL)) && isnan(pleat_at(NULL, NULL)) && pleat_f32(NULL) == NULL);
+    pleat_read_f64(NULL, &value);
+    cr_assert(isnan(value));
+    cr_assert_str_eq(pleat_shape_text(NULL, text, sizeof text), "poison");
+    cr_assert(pleat_numel(NULL) == 1 && pleat_rank(NULL) == 0 && pleat_ctx_of(NULL) == NULL &&
+              pleat_shape(NULL) != NULL);
+    cr_assert_eq(pleat_grads(NULL, NULL, 1, &x, &gx, 0), PLEAT_ERR_ARGUMENT);
+    cr_assert(pleat_is_poison(gx));
+    pleat_drop(NULL);
+}
+
+Test(state, a_null_context_is_harmless) {
+    pleat_end(pleat_begin(NULL));
+    pleat_ctx_free(NULL);
+    pleat_clear_error(NULL);
+    pleat_trim(NULL);
+    pleat_set_threads(NULL, 3);
+    cr_assert_not(pleat_set_recording(NULL, true));
+    cr_assert(pleat_threads(NULL) == 1 && pleat_memory(NULL).in_use == 0 && pleat_ctx_rng(NULL) == NULL);
+    cr_assert_eq(pleat_error(NULL)->code, PLEAT_ERR_MEMORY);
+    cr_assert_eq(pleat_fail(NULL, PLEAT_ERR_IO, "mine", "lost"), PLEAT_ERR_IO);
+    cr_assert(pleat_is_poison(pleat_zeros(NULL, PLEAT_F32, PLEAT_SHAPE(2))));
+    cr_assert(pleat_is_poison(pleat_full(NULL, PLEAT_F32, PLEAT_SHAPE(2), 1)));
+    cr_assert(pleat_is_poison(pleat_from(NULL, PLEAT_F32, PLEAT_SHAPE(2), NULL)));
+    cr_assert(pleat_is_poison(pleat_from_f64(NULL, PLEAT_F32, PLEAT_SHAPE(2), NULL)));
+    cr_assert(pleat_is_poison(pleat_randn(NULL, PLEAT_F32, PLEAT_SHAPE(2))));
+    cr_assert(pleat_is_poison(pleat_uniform(NULL, PLEAT_F32, PLEAT_SHAPE(2), 0, 1)));
+}
+
+/* ---- scopes -------------------------------------------------------------------------------------------- */
+
+Test(state, a_scope_ends_once) {
+    pleat_scope outer = pleat_begin(ctx), inner = pleat_begin(ctx),
+                never = {.ctx = ctx, .depth = 99, .serial = 7};
+    whole(PLEAT_F32, PLEAT_SHAPE(3));
+    pleat_end(outer); /* and the inner one with it */
+    cr_assert_eq(pleat_memory(ctx).tensors, 0);
+    pleat_end(inner);
+    EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "end", "not open");
+    pleat_scope again = pleat_begin(ctx); /* in the place of the outer one */
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(3));
+    pleat_end(outer);
+    EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "end", "ended before");
+    pleat_end(never);
+    EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "end", "never began");
+    cr_assert_eq(pleat_memory(ctx).tensors, 1, "it frees nothing");
+    cr_assert_eq(pleat_numel(x), 3);
+    pleat_end(again);
+    pleat_end((pleat_scope){0});
+}
+
+Test(state, keep_hold_and_drop) {
+    pleat_tensor *root = whole(PLEAT_F32, PLEAT_SHAPE(1));
+    pleat_scope outer = pleat_begin(ctx), inner = pleat_begin(ctx);
+    pleat_tensor *kept = whole(PLEAT_F32, PLEAT_SHAPE(2)), *held = whole(PLEAT_F32, PLEAT_SHAPE(3));
+    pleat_tensor *twice = whole(PLEAT_F32, PLEAT_SHAPE(4)), *dropped = whole(PLEAT_F32, PLEAT_SHAPE(5));
+    cr_assert_eq(pleat_keep(kept), kept);
+    cr_assert_eq(pleat_hold(held), held);
+    cr_assert_eq(pleat_keep(pleat_keep(twice)), twice);
+    pleat_drop(dropped);
+    cr_assert_eq(pleat_memory(ctx).tensors, 4);
+    pleat_end(inner);
+    cr_assert_eq(pleat_memory(ctx).tensors, 4);
+    pleat_end(outer);
+    cr_assert_eq(pleat_memory(ctx).tensors, 3);
+    cr_assert_eq(pleat_keep(root), root, "there is nothing around the outermost scope");
+    cr_assert_eq(pleat_keep(held), held);
+    cr_assert_eq(pleat_hold(pleat_hold(held)), held);
+    pleat_drop(held);
+    pleat_drop(twice);
+    pleat_drop(root);
+    cr_assert_eq(pleat_memory(ctx).tensors, 0);
+}
+
+Test(state, a_hundred_scopes) {
+    pleat_scope scopes[100];
+    for (size_t i = 0; i < 100; i++) {
+        scopes[i] = pleat_begin(ctx);
+        whole(PLEAT_F32, PLEAT_SHAPE(i));
+    }
+    for (size_t i = 100; i-- > 0;) {
+        cr_assert_eq(pleat_memory(ctx).tensors, i + 1);
+        pleat_end(scopes[i]);
+    }
+    cr_assert_eq(pleat_memory(ctx).tensors, 0);
+}

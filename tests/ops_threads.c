@@ -1,0 +1,63 @@
+/* The same bits for every number of threads. */
+#include <string.h>
+
+#include "tensors.h"
+
+TestSuite(threads, .init = tensors_begin, .fini = tensors_end);
+
+enum { RESULTS = 16 };
+
+/* Some large op of every kind. Returns how many results there are. */
+static size_t everything(pleat_tensor *x, pleat_tensor *y, pleat_tensor *image, pleat_tensor *w,
+                         pleat_tensor **out) {
+    size_t n = 0;
+    out[n++] = pleat_exp(x);
+    out[n++] = pleat_add(x, pleat_slice(x, (size_t[]){7, 0}, (size_t[]){1, pleat_size(x, 1)}, NULL));
+    out[n++] = pleat_div(pleat_flip(x, PLEAT_AXES(1)), pleat_shift(pleat_square(x), 1));
+    out[n++] = pleat_contiguous(pleat_permute(x, (size_t[]){1, 0}));
+    out[n++] = pleat_sum(x);
+    out[n++] = pleat_mean(x, PLEAT_AXES(0));
+    out[n++] = pleat_sum(x, PLEAT_AXES(1));
+    out[n++] = pleat_sum(pleat_permute(x, (size_t[]){1, 0}), PLEAT_AXES(1));
+    out[n++] = pleat_matmul(x, y, .tb = true);
+    out[n++] = pleat_matmul(y, x, .ta = true);
+    pleat_tensor *map = pleat_conv2d(image, w, .stride = {2, 1}, .pad = {1, 1}, .groups = 2);
+    out[n++] = map;
+    out[n++] = pleat_conv2d_transpose(map, w, .stride = {2, 1}, .pad = {1, 1}, .groups = 2);
+    out[n++] =
+        pleat_conv2d_weight(image, map, .stride = {2, 1}, .pad = {1, 1}, .groups = 2, .kernel = {3, 3});
+    pleat_tensor *loss = pleat_mean(pleat_square(pleat_tanh(pleat_conv2d(image, w, .groups = 2))));
+    EXPECT_OK(pleat_grads(loss, NULL, 2, (pleat_tensor *[]){image, w}, out + n, 0));
+    return n + 2;
+}
+
+Test(threads, results_do_not_depend_on_their_number) {
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+        pleat_tensor *x = pleat_randn(ctx, type, PLEAT_SHAPE(401, 333)),
+                     *y = pleat_randn(ctx, type, PLEAT_SHAPE(401, 333));
+        pleat_tensor *image = pleat_randn(ctx, type, PLEAT_SHAPE(5, 8, 33, 30)),
+                     *w = pleat_randn(ctx, type, PLEAT_SHAPE(6, 4, 3, 3));
+        pleat_tensor *one[RESULTS], *many[RESULTS];
+        pleat_set_threads(ctx, 1);
+        size_t n = everything(x, y, image, w, one);
+        static const int counts[] = {2, 3, 5, 2};
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+            pleat_set_threads(ctx, counts[i]);
+            cr_assert_eq(pleat_threads(ctx), counts[i]);
+            cr_assert_eq(everything(x, y, image, w, many), n);
+            for (size_t k = 0; k < n; k++)
+                cr_assert(same(many[k], one[k]), "result %zu, %d threads: %s", k, counts[i], difference());
+        }
+    }
+}
+
+Test(threads, at_least_one) {
+    cr_assert_eq(pleat_threads(ctx), 2);
+    pleat_set_threads(ctx, 0);
+    cr_assert_eq(pleat_threads(ctx), 1);
+    pleat_set_threads(ctx, -3);
+    cr_assert_eq(pleat_threads(ctx), 1);
+    pleat_ctx *own = pleat_ctx_new();
+    cr_assert_geq(pleat_threads(own), 1);
+    pleat_ctx_free(own);
+}
