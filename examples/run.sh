@@ -21,6 +21,4 @@ if [ $data ]; then
 fi
 configure build && compile build autoencoder || exit 1
 cd "$here" || exit 1
-# on a machine that does other work, too, threads that spin while they wait are several times slower
-export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 exec "$root/build/examples/autoencoder" "$@"

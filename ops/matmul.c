@@ -144,8 +144,8 @@ static bool matmul_forward(const pleat_call *c) {
     }
     if (ready) {
         cut(&p);
-        pl_parallel(pl_threads_for(c->ctx, macs(&p.whole) / 16 * (double)p.batch), p.batch * p.pieces,
-                    run_piece, &p);
+        pl_parallel(pl_pool_for(c->ctx, macs(&p.whole) / 16 * (double)p.batch), p.batch * p.pieces, run_piece,
+                    &p);
     }
     pl_release(p.a.t);
     pl_release(p.b.t);

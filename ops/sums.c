@@ -91,7 +91,7 @@ static void fold_run(const pleat_tensor *x, pleat_tensor *y, double factor) {
         return;
     }
     fold_init(&f, x, y);
-    pl_parallel(pl_threads_for(x->ctx, (double)x->numel), f.outer * f.blocks,
+    pl_parallel(pl_pool_for(x->ctx, (double)x->numel), f.outer * f.blocks,
                 x->dtype == PLEAT_F64 ? fold_f64 : fold_f32, &f);
 }
 

@@ -39,8 +39,6 @@ likes_to_build
 want_packages "$build"
 configure "$build" $options && compile "$build" || exit 1
 
-# the tests share the cores: threads that wait must not spin
-export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 log=$build/meson-logs/testlog.txt
 rm -f "$log"
 meson test -C "$build" --no-rebuild --print-errorlogs "$@"

@@ -130,9 +130,10 @@ static double *run(const problem *p, pleat_conv_op op, size_t element, int threa
     int result = op == PLEAT_CONV_TRANSPOSE ? 0 : op == PLEAT_CONV_WEIGHT ? 1 : 2;
     memset(buffer_data(b[result]), 0xff, b[result].bytes);
     buffer memory = buffer_new(pleat_conv_workspace(&p->g, element, op, threads));
-    pleat_work work = {buffer_data(memory), memory.bytes, threads};
+    pleat_work work = {buffer_data(memory), memory.bytes, threads > 1 ? pleat_pool_new(threads) : NULL};
     void *xwy[3] = {buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2])};
     cr_assert_eq(call(&p->g, op, element, xwy, &work), 0);
+    pleat_pool_free(work.pool);
     double *a = buffer_numbers(b[result], element);
     bool intact = buffer_free(memory);
     const double *operands[3] = {p->x, p->w, p->y};
@@ -513,6 +514,7 @@ Test(kernels, too_little_workspace_is_refused) {
     pleat_conv_shape g;
     cr_assert(geometry_parse("N2 C4 O3 G1 H14 W14 P7 Q7 R3 S3 s2,2 d1,1 p1,1", &g));
     problem p = problem_new(&g, 1);
+    pleat_pool *pool = pleat_pool_new(3);
     for (int op = 0; op < 3; op++)
         for (int e = 0; e < 2; e++) {
             buffer b[3] = {buffer_of(p.x, p.nx, elements[e]), buffer_of(p.w, p.nw, elements[e]),
@@ -520,7 +522,7 @@ Test(kernels, too_little_workspace_is_refused) {
             void *xwy[3] = {buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2])};
             size_t enough = pleat_conv_workspace(&g, elements[e], ops[op], 3);
             cr_assert_gt(enough, 0);
-            pleat_work work = {NULL, enough - 1, 3};
+            pleat_work work = {NULL, enough - 1, pool};
             cr_assert_eq(call(&g, ops[op], elements[e], xwy, &work), -1);
             const double *before[3] = {p.x, p.w, p.y};
             for (int i = 0; i < 3; i++) {
@@ -530,6 +532,7 @@ Test(kernels, too_little_workspace_is_refused) {
                 free(after), buffer_free(b[i]);
             }
         }
+    pleat_pool_free(pool);
     problem_free(p);
 }
 

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "core/core.h"
-#include "kernels/parallel.h"
 #include "kernels/pleat_kernels.h"
 
 static void *default_alloc(void *user, size_t bytes) {
@@ -38,7 +37,7 @@ pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args) {
     ctx->open = PL_ROOT + 1;
     memset(ctx->scopes, 0, ctx->open * sizeof *ctx->scopes);
     ctx->poison = (pleat_tensor){.ctx = ctx, .poison = true, .numel = 1, .refs = 1, .list = PL_NOWHERE};
-    pleat_set_threads(ctx, args.threads != 0 ? args.threads : pl_default_threads());
+    pleat_set_threads(ctx, args.threads != 0 ? args.threads : pleat_cores());
     pleat_blas_single_thread();
     return ctx;
 }
@@ -48,6 +47,7 @@ void pleat_ctx_free(pleat_ctx *ctx) {
     for (size_t i = 0; i < ctx->open; i++) {
         while (ctx->scopes[i].first != NULL) pleat_drop(ctx->scopes[i].first);
     }
+    pleat_pool_free(ctx->pool);
     pl_memory memory = ctx->memory;
     pl_give(&memory, ctx->scopes);
     pl_memory_trim(&memory);
@@ -57,13 +57,18 @@ void pleat_ctx_free(pleat_ctx *ctx) {
 int pleat_threads(const pleat_ctx *ctx) { return ctx == NULL ? 1 : ctx->threads; }
 
 void pleat_set_threads(pleat_ctx *ctx, int threads) {
-    if (ctx != NULL) ctx->threads = threads < 1 ? 1 : threads;
+    if (ctx == NULL) return;
+    ctx->threads = threads < 1 ? 1 : threads;
+    pleat_pool_free(ctx->pool);
+    ctx->pool = NULL;
 }
 
-int pl_threads_for(const pleat_ctx *ctx, double work) {
+pleat_pool *pl_pool_for(pleat_ctx *ctx, double work) {
     /* waking the threads costs a few microseconds, about what one thread needs for this many additions */
     enum { WORTH = 65536 };
-    return work < WORTH ? 1 : ctx->threads;
+    if (work < WORTH || ctx->threads == 1) return NULL;
+    if (ctx->pool == NULL) ctx->pool = pleat_pool_new(ctx->threads);
+    return ctx->pool;
 }
 
 bool pleat_set_recording(pleat_ctx *ctx, bool on) {

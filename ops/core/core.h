@@ -2,6 +2,7 @@
 #ifndef PL_CORE_H
 #define PL_CORE_H
 
+#include "kernels/pleat_kernels.h"
 #include "pleat.h"
 
 /* ---- memory: blocks that the context recycles --------------------------------------------------------- */
@@ -106,7 +107,8 @@ typedef struct pl_scope {
 
 struct pleat_ctx {
     pl_memory memory;
-    int threads;
+    int threads; /* wanted */
+    pleat_pool *pool;
     bool recording;
     pleat_rng rng;
     pleat_error_info error;
@@ -154,7 +156,8 @@ static inline bool pl_forward_map(const pleat_call *c, const pl_map *map) {
 /* Copy src to dst of the same shape, converting the type. They do not overlap. */
 void pl_copy(pleat_tensor *dst, pleat_tensor *src);
 
-/* Threads worth starting for `work` elementary operations. */
-int pl_threads_for(const pleat_ctx *ctx, double work);
+/* The context's threads if `work` elementary operations are worth waking them, otherwise NULL. They start when they are first
+ * wanted. */
+pleat_pool *pl_pool_for(pleat_ctx *ctx, double work);
 
 #endif

@@ -1,33 +1,153 @@
+/* A pool of threads that share out numbered tasks. The caller takes tasks itself and waits only for a thread that is inside of
+ * one: a worker that the system has put aside delays nobody. (OpenMP waits for every thread at the end of every loop; on a
+ * machine that does other work too, a training step became ten times slower than on one thread.) */
+#define _GNU_SOURCE /* sched_getaffinity */
+
 #include "kernels/parallel.h"
 
-#include "pleat_config.h"
-#ifdef PL_HAVE_OPENMP
-#    include <omp.h>
-#    include <stdatomic.h>
-#endif
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
 
-static void serial(size_t tasks, pl_task body, void *arg) {
-    for (size_t i = 0; i < tasks; i++) body(arg, i, 0);
+enum {
+    CLOSED = 1 << 30, /* in `inside`: no job to join */
+    SPINS = 4000,     /* some tens of microseconds of looking for the next job before a worker sleeps */
+};
+
+struct pleat_pool {
+    int threads; /* the caller included */
+    pthread_t *workers;
+
+    /* the job; written while the pool is closed and nobody is inside */
+    pl_task body;
+    void *arg;
+    size_t tasks;
+    atomic_size_t next;
+
+    atomic_int inside;         /* workers that have joined the job, and CLOSED */
+    atomic_uint_fast64_t jobs; /* so far: a worker looks for a change */
+    atomic_bool quit;
+
+    pthread_mutex_t mutex; /* for those who sleep */
+    pthread_cond_t wake;
+    atomic_int sleepers;
+    atomic_int numbered; /* workers that have taken their number */
+};
+
+static void pause_briefly(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
 }
 
-#ifdef PL_HAVE_OPENMP
-/* The tasks are dealt out by a counter of our own: clang's OpenMP calls malloc for each loop that it schedules dynamically. */
-void pl_parallel(int threads, size_t tasks, pl_task body, void *arg) {
-    if (threads <= 1 || tasks <= 1) {
-        serial(tasks, body, arg);
+static void take_tasks(pleat_pool *p, size_t thread) {
+    for (size_t i; (i = atomic_fetch_add(&p->next, 1)) < p->tasks;) p->body(p->arg, i, thread);
+}
+
+static void join_job(pleat_pool *p, size_t thread) {
+    if (!(atomic_fetch_add(&p->inside, 1) & CLOSED)) take_tasks(p, thread);
+    atomic_fetch_sub(&p->inside, 1);
+}
+
+static bool something_new(pleat_pool *p, uint64_t seen) {
+    return atomic_load(&p->jobs) != seen || atomic_load(&p->quit);
+}
+
+static void await_job(pleat_pool *p, uint64_t seen) {
+    for (int i = 0; i < SPINS; i++) {
+        if (something_new(p, seen)) return;
+        pause_briefly();
+    }
+    pthread_mutex_lock(&p->mutex);
+    atomic_fetch_add(&p->sleepers, 1);
+    while (!something_new(p, seen)) pthread_cond_wait(&p->wake, &p->mutex);
+    atomic_fetch_sub(&p->sleepers, 1);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static void wake_all(pleat_pool *p) {
+    if (atomic_load(&p->sleepers) == 0) return;
+    pthread_mutex_lock(&p->mutex);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static void *work(void *pool) {
+    pleat_pool *p = pool;
+    size_t thread = 1 + (size_t)atomic_fetch_add(&p->numbered, 1);
+    for (uint64_t seen = 0; !atomic_load(&p->quit);) {
+        await_job(p, seen);
+        seen = atomic_load(&p->jobs);
+        join_job(p, thread);
+    }
+    return NULL;
+}
+
+/* ---- the pool ------------------------------------------------------------------------------------------------ */
+
+pleat_pool *pleat_pool_new(int threads) {
+    if (threads < 1) threads = 1;
+    pleat_pool *p = calloc(1, sizeof *p);
+    pthread_t *workers = calloc((size_t)threads, sizeof *workers);
+    if (p == NULL || workers == NULL) {
+        free(p);
+        free(workers);
+        return NULL;
+    }
+    p->workers = workers;
+    p->threads = 1;
+    atomic_init(&p->inside, CLOSED);
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    while (p->threads < threads && pthread_create(&workers[p->threads - 1], NULL, work, p) == 0) p->threads++;
+    return p;
+}
+
+void pleat_pool_free(pleat_pool *p) {
+    if (p == NULL) return;
+    pthread_mutex_lock(&p->mutex);
+    atomic_store(&p->quit, true);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->mutex);
+    for (int i = 0; i < p->threads - 1; i++) pthread_join(p->workers[i], NULL);
+    pthread_cond_destroy(&p->wake);
+    pthread_mutex_destroy(&p->mutex);
+    free(p->workers);
+    free(p);
+}
+
+int pleat_pool_threads(const pleat_pool *p) { return p == NULL ? 1 : p->threads; }
+
+int pleat_cores(void) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+}
+
+void pl_parallel(pleat_pool *p, size_t tasks, pl_task body, void *arg) {
+    if (p == NULL || p->threads == 1 || tasks <= 1) {
+        for (size_t i = 0; i < tasks; i++) body(arg, i, 0);
         return;
     }
-    atomic_size_t next = 0;
-#    pragma omp parallel num_threads(threads)
-    for (size_t i; (i = atomic_fetch_add(&next, 1)) < tasks;) body(arg, i, (size_t)omp_get_thread_num());
+    p->body = body;
+    p->arg = arg;
+    p->tasks = tasks;
+    atomic_store(&p->next, 0);
+    atomic_fetch_and(&p->inside, ~CLOSED);
+    atomic_fetch_add(&p->jobs, 1);
+    wake_all(p);
+    take_tasks(p, 0);
+    atomic_fetch_or(&p->inside, CLOSED);
+    for (int i = 0; atomic_load(&p->inside) != CLOSED; i++) {
+        if (i < SPINS) {
+            pause_briefly();
+        } else {
+            sched_yield(); /* it may be waiting for this very core */
+        }
+    }
 }
-
-int pl_default_threads(void) { return omp_get_max_threads(); }
-#else
-void pl_parallel(int threads, size_t tasks, pl_task body, void *arg) {
-    (void)threads;
-    serial(tasks, body, arg);
-}
-
-int pl_default_threads(void) { return 1; }
-#endif

@@ -63,15 +63,29 @@ void pleat_col2im_f32(const pleat_conv_shape *g, size_t channels, const float *c
 void pleat_col2im_f64(const pleat_conv_shape *g, size_t channels, const double *col, size_t first,
                       size_t count, double *x);
 
+/* ---- threads ----------------------------------------------------------------------------------------- */
+
+/* Threads that wait for work. A pool serves one caller at a time; another caller takes another pool. */
+typedef struct pleat_pool pleat_pool;
+
+/* A pool of `threads` threads, the caller's included (so one thread less is started; fewer still where the system refuses), or
+ * NULL if there is no memory. The process that made it frees it. */
+pleat_pool *pleat_pool_new(int threads);
+void pleat_pool_free(pleat_pool *pool);         /* NULL is allowed */
+int pleat_pool_threads(const pleat_pool *pool); /* 1 for NULL */
+
+/* The processor cores that this process may use. */
+int pleat_cores(void);
+
 /* ---- the three GEMM bodies --------------------------------------------------------------------------- */
 
 typedef enum pleat_conv_op { PLEAT_CONV_FORWARD, PLEAT_CONV_TRANSPOSE, PLEAT_CONV_WEIGHT } pleat_conv_op;
 
 /* The caller's memory for columns. */
 typedef struct pleat_work {
-    void *memory; /* aligned for the element type; 64 bytes is best */
-    size_t bytes; /* at least pleat_conv_workspace(g, element, op, threads) */
-    int threads;  /* 0 and 1 mean one */
+    void *memory;     /* aligned for the element type; 64 bytes is best */
+    size_t bytes;     /* at least pleat_conv_workspace(g, element, op, threads of the pool) */
+    pleat_pool *pool; /* NULL: the caller's thread alone */
 } pleat_work;
 
 /* Bytes of workspace. At most 1 MiB for each thread, whatever the sizes (the columns are made in strips), unless a
@@ -96,7 +110,7 @@ int pleat_conv2d_weight_f64(const pleat_conv_shape *g, const double *x, const do
                             const pleat_work *work);
 
 /* Ask the BLAS library that pleat was built with for one thread a call, process-wide. pleat_ctx_new does so; a
- * program that uses the kernels alone with threads > 1 should, too. */
+ * program that uses the kernels alone with a pool should, too. */
 void pleat_blas_single_thread(void);
 
 #ifdef __cplusplus

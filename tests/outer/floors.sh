@@ -51,7 +51,7 @@ only() {
     [ -z "$found" ] || complain "$(echo $found): only $1 may have: $2"
 }
 only ops/kernels/gemm.c '^ *# *include *[<"]cblas\.h'
-only ops/kernels/parallel.c '^ *# *include *[<"]omp\.h|^ *# *pragma +omp'
+only ops/kernels/parallel.c '^ *# *include *[<"](pthread|threads|omp)\.h|^ *# *pragma +omp'
 
 # The library as it was compiled. Sanitizers and coverage add symbols of their own, so this is left out with them.
 library=${2:-}
