@@ -106,8 +106,8 @@ pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const
 
 typedef struct pleat_ctx_args {
     int unset_;
-    int threads; /* threads an op may use; default: as many as there are cores for the process */
-    uint64_t seed;                            /* of the context's random stream, default 0 */
+    int threads;   /* threads an op may use; default: as many as there are cores for the process */
+    uint64_t seed; /* of the context's random stream, default 0 */
     void *(*alloc)(void *user, size_t bytes); /* default malloc; memory of any alignment malloc gives */
     void (*free)(void *user, void *block);    /* default free; given together with alloc or not at all */
     void *user;
