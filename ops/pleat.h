@@ -226,7 +226,7 @@ char *pleat_shape_text(const pleat_tensor *t, char *buffer, size_t bytes);
 typedef struct pleat_rng {
     uint64_t seed, stream, counter;
     uint32_t block[4]; /* the numbers of the current block, of which `left` are not yet taken */
-    uint32_t left;
+    uint64_t left;     /* of 64 bits, so that the struct has no padding and can be stored as bytes */
 } pleat_rng;
 
 pleat_rng pleat_rng_new(uint64_t seed, uint64_t stream);
