@@ -1,0 +1,396 @@
+/* NumPy's array files: a magic string, a header that is the text of a Python dict, the elements. The reader parses
+ * exactly the dicts that describe arrays of floats, and believes their sizes only as far as the data bears them out. */
+#define _POSIX_C_SOURCE 200809L
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "file.h"
+
+#define READ "read_npy"
+#define WRITE "write_npy"
+
+static const char magic[] = "\x93NUMPY"; /* followed by two bytes: the version */
+
+/* A real header has some hundred bytes, the rest is padding. The elements begin at a multiple of ALIGNMENT. */
+enum { MAGIC = sizeof magic - 1, LONGEST_HEADER = 1 << 20, CHUNK = 1 << 20, ALIGNMENT = 64 };
+
+static size_t element_bytes(pleat_dtype dtype) { return dtype == PLEAT_F32 ? 4 : 8; }
+
+static uint8_t *elements(pleat_tensor *t) {
+    return pleat_dtype_of(t) == PLEAT_F32 ? (uint8_t *)pleat_f32(t) : (uint8_t *)pleat_f64(t);
+}
+
+static bool machine_is_big_endian(void) {
+    const uint16_t one = 1;
+    uint8_t first;
+    memcpy(&first, &one, 1);
+    return first == 0;
+}
+
+/* Turn the bytes of each element around. */
+static void swap_elements(uint8_t *at, size_t bytes, size_t element) {
+    for (const uint8_t *end = at + bytes; at < end; at += element)
+        for (size_t i = 0; i < element / 2; i++) {
+            uint8_t b = at[i];
+            at[i] = at[element - 1 - i];
+            at[element - 1 - i] = b;
+        }
+}
+
+/* ---- reading: bytes ------------------------------------------------------------------------------------ */
+
+typedef struct source {
+    pleat_ctx *ctx;
+    const char *name; /* for messages */
+    FILE *f;
+    bool regular; /* then file_bytes is known; of a stream, only its end tells how long it was */
+    size_t file_bytes, used;
+    uint8_t *body; /* the elements, if they were read from a stream */
+} source;
+
+static pleat_status bad(const source *s, const char *what) {
+    return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, READ, "%s: %s", s->name, what);
+}
+
+/* A short read is the error `wrong`, unless the system has a reason of its own. */
+static pleat_status read_bytes(source *s, void *to, size_t n, const char *wrong) {
+    if (fread(to, 1, n, s->f) == n) {
+        s->used += n;
+        return PLEAT_OK;
+    }
+    return ferror(s->f) ? pln_read_failed(s->ctx, READ, s->name) : bad(s, wrong);
+}
+
+/* All of a stream's elements. The memory grows with what has been read, so a lying header reserves none. */
+static pleat_status read_stream(source *s, size_t bytes) {
+    size_t got = 0;
+    pleat_status status = PLEAT_OK;
+    while (got < bytes && !status) {
+        size_t room = got ? 2 * got : CHUNK;
+        if (room > bytes) room = bytes;
+        uint8_t *larger = realloc(s->body, room);
+        if (!larger)
+            return pleat_fail(s->ctx, PLEAT_ERR_MEMORY, READ, "%s: no memory for %zu bytes", s->name, room);
+        s->body = larger;
+        status = read_bytes(s, s->body + got, room - got, "truncated: fewer elements than its header says");
+        got = room;
+    }
+    uint8_t extra;
+    if (!status && fread(&extra, 1, 1, s->f))
+        return bad(s, "bytes follow behind the elements that its header announces");
+    return !status && ferror(s->f) ? pln_read_failed(s->ctx, READ, s->name) : status;
+}
+
+/* ---- reading: the header ------------------------------------------------------------------------------- */
+
+typedef struct header {
+    const source *s;
+    const char *at; /* where the parser stands */
+    unsigned seen;  /* keys, as bits */
+    pleat_dtype dtype;
+    bool swapped, fortran;
+    size_t rank, shape[PLEAT_MAX_RANK];
+    size_t bytes; /* of all elements */
+} header;
+
+typedef struct word {
+    const char *text;
+    int length;
+} word;
+
+static bool word_is(word w, const char *text) {
+    return (size_t)w.length == strlen(text) && !memcmp(w.text, text, strlen(text));
+}
+
+/* The next character that is not a space; 0 at the end. */
+static char next(header *h) {
+    h->at += strspn(h->at, " ");
+    return *h->at;
+}
+
+static bool take(header *h, char c) {
+    if (next(h) != c) return false;
+    h->at++;
+    return true;
+}
+
+static bool take_string(header *h, word *w) {
+    char quote = next(h);
+    const char *end = quote == '\'' || quote == '"' ? strchr(h->at + 1, quote) : NULL;
+    if (!end) return false;
+    *w = (word){h->at + 1, (int)(end - h->at - 1)};
+    h->at = end + 1;
+    return true;
+}
+
+static pleat_status expected(header *h, const char *what) {
+    const char *place = next(h) ? h->at : "the end";
+    return pleat_fail(h->s->ctx, PLEAT_ERR_FORMAT, READ, "%s: its header must have %s where it has: %.24s",
+                      h->s->name, what, place);
+}
+
+/* A letter for the byte order and the type: '<f4'. */
+static pleat_status read_descr(header *h) {
+    bool structure = next(h) == '[' || *h->at == '(';
+    word w = {h->at, (int)strlen(h->at)};
+    if (!structure && !take_string(h, &w)) return expected(h, "a type in quotes");
+    word type = w;
+    char order = '=';
+    if (w.length == 3 && strchr("<>=|", *w.text)) order = *w.text, type = (word){w.text + 1, 2};
+    h->dtype = word_is(type, "f8") ? PLEAT_F64 : PLEAT_F32;
+    h->swapped = order == (machine_is_big_endian() ? '<' : '>');
+    if (word_is(type, "f4") || word_is(type, "f8")) return PLEAT_OK;
+    return pleat_fail(h->s->ctx, PLEAT_ERR_DTYPE, READ,
+                      "%s: the type of its elements is %.*s; it must be <f4, >f4, <f8 or >f8", h->s->name,
+                      w.length < 24 ? w.length : 24, w.text);
+}
+
+static pleat_status read_order(header *h) {
+    h->fortran = next(h) == 'T';
+    const char *value = h->fortran ? "True" : "False";
+    if (strncmp(h->at, value, strlen(value))) return expected(h, "True or False");
+    h->at += strlen(value);
+    return PLEAT_OK;
+}
+
+/* As in Python, one size needs a comma, since (3) is a number. What does not fit becomes the largest number, which
+ * count_bytes refuses. */
+static pleat_status read_shape(header *h) {
+    if (!take(h, '(')) return expected(h, "a tuple of sizes");
+    while (next(h) != ')') {
+        char *end;
+        if (!isdigit((unsigned char)*h->at) || (*h->at == '0' && isdigit((unsigned char)h->at[1])))
+            return expected(h, "a size or )");
+        if (h->rank == PLEAT_MAX_RANK)
+            return pleat_fail(h->s->ctx, PLEAT_ERR_FORMAT, READ, "%s: it has more than %d axes", h->s->name,
+                              PLEAT_MAX_RANK);
+        h->shape[h->rank++] = strtoul(h->at, &end, 10);
+        h->at = end;
+        if (!take(h, ',') && (h->rank == 1 || next(h) != ')')) return expected(h, "a comma behind a size");
+    }
+    h->at++;
+    return PLEAT_OK;
+}
+
+static pleat_status read_pair(header *h) {
+    static const char *const keys[] = {"descr", "fortran_order", "shape"};
+    size_t k = 0;
+    word w;
+    if (!take_string(h, &w)) return expected(h, "a key in quotes");
+    while (k < 3 && !word_is(w, keys[k])) k++;
+    if (k == 3 || h->seen >> k & 1)
+        return pleat_fail(h->s->ctx, PLEAT_ERR_FORMAT, READ,
+                          "%s: its header has the key %.*s%s; it must have descr, fortran_order and shape",
+                          h->s->name, w.length < 24 ? w.length : 24, w.text, k == 3 ? "" : " twice");
+    h->seen |= 1u << k;
+    if (!take(h, ':')) return expected(h, "a colon");
+    return k == 0 ? read_descr(h) : k == 1 ? read_order(h) : read_shape(h);
+}
+
+/* A size of 0 does not excuse the others: a tensor's strides must fit, too. */
+static pleat_status count_bytes(header *h) {
+    size_t fits = element_bytes(h->dtype);
+    bool overflow = false, empty = false;
+    for (size_t k = 0; k < h->rank; k++) {
+        empty = empty || h->shape[k] == 0;
+        overflow |= __builtin_mul_overflow(fits, h->shape[k] ? h->shape[k] : 1, &fits);
+    }
+    if (overflow || fits > PTRDIFF_MAX / 2)
+        return bad(h->s, "the sizes in its header multiply to more than any file can hold");
+    h->bytes = empty ? 0 : fits;
+    return PLEAT_OK;
+}
+
+static pleat_status parse(header *h) {
+    pleat_status status = PLEAT_OK;
+    if (!take(h, '{')) return expected(h, "a {");
+    while (next(h) != '}' && !status) {
+        status = read_pair(h);
+        if (!status && !take(h, ',') && next(h) != '}') status = expected(h, "a comma or }");
+    }
+    if (status) return status;
+    h->at++;
+    if (next(h)) return expected(h, "nothing behind the }");
+    if (h->seen != 7) return bad(h->s, "its header must have the keys descr, fortran_order and shape");
+    return count_bytes(h);
+}
+
+/* Blanks become spaces. What a message could not show becomes a '?', which no header that is accepted contains. */
+static void make_printable(char *text, size_t length) {
+    for (char *c = text; c < text + length; c++)
+        if (*c < ' ' || *c > '~') *c = *c && strchr("\t\n\f\r", *c) ? ' ' : '?';
+    text[length] = 0;
+}
+
+/* How long the text of the header is. */
+static pleat_status read_preamble(source *s, size_t *length) {
+    static const char short_header[] = "truncated: it ends within its header";
+    uint8_t b[MAGIC + 2 + 4];
+    pleat_status status = read_bytes(s, b, MAGIC, "not a .npy file: it is too short");
+    if (!status && memcmp(b, magic, MAGIC))
+        status = bad(s, "not a .npy file: it does not begin with \\x93NUMPY");
+    if (!status) status = read_bytes(s, b + MAGIC, 2, short_header);
+    if (status) return status;
+    uint8_t major = b[MAGIC], minor = b[MAGIC + 1], *at = b + MAGIC + 2;
+    if (major < 1 || major > 3 || minor)
+        return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, READ, "%s: version %d.%d; it must be 1.0, 2.0 or 3.0",
+                          s->name, major, minor);
+    status = read_bytes(s, at, major == 1 ? 2 : 4, short_header);
+    if (status) return status;
+    *length = (size_t)at[1] << 8 | at[0];
+    if (major > 1) *length |= (size_t)at[3] << 24 | (size_t)at[2] << 16;
+    if (*length <= LONGEST_HEADER) return PLEAT_OK;
+    return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, READ, "%s: a header of %zu bytes; it must have at most %d",
+                      s->name, *length, LONGEST_HEADER);
+}
+
+static pleat_status read_header(source *s, header *h) {
+    size_t length = 0;
+    pleat_status status = read_preamble(s, &length);
+    if (status) return status;
+    char *text = malloc(length + 1);
+    if (!text) return pleat_fail(s->ctx, PLEAT_ERR_MEMORY, READ, "%s: no memory for its header", s->name);
+    *h = (header){.s = s, .at = text};
+    status = read_bytes(s, text, length, "truncated: it ends within its header");
+    make_printable(text, status ? 0 : length);
+    if (!status) status = parse(h);
+    free(text);
+    return status;
+}
+
+/* ---- reading: the elements ------------------------------------------------------------------------------ */
+
+/* The elements as they stand in the file, into t, which has as many. */
+static pleat_status fill(source *s, const header *h, pleat_tensor *t) {
+    if (pleat_is_poison(t)) return PLEAT_ERR_MEMORY;
+    uint8_t *to = elements(t);
+    pleat_status status = PLEAT_OK;
+    if (s->body)
+        memcpy(to, s->body, h->bytes);
+    else
+        status = read_bytes(s, to, h->bytes, "it became shorter while it was read");
+    if (h->swapped && !status) swap_elements(to, h->bytes, element_bytes(h->dtype));
+    return status;
+}
+
+/* In Fortran order an array looks like its transpose in C order. */
+static pleat_status fill_transposed(source *s, const header *h, pleat_tensor *t) {
+    size_t shape[PLEAT_MAX_RANK], order[PLEAT_MAX_RANK];
+    if (pleat_is_poison(t)) return PLEAT_ERR_MEMORY;
+    for (size_t k = 0; k < h->rank; k++) {
+        order[k] = h->rank - 1 - k;
+        shape[k] = h->shape[order[k]];
+    }
+    pleat_scope scope = pleat_begin(s->ctx);
+    pleat_tensor *transpose = pleat_empty(s->ctx, h->dtype, h->rank, shape);
+    pleat_status status = fill(s, h, transpose);
+    if (!status) status = pleat_assign(t, pleat_permute(transpose, order));
+    pleat_end(scope);
+    return status;
+}
+
+static pleat_status read_array(source *s, pleat_tensor **out) {
+    header h;
+    pleat_status status = read_header(s, &h);
+    if (status) return status;
+    if (s->regular && s->file_bytes - s->used != h.bytes)
+        return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, READ, "%s: it is %zu bytes long, but its header says %zu",
+                          s->name, s->file_bytes, s->used + h.bytes);
+    if (!s->regular) status = read_stream(s, h.bytes);
+    if (status) return status;
+    pleat_tensor *t = pleat_empty(s->ctx, h.dtype, h.rank, h.shape);
+    status = h.fortran && h.rank > 1 ? fill_transposed(s, &h, t) : fill(s, &h, t);
+    if (status)
+        pleat_drop(t);
+    else
+        *out = t;
+    return status;
+}
+
+pleat_tensor *pleat_nn_read_npy(pleat_ctx *ctx, const char *path) {
+    bool regular = !path || strcmp(path, "-");
+    source s = {.ctx = ctx, .name = regular ? path : "standard input", .f = stdin, .regular = regular};
+    pleat_tensor *t = pleat_poison(ctx);
+    if (regular) {
+        if (pln_file_size(ctx, READ, path, &s.file_bytes)) return t;
+        s.f = fopen(path, "rb");
+        if (!s.f) return pln_read_failed(ctx, READ, path), t;
+    }
+    read_array(&s, &t);
+    if (regular) fclose(s.f);
+    free(s.body);
+    return t;
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------- */
+
+/* Everything in front of the elements, into text[320]: eight sizes of twenty digits leave room. Returns its bytes. */
+static size_t make_header(const pleat_tensor *t, char *text) {
+    size_t rank = pleat_rank(t), room = 320, used = MAGIC + 4;
+    used +=
+        (size_t)snprintf(text + used, room - used, "{'descr': '<f%zu', 'fortran_order': False, 'shape': (",
+                         element_bytes(pleat_dtype_of(t)));
+    for (size_t k = 0; k < rank; k++)
+        used += (size_t)snprintf(text + used, room - used, k ? ", %zu" : "%zu", pleat_size(t, k));
+    used += (size_t)snprintf(text + used, room - used, rank == 1 ? ",), }" : "), }");
+    size_t all = used / ALIGNMENT * ALIGNMENT + ALIGNMENT, length = all - MAGIC - 4;
+    memset(text + used, ' ', all - used);
+    text[all - 1] = '\n';
+    memcpy(text, magic, MAGIC);
+    memcpy(text + MAGIC, (char[]){1, 0, (char)(length & 255), (char)(length >> 8)}, 4);
+    return all;
+}
+
+static bool write_array(pleat_tensor *t, FILE *f) {
+    char text[320];
+    uint8_t chunk[4096];
+    size_t n = make_header(t, text), element = element_bytes(pleat_dtype_of(t));
+    size_t bytes = pleat_numel(t) * element;
+    const uint8_t *from = elements(t);
+    bool ok = fwrite(text, 1, n, f) == n;
+    for (size_t at = 0; at < bytes && ok; at += n) {
+        n = bytes - at < sizeof chunk ? bytes - at : sizeof chunk;
+        memcpy(chunk, from + at, n);
+        if (machine_is_big_endian()) swap_elements(chunk, n, element);
+        ok = fwrite(chunk, 1, n, f) == n;
+    }
+    return ok;
+}
+
+/* A stream of our own for standard output: whether this array arrived is then known when it is closed, and does not
+ * depend on what the program prints later. What it has printed before comes first. */
+static pleat_status open_output(pleat_ctx *ctx, pleat_nn_file *out) {
+    fflush(NULL);
+    int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    *out = (pleat_nn_file){.path = strdup("standard output")};
+    if (fd >= 0 && out->path) out->f = fdopen(fd, "wb");
+    if (out->f) return PLEAT_OK;
+    pleat_status status =
+        pleat_fail(ctx, PLEAT_ERR_IO, WRITE, "cannot write standard output: %s", strerror(errno));
+    if (fd >= 0) close(fd);
+    pleat_nn_file_abort(out);
+    return status;
+}
+
+pleat_status pleat_nn_write_npy(const char *path, pleat_tensor *t) {
+    pleat_ctx *ctx = pleat_ctx_of(t);
+    pleat_nn_file file;
+    if (pleat_is_poison(t))
+        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, WRITE, "t is poison: an op failed before");
+    pleat_scope scope = pleat_begin(ctx);
+    pleat_tensor *rows = pleat_contiguous(t);
+    pleat_status status = PLEAT_ERR_MEMORY;
+    if (!pleat_is_poison(rows))
+        status =
+            path && !strcmp(path, "-") ? open_output(ctx, &file) : pleat_nn_file_create(ctx, path, &file);
+    if (!status)
+        status = write_array(rows, file.f) ? pleat_nn_file_commit(ctx, &file)
+                                           : pln_write_failed(ctx, WRITE, &file);
+    pleat_end(scope);
+    return status;
+}
