@@ -46,8 +46,8 @@ const char *pleat_framework_name(pleat_framework f);
 
 typedef enum pleat_padding {
     PLEAT_PADDING_EXPLICIT,   /* torch's padding, TensorFlow's explicit paddings, ONNX's NOTSET: see pads */
-    PLEAT_PADDING_VALID,      /* TensorFlow, Keras, ONNX */
-    PLEAT_PADDING_SAME,       /* TensorFlow, Keras */
+    PLEAT_PADDING_VALID,      /* TensorFlow, Keras, ONNX; torch's conv2d, not its transpose */
+    PLEAT_PADDING_SAME,       /* TensorFlow, Keras; torch's conv2d with stride 1, not its transpose */
     PLEAT_PADDING_SAME_UPPER, /* ONNX */
     PLEAT_PADDING_SAME_LOWER, /* ONNX */
 } pleat_padding;
@@ -60,22 +60,27 @@ typedef struct pleat_layer {
     size_t stride[2], dilation[2]; /* 1 or more */
     size_t groups;                 /* 1 or more; TensorFlow and Keras have none for the transpose: 1 */
     pleat_padding padding;
-    ptrdiff_t pads
-        [4]; /* top, left, bottom, right, 0 or more, with PLEAT_PADDING_EXPLICIT; torch: even on both sides */
-    bool has_output_padding; /* given by the caller (torch, ONNX, Keras; transpose only) */
+    /* top, left, bottom, right, 0 or more, with PLEAT_PADDING_EXPLICIT; torch: the same on both sides */
+    ptrdiff_t pads[4];
+    /* given by the caller; torch, ONNX, Keras; transpose only */
+    bool has_output_padding;
     size_t output_padding[2];
-    bool has_output_size; /* torch's output_size, TensorFlow's and ONNX's output_shape; transpose only */
+    /* torch's output_size, TensorFlow's and ONNX's output_shape; transpose only. Without it TensorFlow gets what Keras
+     * would ask of it, beside explicit pads the smallest legal one */
+    bool has_output_size;
     size_t output_size[2];
     bool channels_last; /* TensorFlow, Keras: NHWC (their default); otherwise NCHW */
 } pleat_layer;
 
-/* What the layer does to an input of given size. */
+/* What the layer does to an input of given size. Where it is illegal, out and crop are 0 along the axis, and the rest is there
+ * as far as it could be computed. */
 typedef struct pleat_layer_plan {
     size_t out[2];
     ptrdiff_t crop[2];
-    size_t natural[2];        /* L, of a transpose */
-    size_t least[2], most[2]; /* the output sizes that the framework would accept for this transpose */
-    char why[240]; /* where the layer is illegal: what was wrong, and what would be right, in one line */
+    /* of a transpose: L, and the output sizes that output_padding or output_size can reach */
+    size_t natural[2], least[2], most[2];
+    /* where the layer is illegal: what was wrong, and what would be right, in one line */
+    char why[240];
 } pleat_layer_plan;
 
 /* Plan the layer for an input of in[2] pixels and a kernel of kernel[2]. False, with `why`, where the framework refuses. */

@@ -10,21 +10,23 @@ complain() {
     wrong=1
 }
 
-# The floor of a file. The public headers of ops/ are floors of their own: nn/ and examples/ see these alone.
+# The floor of a file. The public headers of ops/ are floors of their own: ops/frameworks/, nn/ and
+# examples/ see these alone.
 floor() {
     case $1 in
         *pleat_config.h) echo 0 ;;
         ops/kernels/*) echo 1 ;;
         ops/pleat.h | ops/core/*) echo 2 ;;
+        ops/frameworks/*) echo 4 ;;
         ops/*) echo 3 ;;
-        nn/*) echo 4 ;;
-        *) echo 5 ;;
+        nn/*) echo 5 ;;
+        *) echo 6 ;;
     esac
 }
 
 # The file that `#include "$2"` in the file $1 means.
 find_include() {
-    for dir in "$(dirname "$1")" ops ops/kernels nn; do
+    for dir in "$(dirname "$1")" ops ops/kernels ops/frameworks nn; do
         [ -f "$dir/$2" ] && realpath --relative-to=. "$dir/$2" && return
     done
     echo "$2"
@@ -33,12 +35,16 @@ find_include() {
 for file in $(project_files | grep -E '^(ops|nn|examples)/.*\.(c|h|inc)$'); do
     for name in $(sed -n 's/^ *# *include *"\(.*\)".*/\1/p' "$file"); do
         target=$(find_include "$file" "$name")
-        case $target in ops/pleat.h | ops/kernels/pleat_kernels.h | nn/pleat_nn.h) public=yes ;; *) public= ;; esac
+        case $target in
+            ops/pleat.h | ops/kernels/pleat_kernels.h | ops/frameworks/pleat_frameworks.h | nn/pleat_nn.h) public=yes ;;
+            *) public= ;;
+        esac
         if [ "$(floor "$target")" -gt "$(floor "$file")" ]; then
             complain "$file includes $name, which is on a higher floor"
         fi
         case $file:$target in
-            nn/*:ops/* | examples/*:ops/* | examples/*:nn/*)
+            ops/frameworks/*:ops/frameworks/*) ;;
+            ops/frameworks/*:ops/* | nn/*:ops/* | examples/*:ops/* | examples/*:nn/*)
                 [ $public ] || complain "$file includes $name, which is not public"
                 ;;
         esac
