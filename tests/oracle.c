@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Read one line into a; what is wrong with it, or NULL. */
-static const char *parse(char *line, oracle_array *a) {
+const char *oracle_parse(char *line, oracle_array *a) {
     char *at = line + strcspn(line, " "), *end;
     if (at == line || (size_t)(at - line) >= sizeof a->name)
         return "a name of 1 to 63 characters comes first";
@@ -42,7 +41,7 @@ static const char *parse_all(FILE *f, oracle *o, char **line) {
         if (!more) return "no memory";
         o->arrays = more;
         o->arrays[o->count] = (oracle_array){.rank = 0};
-        const char *wrong = parse(*line, &o->arrays[o->count++]);
+        const char *wrong = oracle_parse(*line, &o->arrays[o->count++]);
         if (wrong) return wrong;
     }
     return o->count ? NULL : "it is empty";

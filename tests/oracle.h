@@ -22,6 +22,9 @@ typedef struct oracle {
 oracle *oracle_read(const char *file);
 void oracle_free(oracle *o);
 
+/* One line into *a: what is wrong with it, or NULL. The caller frees a->values. */
+const char *oracle_parse(char *line, oracle_array *a);
+
 /* The array of that name, in printf's manner, or NULL. */
 const oracle_array *oracle_find(const oracle *o, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
