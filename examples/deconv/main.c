@@ -1,0 +1,63 @@
+/* deconv: transposed convolution as PyTorch, TensorFlow, ONNX and Keras compute it. Here: which command is meant. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "deconv.h"
+
+#include <signal.h>
+#include <string.h>
+
+static const command *const commands[] = {
+    &run_command, &translate_command, &vectors_command, &compare_command, &disagree_command,
+};
+
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static const char usage[] =
+    "usage: deconv COMMAND [options]\n"
+    "\n"
+    "Transposed convolution (and convolution) as PyTorch, TensorFlow, ONNX and Keras compute it, each in its own\n"
+    "arguments, sizes and layouts: values to compare an implementation with.\n"
+    "\n";
+
+static void print_help(void) {
+    fputs(usage, stdout);
+    for (size_t i = 0; i < COMMANDS; i++) printf("  %-11s %s\n", commands[i]->name, commands[i]->summary);
+    puts(
+        "\n'deconv COMMAND --help' says more. Exit status: 0 fine, 1 different or an I/O failure, 2 a mistake in the\n"
+        "arguments or in a file, told in one line on standard error.");
+}
+
+static bool is_help(const char *text) { return strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0; }
+
+static int run_or_help(const command *c, int argc, char **argv) {
+    for (int i = 0; i < argc; i++)
+        if (is_help(argv[i])) {
+            fputs(c->help, stdout);
+            return EXIT_FINE;
+        }
+    return c->run(argc, argv);
+}
+
+static int dispatch(int argc, char **argv) {
+    if (argc < 2) return complain(EXIT_USAGE, "", "a command is missing; 'deconv --help' lists them");
+    if (is_help(argv[1])) {
+        print_help();
+        return EXIT_FINE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("deconv " PLEAT_VERSION);
+        return EXIT_FINE;
+    }
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(argv[1], commands[i]->name) == 0) return run_or_help(commands[i], argc - 2, argv + 2);
+    return complain(EXIT_USAGE, "", "unknown command '%.60s'; 'deconv --help' lists them", argv[1]);
+}
+
+int main(int argc, char **argv) {
+    /* whoever reads our output may stop early: that is a failed write, after which files must still be cleaned up */
+    signal(SIGPIPE, SIG_IGN);
+    int status = dispatch(argc, argv);
+    if ((fflush(stdout) || ferror(stdout)) && status != EXIT_USAGE)
+        return complain(EXIT_IO, "", "cannot write standard output");
+    return status;
+}
