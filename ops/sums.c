@@ -169,6 +169,10 @@ pleat_tensor *pleat_sum_to(pleat_tensor *x, size_t rank, const size_t *shape) {
     return to_shape(&sum_to_op, x, rank, shape);
 }
 
+pleat_tensor *pl_sum_like(pleat_tensor *g, const pleat_tensor *like) {
+    return pleat_sum_to(g, like->rank, like->shape);
+}
+
 pleat_tensor *pleat_broadcast_to(pleat_tensor *x, size_t rank, const size_t *shape) {
     return to_shape(&broadcast_to_op, x, rank, shape);
 }

@@ -106,7 +106,3 @@ bool pl_shape_broadcast(pleat_call *c) {
     }
     return true;
 }
-
-pleat_tensor *pl_sum_like(pleat_tensor *g, const pleat_tensor *like) {
-    return pleat_sum_to(g, like->rank, like->shape);
-}

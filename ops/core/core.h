@@ -129,7 +129,7 @@ bool pl_shape_same(pleat_call *c);
 /* Set c's shape to the one given. */
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape);
 
-/* sum_to the shape of `like`. */
+/* sum_to the shape of `like` (ops/sums.c): what a vjp does with a cotangent of an operand that was broadcast. */
 pleat_tensor *pl_sum_like(pleat_tensor *g, const pleat_tensor *like);
 
 /* ---- element by element ------------------------------------------------------------------------------- */
