@@ -62,7 +62,6 @@ static bool matrix_of(pleat_tensor *t, bool flag, matrix *out) {
     } else {
         *out = (matrix){pl_dense(t), flag, columns};
     }
-    if (out->ld == 0) out->ld = 1;
     return !out->t->poison;
 }
 

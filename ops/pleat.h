@@ -390,8 +390,9 @@ enum {
 };
 
 /* gxs[i] = sum over k of gy[k] dy[k]/dxs[i], in xs[i]'s shape: the vector-Jacobian product (the cotangent of xs[i]).
- * gy has y's shape; NULL stands for ones and wants a y of one element. The results belong to the innermost open
- * scope; on an error they are poison and the status is returned. */
+ * gy has y's shape; NULL stands for ones and wants a y of one element. The results are contiguous, belong to the
+ * innermost open scope, and may share elements with gy or with each other; on an error they are poison and the status is
+ * returned. */
 pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
                          pleat_tensor **gxs, unsigned flags);
 
@@ -426,7 +427,8 @@ typedef struct pleat_gradcheck_args {
 
 /* Compare pleat_grads with central differences. For order 1, S1(xs) = <u, f(xs)> with a random u, and every element of
  * dS1/dxs is compared with (S1(x + h) - S1(x - h)) / 2h. Order k+1 does the same to S(k+1) = sum <u_i, dSk/dx_i>.
- * The error is |expected - found| / max(largest |expected|, largest |found|, in that input): it sees signs.
+ * The error is |expected - found| / max(largest |expected|, largest |found|, in that input): it sees signs. The divisor is at least
+ * 1e-3 of the sum of the absolute terms of S, below which a difference quotient is nothing but rounding.
  * PLEAT_ERR_CHECK if a derivative is wrong, or if f gives two different results for the same input. The error stays in
  * the report, not in the context. */
 pleat_status pleat_gradcheck_with(pleat_gradcheck_args args);

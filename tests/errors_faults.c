@@ -151,6 +151,7 @@ static bool run(faults *f) {
     if (ctx != NULL) {
         everything(ctx);
         cr_assert(fine(pleat_error(ctx)->code), "call %zu: %s", f->first, pleat_error(ctx)->text);
+        cr_assert(f->count > 1 || pleat_error(ctx)->code == PLEAT_OK, "call %zu was not repeated", f->first);
         size_t calls = f->calls;
         f->count = 0;
         expect_usable(ctx);

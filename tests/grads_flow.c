@@ -93,6 +93,17 @@ Test(flow, an_x_that_y_does_not_depend_on) {
     EXPECT_HOLDS(g[0], PLEAT_SCALAR, VALUES(0));
 }
 
+/* One-sided slopes where there are two: relu and step take the flat one, clamp the slope of its range. */
+Test(flow, at_kinks_and_beyond) {
+    pleat_tensor *x = pleat_from_f64(ctx, PLEAT_F64, PLEAT_SHAPE(5), VALUES(-1, -0.5, 0, 0.5, NAN));
+    EXPECT_HOLDS(gradient_of(pleat_sum(pleat_relu(x)), x, 0), PLEAT_SHAPE(5), VALUES(0, 0, 0, 1, 0));
+    EXPECT_HOLDS(gradient_of(pleat_sum(pleat_step(x)), x, 0), PLEAT_SHAPE(5), VALUES(0, 0, 0, 0, 0));
+    EXPECT_HOLDS(gradient_of(pleat_sum(pleat_clamp(x, -0.5, 0.5)), x, 0), PLEAT_SHAPE(5),
+                 VALUES(0, 1, 1, 1, 0));
+    EXPECT_HOLDS(gradient_of(pleat_sum(pleat_sqrt(pleat_relu(x))), x, 0), PLEAT_SHAPE(5),
+                 VALUES(0, 0, 0, 0.5 / 0.70710678118654757, 0));
+}
+
 /* ---- recording ------------------------------------------------------------------------------------------ */
 
 Test(flow, nothing_is_remembered_while_recording_is_off) {
@@ -242,4 +253,16 @@ Test(flow, refusals) {
     cr_assert_eq(pleat_grads(y, y, 1, &x, &g, 0), PLEAT_ERR_IO, "nothing is computed after an error");
     EXPECT_REFUSED(g, PLEAT_ERR_IO, "mine", "first");
     pleat_ctx_free(other);
+}
+
+/* The cotangent of a sum is one number seen many times; a user wants an array. */
+Test(flow, gradients_are_contiguous) {
+    pleat_tensor *x = pleat_randn(ctx, PLEAT_F64, PLEAT_SHAPE(2, 3)), *gx;
+    cr_assert_eq(pleat_grads(pleat_sum(x), NULL, 1, &x, &gx, 0), PLEAT_OK);
+    cr_assert(pleat_is_contiguous(gx));
+    for (size_t i = 0; i < 6; i++) cr_expect_eq(pleat_f64(gx)[i], 1);
+    cr_assert_eq(pleat_grads(pleat_sum(pleat_square(x)), NULL, 1, &x, &gx, PLEAT_GRADS_RECORD), PLEAT_OK);
+    pleat_tensor *ggx;
+    cr_assert_eq(pleat_grads(pleat_sum(gx), NULL, 1, &x, &ggx, 0), PLEAT_OK);
+    for (size_t i = 0; i < 6; i++) cr_expect_eq(pleat_f64(ggx)[i], 2);
 }

@@ -142,12 +142,20 @@ static pleat_tensor *spotted_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     return pleat_add(right_vjp(c, i, g), wrong);
 }
 
+/* Not a number in the first element, and all others right. */
+static pleat_tensor *one_nan_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    pleat_tensor *wrong = pleat_from_f64(c->ctx, PLEAT_F64, PLEAT_SHAPE(2, 3), VALUES(NAN, 0, 0, 0, 0, 0));
+    return pleat_add(right_vjp(c, i, g), wrong);
+}
+
 Test(own, the_worst_element_is_named) {
     pleat_report r;
     cr_assert_eq(check(spotted_vjp, 1, &r), PLEAT_ERR_CHECK);
     cr_assert(r.input == 1 && r.index[0] == 1 && r.index[1] == 2, "%s", r.text);
     cr_assert_lt(fabs(r.found - r.expected - 0.01), 1e-7, "%s", r.text);
     cr_assert(strstr(r.text, "element [1,2]"), "%s", r.text);
+    cr_assert_eq(check(one_nan_vjp, 2, &r), PLEAT_ERR_CHECK);
+    cr_assert(r.input == 1 && strstr(r.text, "element [0,0]") && isinf(r.error), "%s", r.text);
 }
 
 static pleat_tensor *relu(size_t n, pleat_tensor *const *xs, void *user) {
@@ -257,6 +265,24 @@ static pleat_tensor *broken(pleat_tensor *x, void *user) {
     return (void)user, pleat_reshape(x, PLEAT_SHAPE(99));
 }
 
+/* Not linear, with an "adjoint" that makes the two products equal all the same. */
+static pleat_tensor *remembered_square(pleat_tensor *x, void *user) {
+    pleat_assign(user, x);
+    return pleat_square(x);
+}
+static pleat_tensor *conspirator(pleat_tensor *y, void *user) {
+    pleat_tensor *x = user, *products = pleat_sum(pleat_mul(pleat_square(x), y));
+    return pleat_mul(x, pleat_div(products, pleat_sum(pleat_square(x))));
+}
+
+Test(own, adjointcheck_sees_what_is_not_linear) {
+    pleat_report r;
+    pleat_tensor *x = counted(PLEAT_F64, PLEAT_SHAPE(5)), *memory = pleat_zeros_like(x);
+    cr_assert_eq(pleat_adjointcheck(remembered_square, conspirator, x, x, .user = memory, .report = &r),
+                 PLEAT_ERR_CHECK);
+    cr_assert(strstr(r.text, "A is not linear"), "%s", r.text);
+}
+
 static pleat_status adjoint(pleat_linear f, pleat_linear g, bool integers, pleat_report *r) {
     pleat_tensor *x = counted(PLEAT_F64, PLEAT_SHAPE(5));
     size_t tensors = pleat_memory(ctx).tensors;
@@ -359,8 +385,9 @@ Test(own, a_forward_that_fails) {
 Test(own, without_a_rule) {
     pleat_op op = cube_with(NULL);
     pleat_tensor *x = counted(PLEAT_F64, PLEAT_SHAPE(2)), *z = counted(PLEAT_F64, PLEAT_SHAPE(2)), *g;
-    pleat_tensor *y = pleat_apply(&op, 1, &x, NULL, 0), *loss = pleat_sum(pleat_mul(y, z));
-    EXPECT_HOLDS(y, PLEAT_SHAPE(2), VALUES(1, 8));
+    pleat_tensor *h = pleat_apply(&op, 1, &x, NULL, 0), *y = pleat_apply(&op, 1, &h, NULL, 0);
+    pleat_tensor *loss = pleat_sum(pleat_mul(y, z));
+    EXPECT_HOLDS(y, PLEAT_SHAPE(2), VALUES(1, 512));
     EXPECT_OK(pleat_grads(loss, NULL, 1, &z, &g, 0));
     EXPECT_SAME(g, y);
     EXPECT_FAILED(pleat_grads(loss, NULL, 1, &x, &g, 0), PLEAT_ERR_GRADIENT, "cube", "[2]",

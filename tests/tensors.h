@@ -16,9 +16,11 @@ void tensors_end(void);
 pleat_tensor *whole(pleat_dtype dtype, size_t rank, const size_t *shape);
 /* 1, 2, 3, ... */
 pleat_tensor *counted(pleat_dtype dtype, size_t rank, const size_t *shape);
+/* Leaves sevens in the memory that the next tensor of this shape will have, so that "unset" does not pass for zeros. */
+void leave_dirt(pleat_dtype dtype, size_t rank, const size_t *shape);
 /* The values of t, rounded to the other type. */
 pleat_tensor *as_type(pleat_tensor *t, pleat_dtype dtype);
-/* Every second row of t's last two axes, backwards: a view that BLAS cannot read. */
+/* t's values in a view with gaps along the last two axes, backwards along the last: nothing that BLAS can read. */
 pleat_tensor *gappy(pleat_tensor *t);
 
 /* The next index in row-major order; false, and all zeros, after the last. */

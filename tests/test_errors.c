@@ -146,6 +146,8 @@ Test(errors, sums) {
                    "[1099511627776,1099511627776,2,3]", "product");
     EXPECT_REFUSED(pleat_sum_to(x, PLEAT_SHAPE(2)), PLEAT_ERR_SHAPE, "sum_to", "[2,3]", "[2]", "broadcast");
     EXPECT_REFUSED(pleat_sum_to(x, PLEAT_SHAPE(1, 2, 3)), PLEAT_ERR_SHAPE, "sum_to", "[2,3]", "[1,2,3]");
+    EXPECT_REFUSED(pleat_sum_to(pleat_sum(x, PLEAT_AXES(1), .keep = true), PLEAT_SHAPE(2, 3)),
+                   PLEAT_ERR_SHAPE, "sum_to", "[2,1]", "[2,3]");
     EXPECT_REFUSED(pleat_sum_to(x, 9, nine), PLEAT_ERR_SHAPE, "sum_to", "rank 9");
 }
 
@@ -176,6 +178,8 @@ Test(errors, views_and_copies) {
     EXPECT_REFUSED(pleat_reshape(x, PLEAT_SHAPE(PLEAT_REST, PLEAT_REST)), PLEAT_ERR_SHAPE, "reshape",
                    "only one");
     EXPECT_REFUSED(pleat_reshape(x, PLEAT_SHAPE((size_t)1 << 63, 2, 6)), PLEAT_ERR_SHAPE, "reshape", "[2,3]");
+    EXPECT_REFUSED(pleat_reshape(x, PLEAT_SHAPE(((size_t)1 << 63) + 3, 2)), PLEAT_ERR_SHAPE, "reshape",
+                   "[2,3]"); /* 6, modulo 2^64 */
     EXPECT_REFUSED(pleat_reshape(x, 9, nine), PLEAT_ERR_SHAPE, "reshape", "[2,3]", "rank 9");
     EXPECT_REFUSED(pleat_permute(x, (size_t[]){1, 1}), PLEAT_ERR_ARGUMENT, "permute", "[2,3]",
                    "axis 1 at place 1", "once");
@@ -210,6 +214,8 @@ Test(errors, concat) {
                    "tensors 1 and 3", "axis 0");
     EXPECT_REFUSED(pleat_concat(3, list, 2), PLEAT_ERR_ARGUMENT, "concat", "axis 2");
     EXPECT_REFUSED(pleat_concat(2, ranks, 0), PLEAT_ERR_SHAPE, "concat", "[2,3] and [2]", "rank");
+    pleat_tensor *taller[] = {x, whole(PLEAT_F32, PLEAT_SHAPE(3, 3))};
+    EXPECT_REFUSED(pleat_concat(2, taller, 1), PLEAT_ERR_SHAPE, "concat", "[2,3] and [3,3]", "axis 1");
     pleat_tensor *scalar = whole(PLEAT_F32, PLEAT_SCALAR);
     EXPECT_REFUSED(pleat_concat(1, &scalar, 0), PLEAT_ERR_ARGUMENT, "concat", "[]", "axis 0");
     pleat_tensor *half =

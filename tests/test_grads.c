@@ -11,13 +11,13 @@ typedef struct row {
     const char *name;
     pleat_function f;
     double low, high;    /* where the inputs are drawn */
-    double kinks[2];     /* and what they keep away from; 0 is none unless low < 0 and `sharp` */
-    bool sharp;          /* not smooth at the kinks */
-    size_t rank[INPUTS]; /* of the inputs; as many as have a rank, or a size */
+    double kinks[2];     /* and what they keep away from, */
+    bool sharp;          /* if there are kinks at all */
+    size_t rank[INPUTS]; /* of the inputs; 0 behind the last one */
     size_t shape[INPUTS][4];
 } row;
 
-/* An input of a row that is a scalar: a rank that no tensor has. */
+/* The rank of a scalar in a row. */
 enum { SCALAR = 99 };
 
 static pleat_tensor *draw(const row *r, size_t i) {

@@ -188,6 +188,38 @@ Test(memory, an_own_allocator) {
     cr_assert_eq(n.allocs, n.frees);
 }
 
+/* An allocator with a limit, counted in bytes. */
+typedef struct purse {
+    size_t left;
+} purse;
+
+static void *limited_alloc(void *user, size_t bytes) {
+    purse *p = user;
+    if (bytes > p->left) return NULL;
+    size_t *block = malloc(bytes + 16);
+    if (block == NULL) return NULL;
+    p->left -= *block = bytes;
+    return (char *)block + 16;
+}
+static void limited_free(void *user, void *block) {
+    size_t *start = (size_t *)(void *)((char *)block - 16);
+    ((purse *)user)->left += *start;
+    free(start);
+}
+
+Test(memory, blocks_that_wait_make_room_for_others) {
+    purse p = {.left = 1 << 20};
+    pleat_ctx *own = pleat_ctx_new(.alloc = limited_alloc, .free = limited_free, .user = &p);
+    for (size_t n = 1000; n < 100000; n += 9000) pleat_drop(pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(n)));
+    cr_assert_lt(p.left, 400000);
+    pleat_tensor *large = pleat_full(own, PLEAT_F32, PLEAT_SHAPE(180000), 7);
+    cr_assert_eq(pleat_at(large, (size_t[]){179999}), 7, "%s", pleat_error(own)->text);
+    cr_assert(pleat_is_poison(pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(180000))));
+    cr_assert_eq(pleat_error(own)->code, PLEAT_ERR_MEMORY);
+    pleat_ctx_free(own);
+    cr_assert_eq(p.left, 1 << 20);
+}
+
 Test(memory, half_an_allocator_is_none) {
     counts n = {0};
     pleat_ctx *own = pleat_ctx_new(.alloc = counting_alloc, .user = &n);

@@ -105,7 +105,7 @@ Test(training, mallocs_are_seen) {
     cr_expect_eq(mallocs_stop(), 2);
 }
 
-Test(training, same_bits_on_any_number_of_threads, .timeout = 120) {
+Test(training, same_bits_on_any_number_of_threads, .timeout = 60) {
     static const int counts[] = {1, 2, 3, 5};
     training t[4];
     for (size_t i = 0; i < 4; i++) {

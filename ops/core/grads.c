@@ -155,7 +155,7 @@ static bool walk_back(walk *w) {
     return true;
 }
 
-/* The results become tensors of the caller's scope, each an own one. */
+/* The results become tensors of the caller's scope, each an own one, and contiguous. */
 static bool hand_out(walk *w, size_t n, pleat_tensor *const *xs, const size_t *slots, pleat_tensor **gxs,
                      bool strict) {
     for (size_t i = 0; i < n; i++) {
@@ -167,6 +167,8 @@ static bool hand_out(walk *w, size_t n, pleat_tensor *const *xs, const size_t *s
         }
         if (g == NULL) {
             gxs[i] = pleat_zeros_like(xs[i]);
+        } else if (!pleat_is_contiguous(g)) {
+            gxs[i] = pleat_contiguous(g);
         } else if (g->refs == 1 && g->list == PL_NOWHERE) {
             pl_list(pl_retain(g), w->ctx->open - 1);
             gxs[i] = g;
