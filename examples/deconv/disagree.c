@@ -32,7 +32,8 @@ static pleat_layer plain(const geometry *g, pleat_framework f, bool transpose, p
                          .stride = {1, g->stride},
                          .dilation = {1, g->dilation},
                          .groups = 1,
-                         .padding = word};
+                         .padding = word,
+                         .channels_last = f == PLEAT_TENSORFLOW || f == PLEAT_KERAS};
 }
 
 static void set_size(pleat_layer *l, size_t size) {
@@ -55,7 +56,7 @@ static pleat_layer tf_same(const geometry *g, size_t size) {
     return l;
 }
 
-/* Each writes the pair for a geometry; false where the comparison would mean nothing. */
+/* Each writes the pair for a geometry; false where the comparison would mean nothing, or where what differs is another cause. */
 
 /* The recipe of many tutorials for an output of in * stride. */
 static bool popular_torch(const geometry *g, pleat_layer *a, pleat_layer *b) {
@@ -81,23 +82,23 @@ static bool onnx_lower(const geometry *g, pleat_layer *a, pleat_layer *b) {
 }
 
 static bool keras_same(const geometry *g, pleat_layer *a, pleat_layer *b) {
-    if (g->extra >= g->stride) return false;
+    if (g->extra >= g->stride || extent(g) % 2 == 0) return false;
     *a = plain(g, PLEAT_KERAS, true, PLEAT_PADDING_SAME);
     set_output_padding(a, g->extra);
     *b = plain(g, PLEAT_TORCH, true, PLEAT_PADDING_EXPLICIT);
     set_pads(b, (extent(g) - 1) / 2, (extent(g) - 1) / 2);
     set_output_padding(b, g->extra);
-    return true;
+    return g->dilation == 1 || g->stride == 1;
 }
 
 static bool keras_valid(const geometry *g, pleat_layer *a, pleat_layer *b) {
     *a = plain(g, PLEAT_KERAS, true, PLEAT_PADDING_VALID);
     *b = plain(g, PLEAT_TORCH, true, PLEAT_PADDING_EXPLICIT);
-    return g->dilation == 1 || g->stride == 1; /* what Keras refuses is a cause of its own */
+    return g->dilation == 1 || g->stride == 1;
 }
 
 static bool tf_alignment(const geometry *g, pleat_layer *a, pleat_layer *b) {
-    if (g->extra < 1 || g->extra >= g->stride) return false;
+    if (g->extra < 1 || g->extra >= g->stride || g->dilation > 1) return false;
     size_t full = g->in * g->stride, total = natural(g) > full ? natural(g) - full : 0;
     *a = tf_same(g, full - g->extra);
     *b = plain(g, PLEAT_ONNX, true, PLEAT_PADDING_EXPLICIT);
@@ -157,7 +158,7 @@ static bool conv_same(const geometry *g, pleat_layer *a, pleat_layer *b) {
 static bool conv_same_dilated(const geometry *g, pleat_layer *a, pleat_layer *b) {
     *a = plain(g, PLEAT_TENSORFLOW, false, PLEAT_PADDING_SAME);
     *b = plain(g, PLEAT_ONNX, false, PLEAT_PADDING_SAME_UPPER);
-    return true;
+    return g->dilation > 1;
 }
 
 static bool conv_halving(const geometry *g, pleat_layer *a, pleat_layer *b) {
@@ -175,7 +176,7 @@ typedef struct cause {
 } cause;
 
 static const cause causes[] = {
-    {"TensorFlow SAME is not PyTorch's padding (k-1)/2 with output_padding s-1 where k-s is odd",
+    {"TensorFlow SAME is not PyTorch's padding (k-1)/2 with output_padding s-1, unless the kernel is 1",
      popular_torch, false},
     {"TensorFlow SAME is ONNX SAME_UPPER only where the dilated kernel is at least the stride", onnx_upper,
      false},
@@ -186,12 +187,14 @@ static const cause causes[] = {
      given_size, true},
     {"an output_shape beyond the natural length: zeros at the end in ONNX, often refused by TensorFlow",
      longer_than_natural, true},
-    {"Keras same with an output_padding is not PyTorch's padding (ke-1)/2", keras_same, true},
+    {"an output_padding moves the pixels of Keras same, those of PyTorch's padding (ke-1)/2 never",
+     keras_same, true},
     {"Keras valid without output_padding fills up to the stride, PyTorch does not", keras_valid, false},
     {"an output_padding of the stride or more, below the dilation: PyTorch alone", big_output_padding, true},
     {"a stride together with a dilation: Keras refuses it", stride_and_dilation, false},
     {"groups in a transposed convolution: TensorFlow and Keras have none", two_groups, false},
-    {"convolution: TensorFlow SAME is not PyTorch's padding (k-1)/2 for most strides", conv_halving, false},
+    {"convolution: with a stride, TensorFlow SAME is PyTorch's padding (k-1)/2 for some input sizes alone",
+     conv_halving, false},
     {"convolution: SAME with a kernel smaller than the stride: TensorFlow never crops, ONNX Runtime does",
      conv_same, false},
     {"convolution: SAME with a dilation: ONNX Runtime refuses it", conv_same_dilated, false},
@@ -277,7 +280,8 @@ static void print_layer(const geometry *g, const pleat_layer *l, pleat_tensor *x
 }
 
 static void print_cause(pleat_ctx *ctx, size_t number, const cause *why) {
-    static const char *const words[VERDICTS] = {NULL, "other pixels", "another size", "one is refused"};
+    static const char *const words[VERDICTS] = {NULL, "with other pixels", "with another size",
+                                                "where one refuses"};
     census c = take(why);
     size_t differ = c.compared - c.counts[EQUAL];
     printf("%zu. %s\n   differs at %zu of %zu geometries:", number, why->title, differ, c.compared);

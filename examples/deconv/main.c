@@ -7,7 +7,7 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &run_command, &translate_command, &vectors_command, &compare_command, &disagree_command,
+    &run_command, &translate_command, &explain_command, &vectors_command, &compare_command, &disagree_command,
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

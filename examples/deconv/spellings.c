@@ -132,9 +132,27 @@ static bool finish(search *s, spelling *out) {
     return pleat_layer_plan_for(&out->layer, w->in, w->kernel, &out->plan);
 }
 
+/* Groups are taken or refused whatever the sizes: a layer of one pixel tells. */
+static bool takes_groups(const wanted *w, pleat_framework f, pleat_layer_plan *p) {
+    pleat_layer l = {.framework = f, .transpose = w->transpose, .stride = {1, 1}, .dilation = {1, 1}};
+    l.groups = w->groups;
+    l.padding = f == PLEAT_KERAS ? PLEAT_PADDING_VALID : PLEAT_PADDING_EXPLICIT;
+    return pleat_layer_plan_for(&l, (size_t[]){1, 1}, (size_t[]){1, 1}, p);
+}
+
+/* Does the framework have these words? Without them the search would try all their values in vain. */
+static bool has_words(const pleat_layer *l) {
+    bool keras = l->framework == PLEAT_KERAS, tensorflow = l->framework == PLEAT_TENSORFLOW;
+    if (keras && (l->has_output_size || l->padding == PLEAT_PADDING_EXPLICIT)) return false;
+    /* TensorFlow's transpose has no default for its output_shape */
+    if (tensorflow && (l->has_output_padding || l->has_output_size != l->transpose)) return false;
+    return l->transpose || !(l->has_output_padding || l->has_output_size);
+}
+
 bool nearest_spelling(const wanted *w, pleat_framework f, pleat_padding word, spelling *out) {
     bool any = false;
     *out = (spelling){0};
+    if (!takes_groups(w, f, &out->plan)) return false;
     for (int options = 0; options < 4; options++) {
         search s = {.w = w};
         s.layer = (pleat_layer){.framework = f,
@@ -144,16 +162,14 @@ bool nearest_spelling(const wanted *w, pleat_framework f, pleat_padding word, sp
                                 .has_output_padding = options & 1,
                                 .has_output_size = options & 2,
                                 .channels_last = f == PLEAT_TENSORFLOW || f == PLEAT_KERAS};
-        /* TensorFlow's transpose has no default for its output_shape */
-        if (options && !w->transpose) break;
-        if (f == PLEAT_TENSORFLOW && w->transpose && !s.layer.has_output_size) continue;
+        if (!has_words(&s.layer)) continue;
         spelling found;
         search_axis(&s, 0);
         search_axis(&s, 1);
         bool legal = finish(&s, &found);
-        if (legal && (!any || is_nearer(&found, out))) *out = found;
-        if (!any && !legal && !*out->plan.why) *out = found;
+        if (legal ? !any || is_nearer(&found, out) : !any) *out = found;
         any = any || legal;
+        if (any && is_exact(out)) break; /* the options that follow are more words */
     }
     return any;
 }

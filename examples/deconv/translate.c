@@ -29,6 +29,8 @@ typedef struct source {
     double *pixels;           /* of the result */
 } source;
 
+enum { LARGEST_COMPARED = 1000 }; /* pixels along an axis */
+
 /* ---- which pixels differ -------------------------------------------------------------------------------- */
 
 static pleat_tensor *whole_numbers(pleat_ctx *ctx, pleat_rng *r, const size_t size[2]) {
@@ -82,9 +84,10 @@ static void print_pixels(const source *s, const spelling *other, const double *t
 }
 
 static void compare_pixels(const source *s, const wanted *w, const spelling *other) {
+    if (!s->pixels) return;
     pleat_tensor *y = apply_one_channel(&other->layer, s->x, written_out(&s->w, s->kernel, w->kernel));
     double *theirs = pleat_is_poison(y) ? NULL : values(y);
-    if (theirs && s->pixels) print_pixels(s, other, theirs);
+    if (theirs) print_pixels(s, other, theirs);
     free(theirs);
 }
 
@@ -244,14 +247,19 @@ static void print_source(const source *s) {
         printf("padded by %td,%td at the beginning\n\n", w->crop[0], w->crop[1]);
 }
 
-static int translate_all(source *s, const char *to) {
+/* The result to compare others with, unless it is so large that nobody would wait for it. */
+static void compute_pixels(source *s) {
+    for (int i = 0; i < 2; i++)
+        if (s->w.in[i] > LARGEST_COMPARED || s->w.out[i] > LARGEST_COMPARED) return;
     pleat_rng r = pleat_rng_new(1, 0);
     s->x = whole_numbers(s->ctx, &r, s->w.in);
     s->kernel = whole_numbers(s->ctx, &r, s->w.kernel);
-    pleat_tensor *y = apply_one_channel(&s->layer, s->x, s->kernel);
-    if (pleat_error(s->ctx)->code != PLEAT_OK)
-        return complain(EXIT_IO, "translate", "%s", pleat_error(s->ctx)->text);
-    s->pixels = values(y);
+    s->pixels = values(apply_one_channel(&s->layer, s->x, s->kernel));
+}
+
+static int translate_all(source *s, const char *to) {
+    compute_pixels(s);
+    if (pleat_error(s->ctx)->code) return complain(EXIT_IO, "translate", "%s", pleat_error(s->ctx)->text);
     bool all = !strcmp(to, "all"), expressible = true;
     print_source(s);
     for (int f = 0; f < PLEAT_FRAMEWORKS; f++) {
@@ -259,7 +267,6 @@ static int translate_all(source *s, const char *to) {
         if (all ? f != (int)s->layer.framework : named)
             expressible = translate_to(s, (pleat_framework)f) || all;
     }
-    free(s->pixels);
     return expressible ? EXIT_FINE : EXIT_DIFFERENT;
 }
 
@@ -287,12 +294,14 @@ static int run(int argc, char **argv) {
         return complain(EXIT_USAGE, "translate", "%s", s.plan.why);
     s.w = wanted_of(&s.layer, &s.plan, a.input, a.kernel);
     if (!searchable(&s.w))
-        return complain(EXIT_USAGE, "translate",
-                        "the layer needs paddings over %d, too many to try; give a smaller one",
-                        LARGEST_PADDING);
+        return complain(
+            EXIT_USAGE, "translate",
+            "kernel, stride and padding together exceed %d pixels, too many to try; give smaller ones",
+            LARGEST_PADDING);
     s.ctx = pleat_ctx_new(.threads = 1);
     if (!s.ctx) return complain(EXIT_IO, "translate", "no memory");
     status = translate_all(&s, to);
+    free(s.pixels);
     pleat_ctx_free(s.ctx);
     return status;
 }

@@ -304,36 +304,25 @@ static int write_folder(job *j, const case_list *list) {
 
 /* ---- the command ---------------------------------------------------------------------------------------- */
 
+/* They would be without effect: the layers are chosen here. */
+static const char *const layer_word[] = {
+    "--stride",      "--strides",      "--padding",  "--pads",       "--auto-pad",      "--output-padding",
+    "--output-size", "--output-shape", "--dilation", "--dilations",  "--dilation-rate", "--groups",
+    "--group",       "--data-format",  "--kernel",   "--input-size", "--channels",
+};
+
+enum { OWN_WORDS = 5, LAYER_WORDS = sizeof layer_word / sizeof *layer_word };
+
 static int read_options(int argc, char **argv, job *j) {
     const char *count = NULL, *seed = NULL, *integers = NULL, *dtype = NULL;
     layer_arguments a;
-    const text_option options[] = {
-        {"--output", &j->output, false},
-        {"--count", &count, false},
-        {"--seed", &seed, false},
-        {"--integers", &integers, true},
-        {"--dtype", &dtype, false},
-        /* words of a layer would be without effect: the layers are chosen here */
-        {"--stride", NULL, false},
-        {"--strides", NULL, false},
-        {"--padding", NULL, false},
-        {"--pads", NULL, false},
-        {"--auto-pad", NULL, false},
-        {"--output-padding", NULL, false},
-        {"--output-size", NULL, false},
-        {"--output-shape", NULL, false},
-        {"--dilation", NULL, false},
-        {"--dilations", NULL, false},
-        {"--dilation-rate", NULL, false},
-        {"--groups", NULL, false},
-        {"--group", NULL, false},
-        {"--data-format", NULL, false},
-        {"--kernel", NULL, false},
-        {"--input-size", NULL, false},
-        {"--channels", NULL, false},
-    };
-    int status =
-        read_arguments("vectors", "--framework", argc, argv, &a, options, sizeof options / sizeof *options);
+    text_option options[OWN_WORDS + LAYER_WORDS] = {{"--output", &j->output, false},
+                                                    {"--count", &count, false},
+                                                    {"--seed", &seed, false},
+                                                    {"--integers", &integers, true},
+                                                    {"--dtype", &dtype, false}};
+    for (size_t i = 0; i < LAYER_WORDS; i++) options[OWN_WORDS + i].name = layer_word[i];
+    int status = read_arguments("vectors", "--framework", argc, argv, &a, options, OWN_WORDS + LAYER_WORDS);
     if (status) return status;
     if (!count) count = "500";
     if (!seed) seed = "0";
