@@ -134,6 +134,15 @@ static bool big_output_padding(const geometry *g, pleat_layer *a, pleat_layer *b
     return true;
 }
 
+/* One layer, asked for by its output_padding and by its output_size. */
+static bool torch_with_itself(const geometry *g, pleat_layer *a, pleat_layer *b) {
+    if (g->extra < g->stride || g->extra >= g->dilation) return false;
+    *a = *b = plain(g, PLEAT_TORCH, true, PLEAT_PADDING_EXPLICIT);
+    set_output_padding(a, g->extra);
+    set_size(b, natural(g) + g->extra);
+    return true;
+}
+
 static bool stride_and_dilation(const geometry *g, pleat_layer *a, pleat_layer *b) {
     *a = plain(g, PLEAT_TORCH, true, PLEAT_PADDING_EXPLICIT);
     *b = plain(g, PLEAT_KERAS, true, PLEAT_PADDING_VALID);
@@ -159,6 +168,18 @@ static bool conv_same_dilated(const geometry *g, pleat_layer *a, pleat_layer *b)
     *a = plain(g, PLEAT_TENSORFLOW, false, PLEAT_PADDING_SAME);
     *b = plain(g, PLEAT_ONNX, false, PLEAT_PADDING_SAME_UPPER);
     return g->dilation > 1;
+}
+
+static bool conv_lower(const geometry *g, pleat_layer *a, pleat_layer *b) {
+    *a = plain(g, PLEAT_ONNX, false, PLEAT_PADDING_SAME_UPPER);
+    *b = plain(g, PLEAT_ONNX, false, PLEAT_PADDING_SAME_LOWER);
+    return g->dilation == 1;
+}
+
+static bool conv_same_strided(const geometry *g, pleat_layer *a, pleat_layer *b) {
+    *a = plain(g, PLEAT_TENSORFLOW, false, PLEAT_PADDING_SAME);
+    *b = plain(g, PLEAT_TORCH, false, PLEAT_PADDING_SAME);
+    return g->dilation == 1;
 }
 
 static bool conv_halving(const geometry *g, pleat_layer *a, pleat_layer *b) {
@@ -191,6 +212,7 @@ static const cause causes[] = {
      keras_same, true},
     {"Keras valid without output_padding fills up to the stride, PyTorch does not", keras_valid, false},
     {"an output_padding of the stride or more, below the dilation: PyTorch alone", big_output_padding, true},
+    {"the same: PyTorch takes it as an output_padding, but not as an output_size", torch_with_itself, true},
     {"a stride together with a dilation: Keras refuses it", stride_and_dilation, false},
     {"groups in a transposed convolution: TensorFlow and Keras have none", two_groups, false},
     {"convolution: with a stride, TensorFlow SAME is PyTorch's padding (k-1)/2 for some input sizes alone",
@@ -198,6 +220,8 @@ static const cause causes[] = {
     {"convolution: SAME with a kernel smaller than the stride: TensorFlow never crops, ONNX Runtime does",
      conv_same, false},
     {"convolution: SAME with a dilation: ONNX Runtime refuses it", conv_same_dilated, false},
+    {"convolution: ONNX SAME_UPPER and SAME_LOWER", conv_lower, false},
+    {"convolution: SAME with a stride: PyTorch refuses it", conv_same_strided, false},
 };
 
 /* ---- counting ------------------------------------------------------------------------------------------- */

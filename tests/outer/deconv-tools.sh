@@ -225,6 +225,6 @@ says 0 disagree -- \
     "refused: output_padding 1 on axis W: onnx takes 0 alone here" \
     "refused: stride 1,2 with dilation 1,2: keras takes one of them" \
     "refused: groups 2: tensorflow takes 1" "gives 1 2 2 4 3 6 0"
-[ "$(grep -c 'differs at' out.txt)" = 14 ] || fail "disagree has another number of causes: $(cat out.txt)"
+[ "$(grep -c 'differs at' out.txt)" = 17 ] || fail "disagree has another number of causes: $(cat out.txt)"
 grep -q 'differs at 0 of' out.txt && fail "disagree lists a cause without a case: $(cat out.txt)"
 refused 2 "unknown argument 'more'" disagree more
