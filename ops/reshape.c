@@ -72,6 +72,7 @@ static pleat_tensor *reshape_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
 static const pleat_op reshape_op = {"reshape", reshape_shape, NULL, reshape_vjp};
 
 pleat_tensor *pleat_reshape(pleat_tensor *x, size_t rank, const size_t *shape) {
+    if (rank > 0 && shape == NULL) return pl_null(x, "reshape", "the shape");
     pleat_tensor *dense = pleat_contiguous(x);
     wish w = {.rank = rank};
     for (size_t i = 0; i < rank && i < PLEAT_MAX_RANK; i++) w.shape[i] = shape[i];

@@ -151,6 +151,7 @@ static const pleat_op broadcast_to_op = {"broadcast_to", broadcast_to_shape, NUL
 
 /* Applies op unless x has the shape already. */
 static pleat_tensor *to_shape(const pleat_op *op, pleat_tensor *x, size_t rank, const size_t *shape) {
+    if (rank > 0 && shape == NULL) return pl_null(x, op->name, "the shape");
     target t = {.rank = rank};
     bool same = !pleat_is_poison(x) && x->rank == rank;
     if (rank > PLEAT_MAX_RANK) {

@@ -213,3 +213,15 @@ Test(state, a_hundred_scopes) {
     }
     cr_assert_eq(pleat_memory(ctx).tensors, 0);
 }
+
+Test(state, null_arrays_are_refused) {
+    pleat_tensor *x = counted(PLEAT_F32, PLEAT_SHAPE(2, 2));
+    EXPECT_REFUSED(pleat_reshape(x, 1, NULL), PLEAT_ERR_ARGUMENT, "reshape", "null pointer");
+    EXPECT_REFUSED(pleat_permute(x, NULL), PLEAT_ERR_ARGUMENT, "permute", "null pointer");
+    EXPECT_REFUSED(pleat_slice(x, NULL, two, NULL), PLEAT_ERR_ARGUMENT, "slice", "null pointer");
+    EXPECT_REFUSED(pleat_slice(x, none, NULL, NULL), PLEAT_ERR_ARGUMENT, "slice", "null pointer");
+    EXPECT_REFUSED(pleat_pad(x, NULL, none, NULL), PLEAT_ERR_ARGUMENT, "pad", "null pointer");
+    EXPECT_REFUSED(pleat_pad(x, two, NULL, NULL), PLEAT_ERR_ARGUMENT, "pad", "null pointer");
+    EXPECT_REFUSED(pleat_broadcast_to(x, 2, NULL), PLEAT_ERR_ARGUMENT, "broadcast_to", "null pointer");
+    EXPECT_REFUSED(pleat_sum_to(x, 2, NULL), PLEAT_ERR_ARGUMENT, "sum_to", "null pointer");
+}

@@ -80,6 +80,11 @@ pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in,
     return unexplained(&c, "the op failed");
 }
 
+pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what) {
+    if (!pleat_is_poison(x)) pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s is a null pointer", what);
+    return pleat_poison(pleat_ctx_of(x));
+}
+
 /* ---- shape rules that several ops share ---------------------------------------------------------------- */
 
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape) {

@@ -126,6 +126,9 @@ struct pleat_ctx {
 bool pl_shape_broadcast(pleat_call *c);
 bool pl_shape_same(pleat_call *c);
 
+/* Reports that an op was given a null pointer for its `what`; poison. */
+pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what);
+
 /* Set c's shape to the one given. */
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape);
 
