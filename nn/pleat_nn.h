@@ -204,7 +204,7 @@ typedef struct pleat_nn_images {
 } pleat_nn_images;
 
 /* Read images (IDX3, [count,H,W] unsigned bytes) and, if labels_path is not NULL, labels (IDX1) of the same count. A
- * path ending in .gz is unpacked by zlib. The format: yann.lecun.com/exdb/mnist. Both files must be exactly as long as
+ * gzip file is known by its content, not its name, and unpacked by zlib. The format: yann.lecun.com/exdb/mnist. Both files must be exactly as long as
  * their headers say. On an error `out` is empty. The caller frees it with pleat_nn_images_free. */
 pleat_status pleat_nn_read_idx(pleat_ctx *ctx, const char *images_path, const char *labels_path,
                                pleat_nn_images *out);
