@@ -80,6 +80,7 @@ static void wake_all(pleat_pool *p) {
 static void *work(void *pool) {
     pleat_pool *p = pool;
     size_t thread = 1 + (size_t)atomic_fetch_add(&p->numbered, 1);
+    pleat_blas_single_thread(); /* a BLAS that was built with OpenMP keeps the number for each thread */
     for (uint64_t seen = 0; !atomic_load(&p->quit);) {
         await_job(p, seen);
         seen = atomic_load(&p->jobs);
