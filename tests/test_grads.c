@@ -1,67 +1,7 @@
 /* Every op's gradient against difference quotients, orders 1 to 3: a row for each op and each way to broadcast it. */
-#include <math.h>
-
-#include "tensors.h"
+#include "rows.h"
 
 TestSuite(grads, .init = tensors_begin, .fini = tensors_end);
-
-enum { INPUTS = 3, ORDER = 3 };
-
-typedef struct row {
-    const char *name;
-    pleat_function f;
-    double low, high;    /* where the inputs are drawn */
-    double kinks[2];     /* and what they keep away from, */
-    bool sharp;          /* if there are kinks at all */
-    size_t rank[INPUTS]; /* of the inputs; 0 behind the last one */
-    size_t shape[INPUTS][4];
-} row;
-
-/* The rank of a scalar in a row. */
-enum { SCALAR = 99 };
-
-static pleat_tensor *draw(const row *r, size_t i) {
-    size_t rank = r->rank[i] == SCALAR ? 0 : r->rank[i];
-    pleat_tensor *x = pleat_uniform(ctx, PLEAT_F64, rank, r->shape[i], r->low, r->high);
-    for (size_t k = 0; r->sharp && k < pleat_numel(x); k++) {
-        double *v = pleat_f64(x) + k;
-        for (size_t j = 0; j < 2; j++)
-            if (fabs(*v - r->kinks[j]) < 0.05) *v += 0.1;
-    }
-    return x;
-}
-
-/* y^3 of a row's y: linear ops have derivatives of all orders, too. */
-static pleat_tensor *cubed(size_t n, pleat_tensor *const *xs, void *user) {
-    const row *r = user;
-    pleat_tensor *y = r->f(n, xs, NULL);
-    return pleat_mul(pleat_square(y), y);
-}
-
-static void check_rows(const row *rows, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        row r = rows[i];
-        size_t n = 0;
-        pleat_scope s = pleat_begin(ctx);
-        pleat_tensor *xs[INPUTS];
-        while (n < INPUTS && r.rank[n] != 0) xs[n] = draw(&r, n), n++;
-        pleat_report plain = {.ok = false}, nested = {.ok = false};
-        pleat_gradcheck(r.f, n, xs, .order = ORDER, .seed = i, .report = &plain);
-        cr_assert(plain.ok, "%s: %s", r.name, plain.text);
-        pleat_gradcheck(cubed, n, xs, .user = &r, .order = ORDER, .seed = i, .report = &nested);
-        cr_assert(nested.ok, "%s, cubed: %s", r.name, nested.text);
-        pleat_end(s);
-    }
-}
-#define CHECK_ROWS(rows) check_rows(rows, sizeof(rows) / sizeof *(rows))
-
-/* A function of the inputs a, b, c. */
-#define FUNCTION(name, expression)                                                     \
-    static pleat_tensor *name(size_t n, pleat_tensor *const *xs, void *user) {         \
-        pleat_tensor *a = xs[0], *b = n > 1 ? xs[1] : NULL, *c = n > 2 ? xs[2] : NULL; \
-        (void)user, (void)a, (void)b, (void)c;                                         \
-        return expression;                                                             \
-    }
 
 /* ---- element by element -------------------------------------------------------------------------------- */
 

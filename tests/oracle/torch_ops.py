@@ -12,23 +12,10 @@ import itertools
 import torch
 import torch.nn.functional as F
 
+from arrays import gradients, put, short, whole
+
 torch.manual_seed(3)
 torch.set_default_dtype(torch.float64)
-
-
-def put(name, t):
-    t = torch.as_tensor(t, dtype=torch.float64).detach()
-    values = " ".join(repr(v).removesuffix(".0") for v in t.flatten().tolist())
-    print(name, t.dim(), *t.shape, ":", values)
-
-
-def whole(*shape):
-    return torch.randint(-4, 5, shape).double()
-
-
-def short(*shape, low=-2, high=2):
-    """Random values that take few digits to write."""
-    return ((torch.rand(shape) * (high - low) + low) * 100).round() / 100
 
 
 # ---- convolutions ----
@@ -120,24 +107,6 @@ def convolutions():
 
 
 # ---- the other ops ----
-
-def gradients(name, f, *xs):
-    """y = f(xs), and the gradients in a direction u; of second order for the sum of squares of the first."""
-    for x in xs:
-        x.requires_grad_()
-    y = f(*xs)
-    u = short(*y.shape)
-    first = torch.autograd.grad(y, xs, u, create_graph=True)
-    slope = sum((g * g).sum() for g in first)
-    second = torch.autograd.grad(slope, xs, allow_unused=True) if slope.requires_grad else [None] * len(xs)
-    for i, x in enumerate(xs):
-        put(f"{name}.x{i}", x)
-    put(f"{name}.u", u)
-    put(f"{name}.y", y)
-    for i, (g, gg) in enumerate(zip(first, second)):
-        put(f"{name}.g{i}", g)
-        put(f"{name}.gg{i}", torch.zeros_like(xs[i]) if gg is None else gg)
-
 
 def others():
     shapes = [((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1, 2), (3, 1)), ((), (2, 2))]
