@@ -263,6 +263,34 @@ pleat_tensor *pleat_sigmoid(pleat_tensor *x);              /* z = 1 / (1 + e^-x)
 pleat_tensor *pleat_relu(pleat_tensor *x);                 /* z = max(x, 0), NaN for NaN; dz/dx = step(x) */
 pleat_tensor *pleat_step(pleat_tensor *x); /* z = x > 0 ? 1 : 0; its gradient is 0 everywhere */
 pleat_tensor *pleat_clamp(pleat_tensor *x, double low, double high); /* z = min(max(x, low), high) */
+pleat_tensor *pleat_abs(pleat_tensor *x);                            /* z = |x|; dz/dx = sign(x) */
+pleat_tensor *pleat_sign(pleat_tensor *x);          /* z = -1, 0, 1; its gradient is 0 everywhere */
+pleat_tensor *pleat_pow(pleat_tensor *x, double a); /* z = x^a; NaN for x < 0 unless a is whole */
+pleat_tensor *pleat_erf(pleat_tensor *x);           /* z = 2/sqrt(pi) integral of e^(-t^2) from 0 to x */
+pleat_tensor *pleat_softplus(pleat_tensor *x);      /* z = ln(1 + e^x), without overflow */
+pleat_tensor *pleat_silu(pleat_tensor *x);          /* z = x sigmoid(x), also known as swish */
+pleat_tensor *pleat_gelu(pleat_tensor *x); /* z = x (1 + erf(x/sqrt(2))) / 2; Hendrycks, Gimpel 2016 */
+pleat_tensor *pleat_elu(pleat_tensor *x, double a);            /* z = x > 0 ? x : a (e^x - 1) */
+pleat_tensor *pleat_leaky_relu(pleat_tensor *x, double slope); /* z = x > 0 ? x : slope x */
+
+/* The larger and the smaller of two; NaN if either is. Where they are equal, each gets half the gradient. */
+pleat_tensor *pleat_maximum(pleat_tensor *x, pleat_tensor *y);
+pleat_tensor *pleat_minimum(pleat_tensor *x, pleat_tensor *y);
+
+/* Comparisons as masks: z = 1 where they hold, else 0, in the operands' type. No gradient flows through a mask. */
+pleat_tensor *pleat_gt(pleat_tensor *x, pleat_tensor *y); /* x > y */
+pleat_tensor *pleat_ge(pleat_tensor *x, pleat_tensor *y); /* x >= y */
+pleat_tensor *pleat_lt(pleat_tensor *x, pleat_tensor *y); /* x < y */
+pleat_tensor *pleat_le(pleat_tensor *x, pleat_tensor *y); /* x <= y */
+pleat_tensor *pleat_eq(pleat_tensor *x, pleat_tensor *y); /* x = y */
+pleat_tensor *pleat_ne(pleat_tensor *x, pleat_tensor *y); /* x != y */
+
+/* z = mask != 0 ? x : y, all three broadcast. What is not chosen leaves no trace, not even a NaN, in z or in a gradient. */
+pleat_tensor *pleat_where(pleat_tensor *mask, pleat_tensor *x, pleat_tensor *y);
+
+/* z = x with probability 1 - p, scaled by 1/(1-p), else 0; 0 <= p <= 1. The draw is from the context's random stream, one
+ * number an element in row-major order, and none for p = 0. torch.nn.functional.dropout. */
+pleat_tensor *pleat_dropout(pleat_tensor *x, double p);
 
 /* ---- ops: matrices ----------------------------------------------------------------------------------- */
 
@@ -299,6 +327,23 @@ pleat_tensor *pleat_sum_with(pleat_sum_args args);
 /* The same divided by the number of summed elements. Error: a mean over no elements. */
 pleat_tensor *pleat_mean_with(pleat_sum_args args);
 #define pleat_mean(...) pleat_mean_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+
+/* The mean squared distance from the mean: torch.var(unbiased=False). Error: over no elements. */
+pleat_tensor *pleat_var_with(pleat_sum_args args);
+#define pleat_var(...) pleat_var_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+/* The largest and the smallest over the axes; NaN if one of them is. Elements that are equal share the gradient evenly, as in
+ * torch.amax. Error: over no elements. */
+pleat_tensor *pleat_amax_with(pleat_sum_args args);
+#define pleat_amax(...) pleat_amax_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+pleat_tensor *pleat_amin_with(pleat_sum_args args);
+#define pleat_amin(...) pleat_amin_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+/* x [..] -> y [.. without axis]   the index of the first largest element (of the first NaN, if there is one), as a number of
+ * x's type; no gradient flows. Error: an axis of size 0, or one that the type cannot count (2^24 in f32). */
+pleat_tensor *pleat_argmax(pleat_tensor *x, size_t axis);
+
+/* y = e^x / sum of e^x along the axis, and its logarithm; both without overflow */
+pleat_tensor *pleat_softmax(pleat_tensor *x, size_t axis);
+pleat_tensor *pleat_log_softmax(pleat_tensor *x, size_t axis);
 
 /* x [..] -> y [shape]      y repeats x along axes of size 1 and along missing leading axes; a view */
 pleat_tensor *pleat_broadcast_to(pleat_tensor *x, size_t rank, const size_t *shape);
@@ -380,6 +425,82 @@ pleat_tensor *pleat_conv2d_transpose_with(pleat_conv_args args);
  * PyTorch: torch.nn.grad.conv2d_weight. */
 pleat_tensor *pleat_conv2d_weight_with(pleat_conv_args args);
 #define pleat_conv2d_weight(...) pleat_conv2d_weight_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
+
+/* ---- ops: pooling and resampling --------------------------------------------------------------------- */
+
+typedef struct pleat_pool_args {
+    int unset_;
+    pleat_tensor *x;
+    size_t kernel[2];   /* R, S; must be given */
+    size_t stride[2];   /* default: the kernel */
+    size_t pad[2];      /* both sides of H, of W; at most half the kernel; default {0, 0} */
+    size_t dilation[2]; /* max_pool2d only; default {1, 1} */
+    bool
+        ceil_mode; /* keep a last window that leaves the padded image, as long as it begins inside the image or its
+                           leading padding */
+    bool
+        exclude_pad; /* avg_pool2d only: divide by the number of pixels, padding not counted (count_include_pad=False) */
+} pleat_pool_args;
+
+/* x [N,C,H,W] -> y [N,C,P,Q], P = floor((H + 2 ph - (R-1) dh - 1) / sh) + 1 (ceil with .ceil_mode), and Q alike. The largest
+ * (padding is never it), and the mean (padding counts as 0). The first of equal pixels gets the gradient. torch.nn.functional. */
+pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args);
+#define pleat_max_pool2d(...) pleat_max_pool2d_with((pleat_pool_args){.unset_ = 0, __VA_ARGS__})
+pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args);
+#define pleat_avg_pool2d(...) pleat_avg_pool2d_with((pleat_pool_args){.unset_ = 0, __VA_ARGS__})
+
+/* x [N,C,H,W] -> y [N,C,P,Q]   y[p,q] is the mean of rows floor(p H/P) .. ceil((p+1) H/P) - 1, and columns alike. P = Q = 1 is
+ * global pooling. torch.nn.functional.adaptive_avg_pool2d. */
+pleat_tensor *pleat_adaptive_avg_pool2d(pleat_tensor *x, size_t P, size_t Q);
+
+typedef struct pleat_resize_args {
+    int unset_;
+    pleat_tensor *x;
+    size_t size[2];   /* of the result, or */
+    size_t factor[2]; /* whole numbers to enlarge by; one of both must be given */
+    bool
+        align_corners; /* bilinear, bicubic: the corner pixels' centres stay in place; default: the image's edges do */
+    bool antialias; /* bilinear, bicubic: when shrinking, widen the filter by the ratio (Pillow's resize) */
+} pleat_resize_args;
+
+/* x [N,C,H,W] -> y [N,C,size]    torch.nn.functional.interpolate with mode nearest, bilinear and bicubic (a = -0.75; with
+ * .antialias a = -0.5, as there). Each is y = A_h x A_w^T with a sparse matrix for each axis, and so are the mean pools: they
+ * are one family, whose gradients are the same with A transposed. */
+pleat_tensor *pleat_resize_nearest_with(pleat_resize_args args);
+#define pleat_resize_nearest(...) pleat_resize_nearest_with((pleat_resize_args){.unset_ = 0, __VA_ARGS__})
+pleat_tensor *pleat_resize_bilinear_with(pleat_resize_args args);
+#define pleat_resize_bilinear(...) pleat_resize_bilinear_with((pleat_resize_args){.unset_ = 0, __VA_ARGS__})
+pleat_tensor *pleat_resize_bicubic_with(pleat_resize_args args);
+#define pleat_resize_bicubic(...) pleat_resize_bicubic_with((pleat_resize_args){.unset_ = 0, __VA_ARGS__})
+
+/* x [N,C r r,H,W] -> y [N,C,H r,W r]   y[n,c,h r + i,w r + j] = x[n,(c r + i) r + j,h,w]; and back. Shi et al. 2016. */
+pleat_tensor *pleat_pixel_shuffle(pleat_tensor *x, size_t r);
+pleat_tensor *pleat_pixel_unshuffle(pleat_tensor *x, size_t r);
+
+/* ---- ops: normalisation ------------------------------------------------------------------------------ */
+
+/* y = (x - mean) / sqrt(var + eps), mean and var over the axes (bits, see PLEAT_AXES); eps > 0. Error: over no elements. */
+pleat_tensor *pleat_normalize(pleat_tensor *x, unsigned axes, double eps);
+
+typedef struct pleat_norm_args {
+    int unset_;
+    pleat_tensor *x;
+    pleat_tensor *weight, *bias; /* y = weight normalized(x) + bias; each may be NULL */
+    pleat_tensor *mean, *var;    /* batch_norm only: [C], in place of the batch's own; both or none */
+    size_t groups;               /* group_norm only: a divisor of C; must be given */
+    size_t axes;                 /* layer_norm only: how many trailing axes; default 1 */
+    double eps;                  /* default 1e-5 */
+} pleat_norm_args;
+
+/* x [N,C,..], weight and bias [C]: over N and all axes behind C. Ioffe and Szegedy 2015. */
+pleat_tensor *pleat_batch_norm_with(pleat_norm_args args);
+#define pleat_batch_norm(...) pleat_batch_norm_with((pleat_norm_args){.unset_ = 0, __VA_ARGS__})
+/* x [N,C,..], weight and bias [C]: over C/groups channels and all axes behind C, for each image. Wu and He 2018. */
+pleat_tensor *pleat_group_norm_with(pleat_norm_args args);
+#define pleat_group_norm(...) pleat_group_norm_with((pleat_norm_args){.unset_ = 0, __VA_ARGS__})
+/* x [..,D..], weight and bias [D..]: over the trailing axes D... Ba, Kiros, Hinton 2016. */
+pleat_tensor *pleat_layer_norm_with(pleat_norm_args args);
+#define pleat_layer_norm(...) pleat_layer_norm_with((pleat_norm_args){.unset_ = 0, __VA_ARGS__})
 
 /* ---- gradients --------------------------------------------------------------------------------------- */
 

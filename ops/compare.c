@@ -1,0 +1,67 @@
+/* Comparisons as masks of 0 and 1, and where, which chooses by a mask. A choice is linear in what it chooses from, so it has
+ * gradients of any order; a mask has none. Law: where(m, x, x) = x, and gt + le = 1 where nothing is NaN. */
+#include "core/core.h"
+
+#define MAP gt_map
+#define EXPR x > z
+#include "core/map2.inc"
+#define MAP ge_map
+#define EXPR x >= z
+#include "core/map2.inc"
+#define MAP eq_map
+#define EXPR x == z
+#include "core/map2.inc"
+#define MAP ne_map
+#define EXPR x != z
+#include "core/map2.inc"
+#define MAP select_map
+#define EXPR z != 0 ? x : 0
+#include "core/map2.inc"
+#define MAP reject_map
+#define EXPR z != 0 ? 0 : x
+#include "core/map2.inc"
+
+static bool gt_forward(const pleat_call *c) { return pl_forward_map(c, &gt_map); }
+static bool ge_forward(const pleat_call *c) { return pl_forward_map(c, &ge_map); }
+static bool eq_forward(const pleat_call *c) { return pl_forward_map(c, &eq_map); }
+static bool ne_forward(const pleat_call *c) { return pl_forward_map(c, &ne_map); }
+static bool select_forward(const pleat_call *c) { return pl_forward_map(c, &select_map); }
+static bool reject_forward(const pleat_call *c) { return pl_forward_map(c, &reject_map); }
+
+/* ---- masks --------------------------------------------------------------------------------------------- */
+
+static pleat_tensor *no_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)c, (void)i, (void)g;
+    return NULL;
+}
+
+static const pleat_op gt_op = {"gt", pl_shape_broadcast, gt_forward, no_vjp};
+static const pleat_op ge_op = {"ge", pl_shape_broadcast, ge_forward, no_vjp};
+static const pleat_op eq_op = {"eq", pl_shape_broadcast, eq_forward, no_vjp};
+static const pleat_op ne_op = {"ne", pl_shape_broadcast, ne_forward, no_vjp};
+
+static pleat_tensor *mask(const pleat_op *op, pleat_tensor *x, pleat_tensor *y) {
+    return pleat_apply(op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
+}
+
+pleat_tensor *pleat_gt(pleat_tensor *x, pleat_tensor *y) { return mask(&gt_op, x, y); }
+pleat_tensor *pleat_ge(pleat_tensor *x, pleat_tensor *y) { return mask(&ge_op, x, y); }
+pleat_tensor *pleat_lt(pleat_tensor *x, pleat_tensor *y) { return mask(&gt_op, y, x); }
+pleat_tensor *pleat_le(pleat_tensor *x, pleat_tensor *y) { return mask(&ge_op, y, x); }
+pleat_tensor *pleat_eq(pleat_tensor *x, pleat_tensor *y) { return mask(&eq_op, x, y); }
+pleat_tensor *pleat_ne(pleat_tensor *x, pleat_tensor *y) { return mask(&ne_op, x, y); }
+
+/* ---- where --------------------------------------------------------------------------------------------- */
+/* The sum of what is selected and what is not rejected: a factor of 0 would let a NaN through, a choice does not. */
+
+static pleat_tensor *choice_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    if (i == 1) return NULL;
+    return pl_sum_like(pleat_apply(c->op, 2, (pleat_tensor *[]){g, c->in[1]}, NULL, 0), c->in[0]);
+}
+
+static const pleat_op select_op = {"where", pl_shape_broadcast, select_forward, choice_vjp};
+static const pleat_op reject_op = {"where", pl_shape_broadcast, reject_forward, choice_vjp};
+
+pleat_tensor *pleat_where(pleat_tensor *m, pleat_tensor *x, pleat_tensor *y) {
+    return pleat_add(mask(&select_op, x, m), mask(&reject_op, y, m));
+}

@@ -1,0 +1,154 @@
+/* maximum and minimum of two tensors; amax, amin and argmax along axes. What is equal shares the gradient evenly. Law:
+ * maximum(x, y) + minimum(x, y) = x + y, and amax(x) >= x. */
+#include "core/core.h"
+#include "kernels/parallel.h"
+
+/* ---- of two -------------------------------------------------------------------------------------------- */
+
+/* x > NaN is false, so a NaN in z comes through by itself */
+#define MAP maximum_map
+#define EXPR x > z || x != x ? x : z
+#include "core/map2.inc"
+#define MAP minimum_map
+#define EXPR x < z || x != x ? x : z
+#include "core/map2.inc"
+#define MAP share_map
+#define EXPR x > z ? 1 : x == z ? (T)0.5 : 0
+#include "core/map2.inc"
+
+static bool maximum_forward(const pleat_call *c) { return pl_forward_map(c, &maximum_map); }
+static bool minimum_forward(const pleat_call *c) { return pl_forward_map(c, &minimum_map); }
+static bool share_forward(const pleat_call *c) { return pl_forward_map(c, &share_map); }
+
+static pleat_tensor *no_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)c, (void)i, (void)g;
+    return NULL;
+}
+
+static const pleat_op share_op = {"share", pl_shape_broadcast, share_forward, no_vjp};
+
+/* Of the cotangent: x's share in the larger one. */
+static pleat_tensor *share(pleat_tensor *x, pleat_tensor *y) {
+    return pleat_apply(&share_op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
+}
+
+static pleat_tensor *maximum_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    return pl_sum_like(pleat_mul(g, share(c->in[i], c->in[1 - i])), c->in[i]);
+}
+
+static pleat_tensor *minimum_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    return pl_sum_like(pleat_mul(g, share(c->in[1 - i], c->in[i])), c->in[i]);
+}
+
+static const pleat_op maximum_op = {"maximum", pl_shape_broadcast, maximum_forward, maximum_vjp};
+static const pleat_op minimum_op = {"minimum", pl_shape_broadcast, minimum_forward, minimum_vjp};
+
+pleat_tensor *pleat_maximum(pleat_tensor *x, pleat_tensor *y) {
+    return pleat_apply(&maximum_op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
+}
+
+pleat_tensor *pleat_minimum(pleat_tensor *x, pleat_tensor *y) {
+    return pleat_apply(&minimum_op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
+}
+
+/* ---- along a row: x [M,K] -> y [M] ----------------------------------------------------------------------- */
+
+typedef struct rows {
+    size_t M, K, rows_per_task;
+    const void *x;
+    void *y;
+    bool index; /* where the largest stands, not what it is */
+} rows;
+
+#define T float
+#define LARGEST largest_f32
+#include "extremes.inc"
+#define T double
+#define LARGEST largest_f64
+#include "extremes.inc"
+
+static bool rows_run(const pleat_call *c, bool index) {
+    enum { PIECE = 16384 };
+    pleat_tensor *x = pl_dense(c->in[0]);
+    rows r = {x->shape[0], x->shape[1], 1, x->data, c->out->data, index};
+    bool usable = !x->poison;
+    if (usable && r.M > 0) {
+        if (r.K < PIECE) r.rows_per_task = PIECE / r.K;
+        pl_parallel(pl_pool_for(c->ctx, (double)x->numel), (r.M - 1) / r.rows_per_task + 1,
+                    c->dtype == PLEAT_F64 ? largest_f64 : largest_f32, &r);
+    }
+    pl_release(x);
+    return usable;
+}
+
+static bool amax_forward(const pleat_call *c) { return rows_run(c, false); }
+static bool argmax_forward(const pleat_call *c) { return rows_run(c, true); }
+
+static bool rows_shape(pleat_call *c) {
+    c->rank = 1;
+    c->shape[0] = c->in[0]->shape[0];
+    if (c->in[0]->shape[1] > 0) return true;
+    return pleat_call_fail(c, PLEAT_ERR_SHAPE, "an axis is empty, and nothing has no largest element");
+}
+
+static pleat_tensor *amax_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    size_t column[2] = {c->shape[0], 1};
+    pleat_tensor *largest = pleat_eq(c->in[i], pleat_reshape(c->out, 2, column));
+    pleat_tensor *each =
+        pleat_div(pleat_reshape(g, 2, column), pleat_sum(largest, PLEAT_AXES(1), .keep = true));
+    return pleat_mul(largest, each);
+}
+
+static const pleat_op amax_op = {"amax", rows_shape, amax_forward, amax_vjp};
+static const pleat_op argmax_op = {"argmax", rows_shape, argmax_forward, no_vjp};
+
+/* ---- along axes ------------------------------------------------------------------------------------------ */
+
+/* x with the axes behind the others, as a matrix; *rank and shape become those of the result. Poison after an error. */
+static pleat_tensor *as_rows(pleat_tensor *x, const char *op, unsigned axes, bool keep, size_t *rank,
+                             size_t *shape) {
+    size_t order[PLEAT_MAX_RANK], last = 0, M = 1, K = 1;
+    if (pleat_is_poison(x)) return pleat_poison(pleat_ctx_of(x));
+    if (axes >> x->rank) {
+        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: an axis is beyond the rank %zu", pl_shape_of(x).text,
+                   x->rank);
+        return pleat_poison(x->ctx);
+    }
+    *rank = 0;
+    for (size_t k = 0; k < x->rank; k++) {
+        bool taken = (axes >> k & 1u) != 0;
+        if (!taken) order[last++] = k;
+        if (!taken) M *= x->shape[k];
+        if (taken) K *= x->shape[k];
+        if (!taken || keep) shape[(*rank)++] = taken ? 1 : x->shape[k];
+    }
+    for (size_t k = 0; k < x->rank; k++)
+        if (axes >> k & 1u) order[last++] = k;
+    return pleat_reshape(pleat_permute(x, order), PLEAT_SHAPE(M, K));
+}
+
+static pleat_tensor *reduce(const pleat_op *op, pleat_sum_args a) {
+    size_t rank = 0, shape[PLEAT_MAX_RANK];
+    unsigned axes = a.axes != 0 ? a.axes : (1u << pleat_rank(a.x)) - 1;
+    if (a.x == NULL) return pleat_apply(op, 1, &a.x, NULL, 0);
+    pleat_tensor *x = as_rows(a.x, op->name, axes, a.keep, &rank, shape);
+    return pleat_reshape(pleat_apply(op, 1, &x, NULL, 0), rank, shape);
+}
+
+pleat_tensor *pleat_amax_with(pleat_sum_args args) { return reduce(&amax_op, args); }
+
+pleat_tensor *pleat_amin_with(pleat_sum_args args) {
+    args.x = pleat_neg(args.x);
+    return pleat_neg(reduce(&amax_op, args));
+}
+
+pleat_tensor *pleat_argmax(pleat_tensor *x, size_t axis) {
+    size_t most = pleat_dtype_of(x) == PLEAT_F32 ? (size_t)1 << 24 : (size_t)1 << 53;
+    if (!pleat_is_poison(x) && axis < x->rank && x->shape[axis] > most) {
+        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, "argmax", "%s: an axis of %zu, of which the type can count %zu",
+                   pl_shape_of(x).text, x->shape[axis], most);
+        return pleat_poison(x->ctx);
+    }
+    unsigned bit = axis < PLEAT_MAX_RANK ? 1u << axis : 1u << PLEAT_MAX_RANK;
+    return reduce(&argmax_op, (pleat_sum_args){.x = x, .axes = bit});
+}

@@ -1,0 +1,106 @@
+/* batch_norm, group_norm, layer_norm: normalize over the axes that each is named after, then a weight and a bias. Law:
+ * group_norm in one group is layer_norm over all axes but the batch's. */
+#include "core/core.h"
+
+#include <math.h>
+#include <string.h>
+
+static pleat_tensor *refuse(const pleat_tensor *x, const char *op, const char *rule) {
+    pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op, "%s: %s", pl_shape_of(x).text, rule);
+    return pleat_poison(x->ctx);
+}
+
+/* t, if it is not NULL, must have this shape. False after an error. */
+static bool has_shape(const char *op, const char *what, const pleat_tensor *t, size_t rank,
+                      const size_t *shape) {
+    if (t == NULL) return true;
+    if (t->poison) return false;
+    if (t->rank == rank && memcmp(t->shape, shape, rank * sizeof *shape) == 0) return true;
+    pleat_fail(t->ctx, PLEAT_ERR_SHAPE, op, "the %s is %s and must be %s", what, pl_shape_of(t).text,
+               pl_shape_phrase(rank, shape).text);
+    return false;
+}
+
+/* y weight + bias, each [C] for y [N,C,..]. */
+static pleat_tensor *affine(pleat_tensor *y, pleat_tensor *weight, pleat_tensor *bias) {
+    size_t shape[PLEAT_MAX_RANK] = {y->shape[1], 1, 1, 1, 1, 1, 1, 1}, rank = y->rank - 1;
+    if (weight != NULL) y = pleat_mul(y, pleat_reshape(weight, rank, shape));
+    return bias != NULL ? pleat_add(y, pleat_reshape(bias, rank, shape)) : y;
+}
+
+/* The checks that all three share; false after an error. Puts in the default of eps. */
+static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
+    if (a->x == NULL) pl_null(NULL, op, "x");
+    if (pleat_is_poison(a->x)) return false;
+    if (a->eps == 0) a->eps = 1e-5;
+    if (a->x->rank < least_rank) {
+        refuse(a->x, op, "x must be [N,C,..], of rank 2 or more");
+        return false;
+    }
+    if (a->eps > 0 && isfinite(a->eps)) return true;
+    refuse(a->x, op, "eps must be finite and greater than 0");
+    return false;
+}
+
+/* ---- batch_norm -------------------------------------------------------------------------------------------- */
+
+/* x scale + shift with scale = weight / sqrt(var + eps): one pass over x for each, whatever else there is. */
+static pleat_tensor *by_given_statistics(const pleat_norm_args *a) {
+    pleat_tensor *scale = pleat_pow(pleat_shift(a->var, a->eps), -0.5);
+    if (a->weight != NULL) scale = pleat_mul(scale, a->weight);
+    pleat_tensor *shift = pleat_neg(pleat_mul(a->mean, scale));
+    if (a->bias != NULL) shift = pleat_add(shift, a->bias);
+    return pleat_is_poison(shift) ? shift : affine(a->x, scale, shift);
+}
+
+pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {
+    static const char op[] = "batch_norm";
+    if (!usable(op, &a, 2)) return pleat_poison(pleat_ctx_of(a.x));
+    if (a.groups != 0 || a.axes != 0)
+        return refuse(a.x, op, "groups and axes are options of the other norms");
+    if ((a.mean == NULL) != (a.var == NULL)) return refuse(a.x, op, "give mean and var, or none of them");
+    size_t *C = &a.x->shape[1];
+    if (!has_shape(op, "weight", a.weight, 1, C) || !has_shape(op, "bias", a.bias, 1, C) ||
+        !has_shape(op, "mean", a.mean, 1, C) || !has_shape(op, "var", a.var, 1, C))
+        return pleat_poison(a.x->ctx);
+    if (a.mean != NULL) return by_given_statistics(&a);
+    unsigned axes = ((1u << a.x->rank) - 1) & ~2u;
+    pleat_tensor *y = pleat_normalize(a.x, axes, a.eps);
+    return pleat_is_poison(y) ? y : affine(y, a.weight, a.bias);
+}
+
+/* ---- group_norm -------------------------------------------------------------------------------------------- */
+
+pleat_tensor *pleat_group_norm_with(pleat_norm_args a) {
+    static const char op[] = "group_norm";
+    if (!usable(op, &a, 2)) return pleat_poison(pleat_ctx_of(a.x));
+    if (a.mean != NULL || a.var != NULL || a.axes != 0)
+        return refuse(a.x, op, "mean, var and axes are options of the other norms");
+    size_t *C = &a.x->shape[1], N = a.x->shape[0], each = 1;
+    if (a.groups == 0 || *C % a.groups != 0)
+        return refuse(a.x, op, ".groups must be given, and divide the channels");
+    if (!has_shape(op, "weight", a.weight, 1, C) || !has_shape(op, "bias", a.bias, 1, C))
+        return pleat_poison(a.x->ctx);
+    for (size_t k = 1; k < a.x->rank; k++) each *= a.x->shape[k];
+    pleat_tensor *rows = pleat_reshape(a.x, PLEAT_SHAPE(N, a.groups, each / a.groups));
+    pleat_tensor *y = pleat_reshape(pleat_normalize(rows, PLEAT_AXES(2), a.eps), a.x->rank, a.x->shape);
+    return pleat_is_poison(y) ? y : affine(y, a.weight, a.bias);
+}
+
+/* ---- layer_norm -------------------------------------------------------------------------------------------- */
+
+pleat_tensor *pleat_layer_norm_with(pleat_norm_args a) {
+    static const char op[] = "layer_norm";
+    if (!usable(op, &a, 1)) return pleat_poison(pleat_ctx_of(a.x));
+    if (a.mean != NULL || a.var != NULL || a.groups != 0)
+        return refuse(a.x, op, "mean, var and groups are options of the other norms");
+    size_t D = a.axes != 0 ? a.axes : 1, rank = a.x->rank;
+    if (D > rank) return refuse(a.x, op, ".axes is more than x has");
+    const size_t *shape = a.x->shape + rank - D;
+    if (!has_shape(op, "weight", a.weight, D, shape) || !has_shape(op, "bias", a.bias, D, shape))
+        return pleat_poison(a.x->ctx);
+    unsigned axes = ((1u << rank) - 1) & ~((1u << (rank - D)) - 1);
+    pleat_tensor *y = pleat_normalize(a.x, axes, a.eps);
+    if (a.weight != NULL) y = pleat_mul(y, a.weight);
+    return a.bias != NULL ? pleat_add(y, a.bias) : y;
+}

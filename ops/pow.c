@@ -1,0 +1,18 @@
+/* pow: a power with a constant exponent. Law: pow(x, a) pow(x, b) = pow(x, a + b) on x > 0. */
+#include "core/core.h"
+
+#define MAP pow_map
+#define EXPR pow(x, (T)a[0])
+#include "core/map1.inc"
+
+static bool pow_forward(const pleat_call *c) { return pl_forward_map(c, &pow_map); }
+
+/* a x^(a-1); x^0 is 1 everywhere, so its derivative is 0 also where x^-1 is not finite */
+static pleat_tensor *pow_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    double a = *(const double *)c->attrs;
+    return a == 0 ? NULL : pleat_mul(g, pleat_scale(pleat_pow(c->in[i], a - 1), a));
+}
+
+static const pleat_op pow_op = {"pow", pl_shape_same, pow_forward, pow_vjp};
+
+pleat_tensor *pleat_pow(pleat_tensor *x, double a) { return pleat_apply(&pow_op, 1, &x, &a, sizeof a); }

@@ -1,0 +1,304 @@
+/* avg_pool2d, adaptive_avg_pool2d, resize_nearest, resize_bilinear, resize_bicubic: one family, y = A_h x A_w^T with a sparse
+ * matrix for each axis. An axis has a rule that gives a row of its matrix; the adjoint uses the same rows as columns. Law:
+ * <A_h x A_w^T, y> = <x, A_h^T y A_w>, and the rows of A that interpolate sum to 1. */
+#include "core/core.h"
+#include "kernels/parallel.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- rows of the matrices -------------------------------------------------------------------------------- */
+
+typedef struct axis axis;
+
+struct axis {
+    size_t in, out;
+    size_t most; /* entries in a row, at most */
+    /* Entries of row i: the first column into *start, the weights into w; returns how many. */
+    size_t (*row)(const axis *a, size_t i, size_t *start, double *w);
+    size_t kernel, stride, pad; /* of a pool */
+    bool exclude_pad;
+    double scale; /* of a resize: pixels of the input for one of the output */
+    bool align;   /* the corners' centres stay */
+    double support,
+        sharp; /* antialias: half the width of the filter, and how much narrower than that it is drawn */
+};
+
+static size_t pool_row(const axis *a, size_t i, size_t *start, double *w) {
+    size_t from = i * a->stride, to = from + a->kernel; /* in the padded image */
+    if (to > a->in + 2 * a->pad) to = a->in + 2 * a->pad;
+    size_t all = to - from, first = from > a->pad ? from - a->pad : 0, last = to - a->pad;
+    if (last > a->in) last = a->in;
+    *start = first;
+    for (size_t k = first; k < last; k++) w[k - first] = 1 / (double)(a->exclude_pad ? last - first : all);
+    return last - first;
+}
+
+static size_t adaptive_row(const axis *a, size_t i, size_t *start, double *w) {
+    size_t first = i * a->in / a->out, last = ((i + 1) * a->in + a->out - 1) / a->out;
+    *start = first;
+    for (size_t k = first; k < last; k++) w[k - first] = 1 / (double)(last - first);
+    return last - first;
+}
+
+static size_t nearest_row(const axis *a, size_t i, size_t *start, double *w) {
+    *start = i * a->in / a->out;
+    w[0] = 1;
+    return 1;
+}
+
+static double position(const axis *a, size_t i) {
+    return a->align ? (double)i * a->scale : ((double)i + 0.5) * a->scale - 0.5;
+}
+
+/* Weights for n columns from `first` on, some of which may lie outside: these count for the pixel at the edge. */
+static size_t clamped(const axis *a, ptrdiff_t first, size_t n, const double *from, size_t *start,
+                      double *w) {
+    ptrdiff_t end = (ptrdiff_t)a->in - 1, low = first < 0 ? 0 : first > end ? end : first, high = low;
+    memset(w, 0, n * sizeof *w);
+    for (size_t k = 0; k < n; k++) {
+        ptrdiff_t at = first + (ptrdiff_t)k;
+        high = at < 0 ? 0 : at > end ? end : at;
+        w[high - low] += from[k];
+    }
+    *start = (size_t)low;
+    return (size_t)(high - low) + 1;
+}
+
+static size_t bilinear_row(const axis *a, size_t i, size_t *start, double *w) {
+    double at = fmax(position(a, i), 0), t = at - floor(at);
+    return clamped(a, (ptrdiff_t)floor(at), 2, (double[]){1 - t, t}, start, w);
+}
+
+/* Keys 1981: the cubic kernel with slope a at 1, at distance x >= 0. */
+static double cubic(double a, double x) {
+    if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+    return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
+}
+
+static size_t bicubic_row(const axis *a, size_t i, size_t *start, double *w) {
+    const double slope = -0.75;
+    double at = position(a, i), t = at - floor(at);
+    double from[] = {cubic(slope, 1 + t), cubic(slope, t), cubic(slope, 1 - t), cubic(slope, 2 - t)};
+    return clamped(a, (ptrdiff_t)floor(at) - 1, 4, from, start, w);
+}
+
+static double triangle(double x) { return x < 1 ? 1 - x : 0; }
+
+/* A filter that is stretched over all pixels that an output pixel stands for, and normalised. */
+static size_t antialias_row(const axis *a, size_t i, size_t *start, double *w) {
+    double centre = a->scale * ((double)i + 0.5), sum = 0;
+    size_t first = centre - a->support + 0.5 > 0 ? (size_t)(centre - a->support + 0.5) : 0;
+    size_t last = (size_t)(centre + a->support + 0.5);
+    if (last > a->in) last = a->in;
+    for (size_t k = first; k < last; k++) {
+        double x = fabs((double)k - centre + 0.5) * a->sharp;
+        sum += w[k - first] = a->kernel == 4 ? cubic(-0.5, x) : triangle(x);
+    }
+    for (size_t k = first; k < last; k++) w[k - first] /= sum;
+    *start = first;
+    return last - first;
+}
+
+/* ---- the loops ------------------------------------------------------------------------------------------- */
+
+/* A matrix, row by row. */
+typedef struct taps {
+    size_t most, *start, *count;
+    double *weight; /* most for each row */
+} taps;
+
+typedef struct resample {
+    const pleat_op *op; /* the forward direction */
+    axis axis[2];
+} resample;
+
+typedef struct planes {
+    const axis *axis;
+    taps taps[2];
+    const void *from;
+    void *to;
+    double *rows; /* one of the input's width for each thread */
+} planes;
+
+#define T float
+#define NAME(f) f##_f32
+#include "resize.inc"
+#undef T
+#undef NAME
+#define T double
+#define NAME(f) f##_f64
+#include "resize.inc"
+
+static bool make_taps(const pleat_call *c, const axis *a, taps *t) {
+    size_t bytes, each;
+    bool fits =
+        pl_mul_ok(a->most, sizeof(double), &each) && pl_mul_ok(a->out, each + 2 * sizeof(size_t), &bytes);
+    t->weight = fits ? pl_take(&c->ctx->memory, bytes) : NULL;
+    if (t->weight == NULL) return pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for the weights");
+    t->most = a->most;
+    t->start = (size_t *)(void *)(t->weight + a->out * a->most);
+    t->count = t->start + a->out;
+    for (size_t i = 0; i < a->out; i++) t->count[i] = a->row(a, i, &t->start[i], t->weight + i * a->most);
+    return true;
+}
+
+static bool run_planes(const pleat_call *c, const pleat_tensor *x, pl_task f32, pl_task f64) {
+    const resample *r = c->attrs;
+    pl_memory *memory = &c->ctx->memory;
+    planes p = {.axis = r->axis, .from = x->data, .to = c->out->data};
+    pleat_pool *pool = pl_pool_for(c->ctx, 4 * (double)(x->numel + c->out->numel));
+    size_t bytes = (size_t)pleat_pool_threads(pool) * r->axis[1].in * sizeof(double);
+    bool ok = make_taps(c, &r->axis[0], &p.taps[0]) && make_taps(c, &r->axis[1], &p.taps[1]);
+    if (ok) p.rows = pl_take(memory, bytes);
+    if (ok && p.rows == NULL) ok = pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for a row");
+    if (ok) pl_parallel(pool, c->shape[0] * c->shape[1], c->dtype == PLEAT_F64 ? f64 : f32, &p);
+    pl_give(memory, p.rows);
+    pl_give(memory, p.taps[0].weight);
+    pl_give(memory, p.taps[1].weight);
+    return ok;
+}
+
+static bool run(const pleat_call *c, pl_task f32, pl_task f64) {
+    pleat_tensor *x = pl_dense(c->in[0]);
+    bool ok = !x->poison && (c->out->numel == 0 || run_planes(c, x, f32, f64));
+    pl_release(x);
+    return ok;
+}
+
+static bool forward(const pleat_call *c) { return run(c, apply_f32, apply_f64); }
+static bool adjoint_forward(const pleat_call *c) { return run(c, transpose_f32, transpose_f64); }
+
+/* ---- the ops --------------------------------------------------------------------------------------------- */
+
+static bool shape(pleat_call *c) {
+    const resample *r = c->attrs;
+    size_t sizes[4] = {c->in[0]->shape[0], c->in[0]->shape[1], r->axis[0].out, r->axis[1].out};
+    pl_call_shape(c, 4, sizes);
+    return true;
+}
+
+static bool adjoint_shape(pleat_call *c) {
+    const resample *r = c->attrs;
+    size_t sizes[4] = {c->in[0]->shape[0], c->in[0]->shape[1], r->axis[0].in, r->axis[1].in};
+    pl_call_shape(c, 4, sizes);
+    return true;
+}
+
+static pleat_tensor *adjoint_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)i;
+    return pleat_apply(((const resample *)c->attrs)->op, 1, &g, c->attrs, sizeof(resample));
+}
+
+static const pleat_op adjoint_op = {"resize_adjoint", adjoint_shape, adjoint_forward, adjoint_vjp};
+
+static pleat_tensor *vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)i;
+    return pleat_apply(&adjoint_op, 1, &g, c->attrs, sizeof(resample));
+}
+
+static const pleat_op avg_pool2d_op = {"avg_pool2d", shape, forward, vjp};
+static const pleat_op adaptive_op = {"adaptive_avg_pool2d", shape, forward, vjp};
+static const pleat_op nearest_op = {"resize_nearest", shape, forward, vjp};
+static const pleat_op bilinear_op = {"resize_bilinear", shape, forward, vjp};
+static const pleat_op bicubic_op = {"resize_bicubic", shape, forward, vjp};
+
+static pleat_tensor *apply(pleat_tensor *x, const resample *r) {
+    return pleat_apply(r->op, 1, &x, r, sizeof *r);
+}
+
+static pleat_tensor *refuse(const pleat_tensor *x, const char *op, const char *rule) {
+    pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op, "%s: %s", pl_shape_of(x).text, rule);
+    return pleat_poison(x->ctx);
+}
+
+/* ---- mean pools ------------------------------------------------------------------------------------------ */
+
+pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args) {
+    resample r = {.op = &avg_pool2d_op};
+    size_t image[2], map[2];
+    if (args.x == NULL || args.x->poison) return apply(args.x, &r);
+    if (args.dilation[0] > 1 || args.dilation[1] > 1)
+        return refuse(args.x, r.op->name, "dilation is for max_pool2d only");
+    args.dilation[0] = args.dilation[1] = 1;
+    if (!pl_pool_geometry(r.op->name, &args, image, map)) return pleat_poison(args.x->ctx);
+    for (size_t k = 0; k < 2; k++)
+        r.axis[k] = (axis){.in = image[k],
+                           .out = map[k],
+                           .most = args.kernel[k],
+                           .row = pool_row,
+                           .kernel = args.kernel[k],
+                           .stride = args.stride[k],
+                           .pad = args.pad[k],
+                           .exclude_pad = args.exclude_pad};
+    return apply(args.x, &r);
+}
+
+/* Why x [N,C,H,W] cannot become `size` pixels, or NULL. */
+static const char *misfit(const pleat_tensor *x, const size_t size[2]) {
+    size_t product;
+    if (x->rank != 4) return "x must be [N,C,H,W], of rank 4";
+    if (x->shape[2] == 0 || x->shape[3] == 0) return "an image without pixels";
+    if (size[0] == 0 || size[1] == 0) return "the result must have at least 1x1 pixels";
+    for (size_t k = 0; k < 2; k++)
+        if (!pl_mul_ok(x->shape[2 + k], size[k] + 2, &product)) return "input and output size overflow";
+    return NULL;
+}
+
+pleat_tensor *pleat_adaptive_avg_pool2d(pleat_tensor *x, size_t P, size_t Q) {
+    resample r = {.op = &adaptive_op};
+    size_t size[2] = {P, Q};
+    if (x == NULL || x->poison) return apply(x, &r);
+    const char *wrong = misfit(x, size);
+    if (wrong != NULL) return refuse(x, r.op->name, wrong);
+    for (size_t k = 0; k < 2; k++) {
+        size_t in = x->shape[2 + k];
+        r.axis[k] = (axis){.in = in, .out = size[k], .most = in / size[k] + 2, .row = adaptive_row};
+    }
+    return apply(x, &r);
+}
+
+/* ---- resizes --------------------------------------------------------------------------------------------- */
+
+static axis resize_axis(const pleat_resize_args *a, size_t in, size_t out, size_t width,
+                        size_t (*row)(const axis *, size_t, size_t *, double *)) {
+    axis x = {.in = in, .out = out, .most = width, .row = row, .kernel = width, .align = a->align_corners};
+    x.scale = (double)in / (double)out;
+    if (a->align_corners) x.scale = out > 1 ? (double)(in - 1) / (double)(out - 1) : 0;
+    if (a->antialias && width > 1) {
+        double ratio = x.scale > 1 ? x.scale : 1;
+        x.support = (double)width / 2 * ratio;
+        x.sharp = 1 / ratio;
+        x.row = antialias_row;
+        x.most = 2 * (size_t)ceil(x.support) + 1;
+    }
+    return x;
+}
+
+static pleat_tensor *resize(const pleat_op *op, pleat_resize_args a, size_t width,
+                            size_t (*row)(const axis *, size_t, size_t *, double *)) {
+    resample r = {.op = op};
+    if (a.x == NULL || a.x->poison) return apply(a.x, &r);
+    bool sized = a.size[0] != 0 || a.size[1] != 0, enlarged = a.factor[0] != 0 || a.factor[1] != 0;
+    if (sized == enlarged)
+        return refuse(a.x, op->name, "give .size = {H, W} or .factor = {fh, fw}, and not both");
+    for (size_t k = 0; enlarged && a.x->rank == 4 && k < 2; k++)
+        if (!pl_mul_ok(a.x->shape[2 + k], a.factor[k], &a.size[k]))
+            return refuse(a.x, op->name, "size times factor overflows");
+    if ((a.align_corners || a.antialias) && width == 1)
+        return refuse(a.x, op->name, "align_corners and antialias are for bilinear and bicubic");
+    const char *wrong = misfit(a.x, a.size);
+    if (wrong != NULL) return refuse(a.x, op->name, wrong);
+    for (size_t k = 0; k < 2; k++) r.axis[k] = resize_axis(&a, a.x->shape[2 + k], a.size[k], width, row);
+    return apply(a.x, &r);
+}
+
+pleat_tensor *pleat_resize_nearest_with(pleat_resize_args args) {
+    return resize(&nearest_op, args, 1, nearest_row);
+}
+pleat_tensor *pleat_resize_bilinear_with(pleat_resize_args args) {
+    return resize(&bilinear_op, args, 2, bilinear_row);
+}
+pleat_tensor *pleat_resize_bicubic_with(pleat_resize_args args) {
+    return resize(&bicubic_op, args, 4, bicubic_row);
+}

@@ -1,0 +1,84 @@
+/* softmax and log_softmax along an axis: a distribution from scores. Law: softmax sums to 1 along the axis and does not change
+ * when a number is added to all scores; log_softmax is its logarithm. */
+#include "core/core.h"
+#include "kernels/parallel.h"
+
+#include <math.h>
+
+/* ---- along the last axis --------------------------------------------------------------------------------- */
+
+typedef struct rows {
+    size_t M, K, rows_per_task;
+    const void *x;
+    void *y;
+    bool log;
+} rows;
+
+#define T float
+#define EXP expf
+#define SOFTMAX softmax_f32
+#include "softmax.inc"
+#define T double
+#define EXP exp
+#define SOFTMAX softmax_f64
+#include "softmax.inc"
+
+static bool run(const pleat_call *c, bool log) {
+    enum { PIECE = 4096 };
+    pleat_tensor *x = pl_dense(c->in[0]);
+    bool usable = !x->poison;
+    if (usable && x->numel > 0) {
+        rows r = {
+            .K = x->shape[x->rank - 1], .rows_per_task = 1, .x = x->data, .y = c->out->data, .log = log};
+        r.M = x->numel / r.K;
+        if (r.K < PIECE) r.rows_per_task = PIECE / r.K;
+        pl_parallel(pl_pool_for(c->ctx, 8 * (double)x->numel), (r.M - 1) / r.rows_per_task + 1,
+                    c->dtype == PLEAT_F64 ? softmax_f64 : softmax_f32, &r);
+    }
+    pl_release(x);
+    return usable;
+}
+
+static bool softmax_forward(const pleat_call *c) { return run(c, false); }
+static bool log_softmax_forward(const pleat_call *c) { return run(c, true); }
+
+static pleat_tensor *sum_of_rows(pleat_tensor *x) {
+    return pleat_sum(x, 1u << (pleat_rank(x) - 1), .keep = true);
+}
+
+/* y (g - sum of g y) */
+static pleat_tensor *softmax_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)i;
+    return pleat_mul(c->out, pleat_sub(g, sum_of_rows(pleat_mul(g, c->out))));
+}
+
+/* g - e^y sum of g */
+static pleat_tensor *log_softmax_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)i;
+    return pleat_sub(g, pleat_mul(pleat_exp(c->out), sum_of_rows(g)));
+}
+
+static const pleat_op softmax_op = {"softmax", pl_shape_same, softmax_forward, softmax_vjp};
+static const pleat_op log_softmax_op = {"log_softmax", pl_shape_same, log_softmax_forward, log_softmax_vjp};
+
+/* ---- along any axis -------------------------------------------------------------------------------------- */
+
+/* Exchange the axis with the last one, which is undone in the same way. */
+static pleat_tensor *along(const pleat_op *op, pleat_tensor *x, size_t axis) {
+    size_t order[PLEAT_MAX_RANK], rank = pleat_rank(x);
+    if (x == NULL || pleat_is_poison(x)) return pleat_apply(op, 1, &x, NULL, 0);
+    if (axis >= rank) {
+        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op->name, "%s: there is no axis %zu", pl_shape_of(x).text,
+                   axis);
+        return pleat_poison(x->ctx);
+    }
+    if (axis + 1 == rank) return pleat_apply(op, 1, &x, NULL, 0);
+    for (size_t k = 0; k < rank; k++) order[k] = k;
+    order[axis] = rank - 1;
+    order[rank - 1] = axis;
+    pleat_tensor *turned = pleat_permute(x, order);
+    return pleat_permute(pleat_apply(op, 1, &turned, NULL, 0), order);
+}
+
+pleat_tensor *pleat_softmax(pleat_tensor *x, size_t axis) { return along(&softmax_op, x, axis); }
+pleat_tensor *pleat_log_softmax(pleat_tensor *x, size_t axis) { return along(&log_softmax_op, x, axis); }

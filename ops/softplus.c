@@ -1,0 +1,29 @@
+/* softplus and silu: the integral of the sigmoid, and x times it. Law: softplus(x) - softplus(-x) = x. */
+#include "core/core.h"
+
+/* e^-|x| does not overflow */
+#define MAP softplus_map
+#define EXPR x > 0 ? x + log1p(exp(-x)) : log1p(exp(x))
+#include "core/map1.inc"
+#define MAP silu_map
+#define EXPR x / (1 + exp(-x))
+#include "core/map1.inc"
+
+static bool softplus_forward(const pleat_call *c) { return pl_forward_map(c, &softplus_map); }
+static bool silu_forward(const pleat_call *c) { return pl_forward_map(c, &silu_map); }
+
+static pleat_tensor *softplus_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    return pleat_mul(g, pleat_sigmoid(c->in[i]));
+}
+
+/* s + x s (1 - s) = y + s (1 - y) with s = sigmoid(x) */
+static pleat_tensor *silu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    pleat_tensor *s = pleat_sigmoid(c->in[i]);
+    return pleat_mul(g, pleat_add(c->out, pleat_sub(s, pleat_mul(s, c->out))));
+}
+
+static const pleat_op softplus_op = {"softplus", pl_shape_same, softplus_forward, softplus_vjp};
+static const pleat_op silu_op = {"silu", pl_shape_same, silu_forward, silu_vjp};
+
+pleat_tensor *pleat_softplus(pleat_tensor *x) { return pleat_apply(&softplus_op, 1, &x, NULL, 0); }
+pleat_tensor *pleat_silu(pleat_tensor *x) { return pleat_apply(&silu_op, 1, &x, NULL, 0); }
