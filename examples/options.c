@@ -12,7 +12,8 @@ _Noreturn static void usage(const option_table *t, const char *what, const char 
     exit(2);
 }
 
-static void print_value(const option_row *r) {
+static void print_default(const option_row *r) {
+    printf(" (default: ");
     if (r->kind == OPTION_COUNT) {
         printf("%zu", *(size_t *)r->value);
     } else if (r->kind == OPTION_REAL) {
@@ -20,16 +21,18 @@ static void print_value(const option_row *r) {
     } else {
         printf("%s", *(const char **)r->value == NULL ? "chosen by the program" : *(const char **)r->value);
     }
+    printf(")");
 }
 
 _Noreturn static void help(const option_table *t) {
     printf("usage: %s [options]\n\n%s\n\n", t->program, t->about);
     for (size_t i = 0; i < t->count; i++) {
         const option_row *r = &t->rows[i];
-        int used = printf("  --%s %s", r->name, r->argument);
-        printf("%*s%s (default: ", used < 20 ? 20 - used : 1, "", r->help);
-        print_value(r);
-        printf(")\n");
+        bool lone = r->kind == OPTION_SWITCH;
+        int used = printf(lone ? "  --%s" : "  --%s %s", r->name, r->argument);
+        printf("%*s%s", used < 20 ? 20 - used : 1, "", r->help);
+        if (!lone) print_default(r);
+        printf("\n");
     }
     printf("  --help            this text\n");
     exit(fflush(stdout) == 0 ? 0 : 1);
@@ -75,12 +78,18 @@ static const option_row *find(const option_table *t, const char *name, size_t le
 void read_options(const option_table *t, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         char what[160];
-        const char *name = argv[i] + 2;
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) help(t);
+        const char *name = strncmp(argv[i], "--", 2) == 0 ? argv[i] + 2 : "";
         size_t length = strcspn(name, "=");
-        const option_row *r = strncmp(argv[i], "--", 2) == 0 ? find(t, name, length) : NULL;
+        const option_row *r = find(t, name, length);
         snprintf(what, sizeof what, "unknown option '%.60s'", argv[i]);
         if (r == NULL) usage(t, what, "--help lists the options");
+        if (r->kind == OPTION_SWITCH) {
+            snprintf(what, sizeof what, "--%s takes no argument", r->name);
+            if (name[length] == '=') usage(t, what, "it is a switch");
+            *(bool *)r->value = true;
+            continue;
+        }
         const char *value = name[length] == '=' ? name + length + 1 : i + 1 < argc ? argv[++i] : NULL;
         snprintf(what, sizeof what, "--%s stands alone", r->name);
         if (value == NULL) usage(t, what, "it takes an argument, as --help says");

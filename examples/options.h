@@ -2,17 +2,18 @@
 #ifndef EXAMPLES_OPTIONS_H
 #define EXAMPLES_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* What an option's argument is: any text; a whole number; a positive real number. */
-typedef enum option_kind { OPTION_TEXT, OPTION_COUNT, OPTION_REAL } option_kind;
+/* What an option's argument is: any text; a whole number; a positive real number; none, it is a switch. */
+typedef enum option_kind { OPTION_TEXT, OPTION_COUNT, OPTION_REAL, OPTION_SWITCH } option_kind;
 
 typedef struct option_row {
     const char *name;     /* "epochs", given as --epochs N or --epochs=N */
     const char *argument; /* "N" */
     const char *help;     /* one line */
     option_kind kind;
-    void *value;        /* const char **, size_t * or double *; holds the default beforehand */
+    void *value;        /* const char **, size_t *, double * or bool *; holds the default beforehand */
     size_t least, most; /* of an OPTION_COUNT */
 } option_row;
 

@@ -1,27 +1,114 @@
-/* Layers without parameters that work element by element. */
-#include "pleat_nn.h"
+/* Activations: modules around one op each; PReLU, whose slope is learnt. */
+#include "module.h"
 
-static pleat_tensor *relu_forward(pleat_nn_module *m, pleat_tensor *x) {
-    (void)m;
-    return pleat_relu(x);
-}
+/* ---- without options ----------------------------------------------------------------------------------- */
 
+static pleat_tensor *relu_forward(pleat_nn_module *m, pleat_tensor *x) { return (void)m, pleat_relu(x); }
 static pleat_tensor *sigmoid_forward(pleat_nn_module *m, pleat_tensor *x) {
-    (void)m;
-    return pleat_sigmoid(x);
+    return (void)m, pleat_sigmoid(x);
 }
-
-static pleat_tensor *tanh_forward(pleat_nn_module *m, pleat_tensor *x) {
-    (void)m;
-    return pleat_tanh(x);
+static pleat_tensor *tanh_forward(pleat_nn_module *m, pleat_tensor *x) { return (void)m, pleat_tanh(x); }
+static pleat_tensor *gelu_forward(pleat_nn_module *m, pleat_tensor *x) { return (void)m, pleat_gelu(x); }
+static pleat_tensor *silu_forward(pleat_nn_module *m, pleat_tensor *x) { return (void)m, pleat_silu(x); }
+static pleat_tensor *softplus_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return (void)m, pleat_softplus(x);
 }
 
 static const pleat_nn_kind relu_kind = {.name = "ReLU", .forward = relu_forward};
 static const pleat_nn_kind sigmoid_kind = {.name = "Sigmoid", .forward = sigmoid_forward};
 static const pleat_nn_kind tanh_kind = {.name = "Tanh", .forward = tanh_forward};
+static const pleat_nn_kind gelu_kind = {.name = "GELU", .forward = gelu_forward};
+static const pleat_nn_kind silu_kind = {.name = "SiLU", .forward = silu_forward};
+static const pleat_nn_kind softplus_kind = {.name = "Softplus", .forward = softplus_forward};
 
 pleat_nn_module *pleat_nn_relu(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &relu_kind, NULL, 0); }
-
 pleat_nn_module *pleat_nn_sigmoid(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &sigmoid_kind, NULL, 0); }
-
 pleat_nn_module *pleat_nn_tanh(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &tanh_kind, NULL, 0); }
+pleat_nn_module *pleat_nn_gelu(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &gelu_kind, NULL, 0); }
+pleat_nn_module *pleat_nn_silu(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &silu_kind, NULL, 0); }
+pleat_nn_module *pleat_nn_softplus(pleat_ctx *ctx) {
+    return pleat_nn_module_new(ctx, &softplus_kind, NULL, 0);
+}
+
+/* ---- with a number ------------------------------------------------------------------------------------- */
+
+static double number_of(const pleat_nn_module *m) { return *(const double *)pleat_nn_attrs(m); }
+
+static void describe_number(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    snprintf(buffer, bytes, "%g", number_of(m));
+}
+
+static pleat_tensor *elu_forward(pleat_nn_module *m, pleat_tensor *x) { return pleat_elu(x, number_of(m)); }
+static pleat_tensor *leaky_relu_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_leaky_relu(x, number_of(m));
+}
+
+static const pleat_nn_kind elu_kind = {.name = "ELU", .forward = elu_forward, .describe = describe_number};
+static const pleat_nn_kind leaky_relu_kind = {
+    .name = "LeakyReLU", .forward = leaky_relu_forward, .describe = describe_number};
+
+pleat_nn_module *pleat_nn_elu(pleat_ctx *ctx, double a) {
+    return pleat_nn_module_new(ctx, &elu_kind, &a, sizeof a);
+}
+
+pleat_nn_module *pleat_nn_leaky_relu(pleat_ctx *ctx, double slope) {
+    return pleat_nn_module_new(ctx, &leaky_relu_kind, &slope, sizeof slope);
+}
+
+/* ---- along an axis ------------------------------------------------------------------------------------- */
+
+static size_t axis_of(const pleat_nn_module *m) { return *(const size_t *)pleat_nn_attrs(m); }
+
+static void describe_axis(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    snprintf(buffer, bytes, "axis %zu", axis_of(m));
+}
+
+static pleat_tensor *softmax_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_softmax(x, axis_of(m));
+}
+static pleat_tensor *log_softmax_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_log_softmax(x, axis_of(m));
+}
+
+static const pleat_nn_kind softmax_kind = {
+    .name = "Softmax", .forward = softmax_forward, .describe = describe_axis};
+static const pleat_nn_kind log_softmax_kind = {
+    .name = "LogSoftmax", .forward = log_softmax_forward, .describe = describe_axis};
+
+pleat_nn_module *pleat_nn_softmax(pleat_ctx *ctx, size_t axis) {
+    return pleat_nn_module_new(ctx, &softmax_kind, &axis, sizeof axis);
+}
+
+pleat_nn_module *pleat_nn_log_softmax(pleat_ctx *ctx, size_t axis) {
+    return pleat_nn_module_new(ctx, &log_softmax_kind, &axis, sizeof axis);
+}
+
+/* ---- PReLU --------------------------------------------------------------------------------------------- */
+
+/* relu(x) - weight relu(-x) */
+static pleat_tensor *prelu_forward(pleat_nn_module *m, pleat_tensor *x) {
+    size_t channels = *(const size_t *)pleat_nn_attrs(m), rank = pleat_rank(x);
+    if (channels > 1 && (rank < 2 || pleat_size(x, 1) != channels))
+        return pln_misfit(m, x, "[N,", channels, ",..]");
+    size_t shape[PLEAT_MAX_RANK] = {channels, 1, 1, 1, 1, 1, 1, 1};
+    pleat_tensor *weight = pleat_reshape(pleat_nn_own_param(m, 0), rank < 2 ? 1 : rank - 1, shape);
+    return pleat_sub(pleat_relu(x), pleat_mul(weight, pleat_relu(pleat_neg(x))));
+}
+
+static void prelu_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    snprintf(buffer, bytes, "%zu", *(const size_t *)pleat_nn_attrs(m));
+}
+
+static const pleat_nn_kind prelu_kind = {
+    .name = "PReLU", .forward = prelu_forward, .describe = prelu_describe};
+
+pleat_nn_module *pleat_nn_prelu(pleat_ctx *ctx, size_t channels, pleat_dtype dtype) {
+    const char *wrong = channels ? pln_wrong_dtype(dtype) : "channels must be at least 1";
+    if (wrong) return pln_refuse(ctx, prelu_kind.name, wrong);
+    pleat_nn_module *m = pleat_nn_module_new(ctx, &prelu_kind, &channels, sizeof channels);
+    if (!m) return NULL;
+    pleat_scope scope = pleat_begin(ctx); /* takes back what an error leaves behind */
+    m = pleat_nn_add_param(m, "weight", pleat_full(ctx, dtype, PLEAT_SHAPE(channels), 0.25));
+    pleat_end(scope);
+    return m;
+}

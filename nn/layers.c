@@ -33,32 +33,12 @@ static pleat_nn_module *add_weights(pleat_nn_module *m, weights a) {
     return m;
 }
 
-/* For a constructor's return statement. */
-static pleat_nn_module *refuse(pleat_ctx *ctx, const char *layer, const char *rule) {
-    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, layer, "%s", rule);
-    return NULL;
-}
-
-static const char *wrong_dtype(pleat_dtype dtype) {
-    return dtype == PLEAT_F32 || dtype == PLEAT_F64 ? NULL : "dtype must be PLEAT_F32 or PLEAT_F64";
-}
-
-/* Report that x is not what the layer takes, which is described by `size` and the words around it. */
-static pleat_tensor *misfit(pleat_nn_module *m, pleat_tensor *x, const char *before, size_t size,
-                            const char *after) {
-    char text[96];
-    pleat_fail(pleat_nn_ctx(m), PLEAT_ERR_SHAPE, pleat_nn_kind_of(m)->name,
-               "x is %s; this layer takes %s%zu%s", pleat_shape_text(x, text, sizeof text), before, size,
-               after);
-    return pleat_poison(pleat_nn_ctx(m));
-}
-
 /* ---- linear ------------------------------------------------------------------------------------------ */
 
 static pleat_tensor *linear_forward(pleat_nn_module *m, pleat_tensor *x) {
     const pleat_nn_linear_args *a = pleat_nn_attrs(m);
     size_t rank = pleat_rank(x), shape[PLEAT_MAX_RANK];
-    if (rank == 0 || pleat_size(x, rank - 1) != a->in) return misfit(m, x, "[..,", a->in, "]");
+    if (rank == 0 || pleat_size(x, rank - 1) != a->in) return pln_misfit(m, x, "[..,", a->in, "]");
     memcpy(shape, pleat_shape(x), rank * sizeof *shape);
     shape[rank - 1] = a->out;
 
@@ -76,12 +56,18 @@ static void linear_describe(const pleat_nn_module *m, char *buffer, size_t bytes
     snprintf(buffer, bytes, "%zu, %zu%s", a->in, a->out, a->no_bias ? ", no bias" : "");
 }
 
-static const pleat_nn_kind linear_kind = {"Linear", linear_forward, linear_describe};
+static double linear_macs(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
+    const pleat_nn_linear_args *a = pleat_nn_attrs(m);
+    (void)x;
+    return (double)pleat_numel(y) * (double)a->in;
+}
+
+static const pleat_nn_kind linear_kind = {"Linear", linear_forward, linear_describe, linear_macs};
 
 pleat_nn_module *pleat_nn_linear_with(pleat_nn_linear_args args) {
-    const char *wrong = wrong_dtype(args.dtype);
+    const char *wrong = pln_wrong_dtype(args.dtype);
     if (!args.in || !args.out) wrong = "in and out must be at least 1";
-    if (wrong) return refuse(args.ctx, linear_kind.name, wrong);
+    if (wrong) return pln_refuse(args.ctx, linear_kind.name, wrong);
     pleat_nn_module *m = pleat_nn_module_new(args.ctx, &linear_kind, &args, sizeof args);
     return add_weights(m, (weights){args.dtype, 2, {args.out, args.in}, args.no_bias ? 0 : args.out});
 }
@@ -96,7 +82,7 @@ static pleat_tensor *add_conv_bias(pleat_nn_module *m, pleat_tensor *y) {
 
 static pleat_tensor *conv2d_forward(pleat_nn_module *m, pleat_tensor *x) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
-    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return misfit(m, x, "[N,", a->in, ",H,W]");
+    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return pln_misfit(m, x, "[N,", a->in, ",H,W]");
     pleat_tensor *y = pleat_conv2d(x, pleat_nn_own_param(m, 0), .stride = {a->stride[0], a->stride[1]},
                                    .dilation = {a->dilation[0], a->dilation[1]},
                                    .pad = {a->pad[0], a->pad[1]}, .groups = a->groups);
@@ -105,7 +91,7 @@ static pleat_tensor *conv2d_forward(pleat_nn_module *m, pleat_tensor *x) {
 
 static pleat_tensor *conv_transpose2d_forward(pleat_nn_module *m, pleat_tensor *x) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
-    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return misfit(m, x, "[N,", a->in, ",P,Q]");
+    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return pln_misfit(m, x, "[N,", a->in, ",P,Q]");
     size_t size[2];
     for (size_t k = 0; k < 2; k++) {
         /* output_padding is padding taken away at the end; added to the result it would miss negative sizes */
@@ -113,10 +99,10 @@ static pleat_tensor *conv_transpose2d_forward(pleat_nn_module *m, pleat_tensor *
         size[k] = pleat_conv_image_size(pleat_size(x, 2 + k), a->kernel[k], a->stride[k], a->dilation[k],
                                         a->pad[k], after);
         if (size[k] == 0)
-            return misfit(m, x,
-                          "maps whose image, (P-1)*stride + (R-1)*dilation + output_padding + 1 - 2*pad, "
-                          "has at least ",
-                          1, " pixel along H and W");
+            return pln_misfit(m, x,
+                              "maps whose image, (P-1)*stride + (R-1)*dilation + output_padding + 1 - 2*pad, "
+                              "has at least ",
+                              1, " pixel along H and W");
     }
     pleat_tensor *y =
         pleat_conv2d_transpose(x, pleat_nn_own_param(m, 0), .stride = {a->stride[0], a->stride[1]},
@@ -149,9 +135,22 @@ static void conv_describe(const pleat_nn_module *m, char *buffer, size_t bytes) 
     if (a->no_bias && used < bytes) snprintf(buffer + used, bytes - used, ", no bias");
 }
 
-static const pleat_nn_kind conv2d_kind = {"Conv2d", conv2d_forward, conv_describe};
+/* Each pixel of the map meets R*S*C/G weights; for the transpose the map is the input. */
+static double conv2d_macs(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
+    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    (void)x;
+    return (double)pleat_numel(y) * (double)(a->kernel[0] * a->kernel[1] * (a->in / a->groups));
+}
+
+static double conv_transpose2d_macs(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
+    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    (void)y;
+    return (double)pleat_numel(x) * (double)(a->kernel[0] * a->kernel[1] * (a->out / a->groups));
+}
+
+static const pleat_nn_kind conv2d_kind = {"Conv2d", conv2d_forward, conv_describe, conv2d_macs};
 static const pleat_nn_kind conv_transpose2d_kind = {"ConvTranspose2d", conv_transpose2d_forward,
-                                                    conv_describe};
+                                                    conv_describe, conv_transpose2d_macs};
 
 /* Put in the defaults. */
 static void complete(pleat_nn_conv_args *a) {
@@ -186,13 +185,13 @@ static const char *wrong_conv(const pleat_nn_conv_args *a, bool transposed) {
     if (a->in % a->groups || a->out % a->groups) return "groups must divide both in and out";
     const char *wrong = wrong_axis(a, 0, transposed);
     if (!wrong) wrong = wrong_axis(a, 1, transposed);
-    return wrong ? wrong : wrong_dtype(a->dtype);
+    return wrong ? wrong : pln_wrong_dtype(a->dtype);
 }
 
 pleat_nn_module *pleat_nn_conv2d_with(pleat_nn_conv_args args) {
     complete(&args);
     const char *wrong = wrong_conv(&args, false);
-    if (wrong) return refuse(args.ctx, conv2d_kind.name, wrong);
+    if (wrong) return pln_refuse(args.ctx, conv2d_kind.name, wrong);
     pleat_nn_module *m = pleat_nn_module_new(args.ctx, &conv2d_kind, &args, sizeof args);
     return add_weights(m, (weights){args.dtype,
                                     4,
@@ -203,7 +202,7 @@ pleat_nn_module *pleat_nn_conv2d_with(pleat_nn_conv_args args) {
 pleat_nn_module *pleat_nn_conv_transpose2d_with(pleat_nn_conv_args args) {
     complete(&args);
     const char *wrong = wrong_conv(&args, true);
-    if (wrong) return refuse(args.ctx, conv_transpose2d_kind.name, wrong);
+    if (wrong) return pln_refuse(args.ctx, conv_transpose2d_kind.name, wrong);
     pleat_nn_module *m = pleat_nn_module_new(args.ctx, &conv_transpose2d_kind, &args, sizeof args);
     return add_weights(m, (weights){args.dtype,
                                     4,
@@ -214,7 +213,7 @@ pleat_nn_module *pleat_nn_conv_transpose2d_with(pleat_nn_conv_args args) {
 /* ---- flatten and unflatten --------------------------------------------------------------------------- */
 
 static pleat_tensor *flatten_forward(pleat_nn_module *m, pleat_tensor *x) {
-    if (pleat_rank(x) == 0) return misfit(m, x, "rank ", 1, " or more");
+    if (pleat_rank(x) == 0) return pln_misfit(m, x, "rank ", 1, " or more");
     /* not PLEAT_REST, which cannot be worked out where N is 0 */
     size_t features = 1;
     for (size_t i = 1; i < pleat_rank(x); i++) features *= pleat_size(x, i);
@@ -227,7 +226,8 @@ typedef struct unflatten_attrs {
 
 static pleat_tensor *unflatten_forward(pleat_nn_module *m, pleat_tensor *x) {
     const unflatten_attrs *a = pleat_nn_attrs(m);
-    if (pleat_rank(x) != 2 || pleat_size(x, 1) != a->features) return misfit(m, x, "[N,", a->features, "]");
+    if (pleat_rank(x) != 2 || pleat_size(x, 1) != a->features)
+        return pln_misfit(m, x, "[N,", a->features, "]");
     size_t shape[PLEAT_MAX_RANK] = {pleat_size(x, 0)};
     memcpy(shape + 1, a->shape, a->rank * sizeof *shape);
     return pleat_reshape(x, 1 + a->rank, shape);
@@ -240,19 +240,20 @@ static void unflatten_describe(const pleat_nn_module *m, char *buffer, size_t by
 }
 
 static const pleat_nn_kind flatten_kind = {.name = "Flatten", .forward = flatten_forward};
-static const pleat_nn_kind unflatten_kind = {"Unflatten", unflatten_forward, unflatten_describe};
+static const pleat_nn_kind unflatten_kind = {
+    .name = "Unflatten", .forward = unflatten_forward, .describe = unflatten_describe};
 
 pleat_nn_module *pleat_nn_flatten(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &flatten_kind, NULL, 0); }
 
 pleat_nn_module *pleat_nn_unflatten(pleat_ctx *ctx, size_t rank, const size_t *shape) {
     unflatten_attrs a = {.rank = rank, .features = 1};
     if (!rank || rank >= PLEAT_MAX_RANK || !shape)
-        return refuse(ctx, unflatten_kind.name, "shape must have 1 to 7 sizes, N not among them");
+        return pln_refuse(ctx, unflatten_kind.name, "shape must have 1 to 7 sizes, N not among them");
     for (size_t i = 0; i < rank; i++) {
         a.shape[i] = shape[i];
         if (!shape[i] || __builtin_mul_overflow(a.features, shape[i], &a.features))
-            return refuse(ctx, unflatten_kind.name,
-                          "the sizes must be at least 1, and their product fit size_t");
+            return pln_refuse(ctx, unflatten_kind.name,
+                              "the sizes must be at least 1, and their product fit size_t");
     }
     return pleat_nn_module_new(ctx, &unflatten_kind, &a, sizeof a);
 }

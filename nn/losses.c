@@ -1,79 +1,93 @@
-/* Losses: means over all elements of x against a target of the same shape. */
-#include "module.h"
+/* Losses of numbers: squared, absolute and Huber's difference, and the divergence of a normal distribution. And what all losses
+ * have in common: looking at their operands, and reducing. */
+#include "losses.h"
 
 #include <math.h>
 
-pleat_tensor *pleat_nn_mse_loss(pleat_tensor *x, pleat_tensor *target) {
-    bool usable = !pleat_is_poison(x) && !pleat_is_poison(target);
-    if (usable && !pln_same_shape(x, target)) { /* pleat_sub would broadcast */
-        char a[96], b[96];
-        pleat_fail(pleat_ctx_of(x), PLEAT_ERR_SHAPE, "mse_loss",
-                   "x is %s and target is %s; they must be equal", pleat_shape_text(x, a, sizeof a),
-                   pleat_shape_text(target, b, sizeof b));
-        return pleat_poison(pleat_ctx_of(x));
+/* ---- operands ------------------------------------------------------------------------------------------ */
+
+pleat_tensor *pln_no_loss(const pleat_tensor *x, const pleat_tensor *target) {
+    pleat_ctx *ctx = pleat_ctx_of(x);
+    return pleat_poison(ctx ? ctx : pleat_ctx_of(target));
+}
+
+bool pln_comparable(const char *loss, const pleat_tensor *x, const pleat_tensor *target) {
+    pleat_ctx *ctx = x ? pleat_ctx_of(x) : pleat_ctx_of(target);
+    pleat_status code = PLEAT_ERR_ARGUMENT;
+    const char *wrong = NULL;
+    if (!x || !target)
+        wrong = x ? "tensor 2 is a null pointer" : "tensor 1 is a null pointer";
+    else if (pleat_ctx_of(target) != ctx)
+        wrong = "tensor 2 belongs to another context than tensor 1";
+    else if (pleat_is_poison(x) || pleat_is_poison(target))
+        return false;
+    else if (pleat_dtype_of(x) != pleat_dtype_of(target)) {
+        code = PLEAT_ERR_DTYPE;
+        wrong = pleat_dtype_of(x) == PLEAT_F32 ? "tensor 1 is f32 and tensor 2 is f64; convert one of them"
+                                               : "tensor 1 is f64 and tensor 2 is f32; convert one of them";
     }
-    return pleat_mean(pleat_square(pleat_sub(x, target)));
+    if (wrong) pleat_fail(ctx, code, loss, "%s", wrong);
+    return !wrong;
 }
 
-/* ---- binary cross-entropy ---------------------------------------------------------------------------- */
-/* An op of its own, and not clamp(log(x), -100, HUGE_VAL) in ops, for the sake of x = 0 and x = 1, which a sigmoid in
- * f32 does return: there the chain rule multiplies the clamp's 0 by the logarithm's 1/0. Its rule for x is the closed
- * form (x - t) / (x (1 - x)), with the divisor kept above 1e-12 as PyTorch does. It is linear in t, so its rule for t
- * is the op itself. Both are written in ops, and finite in all of 0..1. */
-
-static pleat_tensor *bce(pleat_tensor *x, pleat_tensor *target);
-
-static bool bce_shape(pleat_call *c) {
-    if (!pln_same_shape(c->in[0], c->in[1]))
-        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "x and target must have the same shape");
-    c->rank = pleat_rank(c->in[0]);
-    for (size_t i = 0; i < c->rank; i++) c->shape[i] = pleat_size(c->in[0], i);
-    return true;
+bool pln_alike(const char *loss, const pleat_tensor *x, const pleat_tensor *target) {
+    if (!pln_comparable(loss, x, target)) return false;
+    if (pln_same_shape(x, target)) return true;
+    char a[192], b[192];
+    pleat_fail(pleat_ctx_of(x), PLEAT_ERR_SHAPE, loss,
+               "tensor 1 is %s and tensor 2 is %s; they must be equal", pleat_shape_text(x, a, sizeof a),
+               pleat_shape_text(target, b, sizeof b));
+    return false;
 }
 
-static float bce_f32(float x, float t) {
-    float a = logf(x), b = logf(1 - x);
-    if (a < -100) a = -100;
-    if (b < -100) b = -100;
-    return -(t * a + (1 - t) * b);
+pleat_tensor *pln_refuse_loss(const pleat_tensor *x, const char *loss, const char *rule) {
+    pleat_fail(pleat_ctx_of(x), PLEAT_ERR_ARGUMENT, loss, "%s", rule);
+    return pleat_poison(pleat_ctx_of(x));
 }
 
-static double bce_f64(double x, double t) {
-    double a = log(x), b = log(1 - x);
-    if (a < -100) a = -100;
-    if (b < -100) b = -100;
-    return -(t * a + (1 - t) * b);
+pleat_tensor *pln_reduce(const char *loss, pleat_tensor *items, pleat_nn_reduction how) {
+    if (how == PLEAT_NN_MEAN) return pleat_mean(items);
+    if (how == PLEAT_NN_SUM) return pleat_sum(items);
+    if (how == PLEAT_NN_NONE) return items;
+    return pln_refuse_loss(items, loss, "reduction must be PLEAT_NN_MEAN, PLEAT_NN_SUM or PLEAT_NN_NONE");
 }
 
-static bool bce_forward(const pleat_call *c) {
-    size_t n = pleat_numel(c->out);
-    if (c->dtype == PLEAT_F32) {
-        const float *x = pleat_f32(c->in[0]), *t = pleat_f32(c->in[1]);
-        float *y = pleat_f32(c->out);
-        for (size_t i = 0; i < n; i++) y[i] = bce_f32(x[i], t[i]);
-    } else {
-        const double *x = pleat_f64(c->in[0]), *t = pleat_f64(c->in[1]);
-        double *y = pleat_f64(c->out);
-        for (size_t i = 0; i < n; i++) y[i] = bce_f64(x[i], t[i]);
+/* ---- differences --------------------------------------------------------------------------------------- */
+
+pleat_tensor *pleat_nn_mse_loss_with(pleat_nn_loss_args a) {
+    static const char name[] = "mse_loss";
+    if (!pln_alike(name, a.x, a.target)) return pln_no_loss(a.x, a.target);
+    return pln_reduce(name, pleat_square(pleat_sub(a.x, a.target)), a.reduction);
+}
+
+pleat_tensor *pleat_nn_l1_loss_with(pleat_nn_loss_args a) {
+    static const char name[] = "l1_loss";
+    if (!pln_alike(name, a.x, a.target)) return pln_no_loss(a.x, a.target);
+    return pln_reduce(name, pleat_abs(pleat_sub(a.x, a.target)), a.reduction);
+}
+
+/* c (d - c/2) with c = d, cut to +-delta: the square in the middle, and the lines outside, without a comparison. */
+pleat_tensor *pleat_nn_huber_loss_with(pleat_nn_loss_args a) {
+    static const char name[] = "huber_loss";
+    if (!pln_alike(name, a.x, a.target)) return pln_no_loss(a.x, a.target);
+    double delta = a.delta != 0 ? a.delta : 1;
+    if (!(delta > 0 && isfinite(delta)))
+        return pln_refuse_loss(a.x, name, "delta must be finite and greater than 0");
+    pleat_tensor *d = pleat_sub(a.x, a.target), *c = pleat_clamp(d, -delta, delta);
+    return pln_reduce(name, pleat_mul(c, pleat_sub(d, pleat_scale(c, 0.5))), a.reduction);
+}
+
+/* ---- distributions ------------------------------------------------------------------------------------- */
+
+pleat_tensor *pleat_nn_kl_loss(pleat_tensor *mean, pleat_tensor *log_var) {
+    static const char name[] = "kl_loss";
+    if (!pln_alike(name, mean, log_var)) return pln_no_loss(mean, log_var);
+    if (pleat_rank(mean) != 2) {
+        char text[192];
+        pleat_fail(pleat_ctx_of(mean), PLEAT_ERR_SHAPE, name, "both tensors are %s; they must be [N,D]",
+                   pleat_shape_text(mean, text, sizeof text));
+        return pln_no_loss(mean, log_var);
     }
-    return true;
+    pleat_tensor *energy = pleat_add(pleat_square(mean), pleat_exp(log_var));
+    return pleat_scale(pleat_sum(pleat_sub(energy, pleat_shift(log_var, 1)), 1u << 1), 0.5);
 }
-
-static pleat_tensor *bce_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    pleat_tensor *x = c->in[0], *t = c->in[1];
-    if (i == 0) {
-        pleat_tensor *divisor = pleat_clamp(pleat_mul(x, pleat_shift(pleat_neg(x), 1)), 1e-12, HUGE_VAL);
-        return pleat_mul(g, pleat_div(pleat_sub(x, t), divisor));
-    }
-    return pleat_mul(g, pleat_sub(bce(x, pleat_full_like(x, 1)), bce(x, pleat_zeros_like(x))));
-}
-
-static const pleat_op bce_op = {"bce_loss", bce_shape, bce_forward, bce_vjp};
-
-static pleat_tensor *bce(pleat_tensor *x, pleat_tensor *target) {
-    /* NULL is left for pleat_apply to report, which knows the other tensor's context */
-    pleat_tensor *in[] = {x ? pleat_contiguous(x) : NULL, target ? pleat_contiguous(target) : NULL};
-    return pleat_apply(&bce_op, 2, in, NULL, 0);
-}
-
-pleat_tensor *pleat_nn_bce_loss(pleat_tensor *x, pleat_tensor *target) { return pleat_mean(bce(x, target)); }

@@ -32,6 +32,7 @@ static void release(pleat_nn_module *m) {
     for (size_t i = 0; i < m->count; i++) {
         if (m->entries[i].child) release(m->entries[i].child);
         pleat_drop(m->entries[i].param);
+        pleat_drop(m->entries[i].buffer);
     }
     free(m->entries);
     free(m->attrs);
@@ -61,7 +62,7 @@ static const char *wrong_name(const pleat_nn_module *m, const char *name) {
     return NULL;
 }
 
-static bool add_entry(pleat_nn_module *m, const char *name, pleat_tensor *param, pleat_nn_module *child) {
+static bool add_entry(pleat_nn_module *m, const char *name, pln_entry entry) {
     const char *wrong = wrong_name(m, name);
     if (wrong) {
         pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "the name \"%.40s\" %s", name ? name : "",
@@ -74,31 +75,45 @@ static bool add_entry(pleat_nn_module *m, const char *name, pleat_tensor *param,
         return false;
     }
     m->entries = entries;
-    entries[m->count] = (pln_entry){.param = param, .child = child};
+    entries[m->count] = entry;
     memcpy(entries[m->count++].name, name, strlen(name) + 1);
     return true;
 }
 
-/* Why t cannot be a parameter of m, or NULL. */
-static const char *wrong_param(const pleat_nn_module *m, const pleat_tensor *t) {
+/* Why t cannot be a parameter or a buffer of m, or NULL. */
+static const char *wrong_tensor(const pleat_nn_module *m, const pleat_tensor *t) {
     if (!t) return "is NULL";
     if (pleat_is_poison(t)) return "is poison: an op failed before";
     if (pleat_ctx_of(t) != m->ctx) return "is of another context than the module";
     if (!pleat_is_contiguous(t)) return "is not contiguous; pass pleat_contiguous(t)";
     for (size_t i = 0; i < m->count; i++)
-        if (m->entries[i].param == t) return "is a parameter of this module already";
+        if (m->entries[i].param == t || m->entries[i].buffer == t)
+            return m->entries[i].param ? "is a parameter of this module already" : "is a buffer of this module already";
     return NULL;
 }
 
-pleat_nn_module *pleat_nn_add_param(pleat_nn_module *m, const char *name, pleat_tensor *t) {
+static pleat_nn_module *add_tensor(pleat_nn_module *m, const char *name, const char *what, pln_entry entry) {
     if (!m) return NULL;
-    const char *wrong = wrong_param(m, t);
+    pleat_tensor *t = entry.param ? entry.param : entry.buffer;
+    const char *wrong = wrong_tensor(m, t);
     if (wrong)
-        pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "parameter \"%.40s\" %s", name ? name : "",
+        pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "%s \"%.40s\" %s", what, name ? name : "",
                    wrong);
-    if (wrong || !add_entry(m, name, t, NULL)) return discard(m);
+    if (wrong || !add_entry(m, name, entry)) return discard(m);
     pleat_hold(t);
     return m;
+}
+
+pleat_nn_module *pleat_nn_add_param(pleat_nn_module *m, const char *name, pleat_tensor *t) {
+    return add_tensor(m, name, "parameter", (pln_entry){.param = t});
+}
+
+pleat_nn_module *pleat_nn_add_buffer(pleat_nn_module *m, const char *name, pleat_tensor *t) {
+    return add_tensor(m, name, "buffer", (pln_entry){.buffer = t});
+}
+
+pleat_nn_module *pln_add_whole_buffer(pleat_nn_module *m, const char *name, pleat_tensor *t) {
+    return add_tensor(m, name, "buffer", (pln_entry){.buffer = t, .whole = true});
 }
 
 /* Why child cannot become a child of m, or NULL. */
@@ -116,7 +131,7 @@ pleat_nn_module *pleat_nn_add_child(pleat_nn_module *m, const char *name, pleat_
     const char *wrong = wrong_child(m, child);
     if (wrong)
         pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "child \"%.40s\" %s", name ? name : "", wrong);
-    if (wrong || !add_entry(m, name, NULL, child)) {
+    if (wrong || !add_entry(m, name, (pln_entry){.child = child})) {
         const pleat_nn_module *root = m;
         while (root->parent) root = root->parent;
         bool both = root == child; /* freeing the child has freed m as well */
@@ -153,55 +168,47 @@ pleat_tensor *pleat_nn_own_param(const pleat_nn_module *m, size_t i) {
     return NULL;
 }
 
-/* The parameter that lies *i parameters behind m's first, its name in name[bytes]; or NULL, and *i has become less
- * by the number of m's parameters. */
-static pleat_tensor *walk(const pleat_nn_module *m, size_t *i, char *name, size_t bytes) {
-    for (size_t k = 0; m && k < m->count; k++) {
-        const pln_entry *e = &m->entries[k];
-        size_t used = (size_t)snprintf(name, bytes, "%s%s", e->name, e->child ? "." : "");
-        if (e->param && (*i)-- == 0) return e->param;
-        if (used > bytes) used = bytes;
-        pleat_tensor *t = walk(e->child, i, name + used, bytes - used);
-        if (t) return t;
-    }
+pleat_tensor *pleat_nn_own_buffer(const pleat_nn_module *m, size_t i) {
+    for (size_t k = 0; m && k < m->count; k++)
+        if (m->entries[k].buffer && i-- == 0) return m->entries[k].buffer;
     return NULL;
 }
 
-pleat_tensor *pleat_nn_param(const pleat_nn_module *m, size_t i) {
-    char unused[1];
-    return walk(m, &i, unused, sizeof unused);
+/* ---- switches ----------------------------------------------------------------------------------------- */
+
+void pleat_nn_train(pleat_nn_module *m, bool training) {
+    if (!m) return;
+    m->evaluating = !training;
+    for (size_t i = 0; i < m->count; i++) pleat_nn_train(m->entries[i].child, training);
 }
 
-char *pleat_nn_param_name(const pleat_nn_module *m, size_t i, char *buffer, size_t bytes) {
-    if (!walk(m, &i, buffer, bytes) && bytes) buffer[0] = '\0';
-    return buffer;
+bool pleat_nn_is_training(const pleat_nn_module *m) { return m && !m->evaluating; }
+
+void pleat_nn_freeze(pleat_nn_module *m, bool frozen) {
+    if (!m) return;
+    m->frozen = frozen;
+    for (size_t i = 0; i < m->count; i++) pleat_nn_freeze(m->entries[i].child, frozen);
 }
 
-size_t pleat_nn_param_count(const pleat_nn_module *m) {
-    size_t n = 0;
-    for (size_t i = 0; m && i < m->count; i++)
-        n += m->entries[i].param ? 1 : pleat_nn_param_count(m->entries[i].child);
-    return n;
-}
+bool pleat_nn_is_frozen(const pleat_nn_module *m) { return m && m->frozen; }
 
-size_t pleat_nn_param_numel(const pleat_nn_module *m) {
-    size_t n = 0;
-    for (size_t i = 0; m && i < m->count; i++) {
-        const pln_entry *e = &m->entries[i];
-        n += e->param ? pleat_numel(e->param) : pleat_nn_param_numel(e->child);
-    }
-    return n;
-}
+/* ---- what constructors and layers say ------------------------------------------------------------------ */
 
-pleat_tensor *pleat_nn_find_param(const pleat_nn_module *m, const char *name) {
-    for (size_t i = 0; m && name && i < m->count; i++) {
-        const pln_entry *e = &m->entries[i];
-        size_t length = strlen(e->name);
-        if (strncmp(name, e->name, length)) continue;
-        if (e->param && !name[length]) return e->param;
-        if (e->child && name[length] == '.') return pleat_nn_find_param(e->child, name + length + 1);
-    }
+pleat_nn_module *pln_refuse(pleat_ctx *ctx, const char *layer, const char *rule) {
+    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, layer, "%s", rule);
     return NULL;
+}
+
+const char *pln_wrong_dtype(pleat_dtype dtype) {
+    return dtype == PLEAT_F32 || dtype == PLEAT_F64 ? NULL : "dtype must be PLEAT_F32 or PLEAT_F64";
+}
+
+pleat_tensor *pln_misfit(pleat_nn_module *m, pleat_tensor *x, const char *before, size_t size,
+                         const char *after) {
+    char text[96];
+    pleat_fail(m->ctx, PLEAT_ERR_SHAPE, m->kind->name, "x is %s; this layer takes %s%zu%s",
+               pleat_shape_text(x, text, sizeof text), before, size, after);
+    return pleat_poison(m->ctx);
 }
 
 /* ---- forward ----------------------------------------------------------------------------------------- */
@@ -226,6 +233,8 @@ pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x) {
     }
     if (pleat_is_poison(x)) return x;
     pleat_tensor *y = m->kind->forward(m, x);
+    for (const pleat_nn_module *above = m; y && above; above = above->parent)
+        if (above->observer) above->observer->saw(above->observer, m, x, y);
     if (y) return y;
     pleat_fail(ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "forward returned NULL; it must return a tensor");
     return pleat_poison(ctx);

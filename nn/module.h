@@ -6,23 +6,58 @@
 
 #define PLN_NAME_BYTES 32
 
-/* A parameter or a child; the other pointer is NULL. */
+/* A parameter, a buffer or a child; the other pointers are NULL. */
 typedef struct pln_entry {
     char name[PLN_NAME_BYTES];
-    pleat_tensor *param;
+    pleat_tensor *param, *buffer;
+    bool whole; /* a buffer of one whole number, which files write as an integer */
     pleat_nn_module *child;
 } pln_entry;
+
+/* Told of every forward pass of a module below the one that it is set on (nn/summary.c). */
+typedef struct pln_observer {
+    void (*saw)(struct pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x,
+                const pleat_tensor *y);
+} pln_observer;
 
 struct pleat_nn_module {
     pleat_ctx *ctx;
     const pleat_nn_kind *kind;
     void *attrs;
     pleat_nn_module *parent; /* who frees this module; NULL: the user */
+    bool evaluating, frozen;
+    pln_observer *observer;
     size_t count;
     pln_entry *entries; /* in the order of registration */
 };
 
 /* Do both tensors exist, with the same shape? */
 bool pln_same_shape(const pleat_tensor *x, const pleat_tensor *y);
+
+/* What a walk over a tree looks for. */
+typedef enum pln_what { PLN_PARAMS, PLN_STATE } pln_what;
+
+/* Tensor i of m and its children, and where it was found; NULL behind the last. The name goes to name[bytes], cut to fit. */
+typedef struct pln_found {
+    pleat_tensor *t;
+    const pln_entry *entry;
+    const pleat_nn_module *owner;
+} pln_found;
+pln_found pln_find(const pleat_nn_module *m, pln_what what, size_t i, char *name, size_t bytes);
+
+/* Is parameter i frozen? Is tensor i of the state dict a whole number? */
+bool pln_param_frozen(const pleat_nn_module *m, size_t i);
+bool pln_state_is_whole(const pleat_nn_module *m, size_t i);
+
+/* A buffer that files write as an integer. */
+pleat_nn_module *pln_add_whole_buffer(pleat_nn_module *m, const char *name, pleat_tensor *t);
+
+/* Report an argument that a constructor refuses; NULL. */
+pleat_nn_module *pln_refuse(pleat_ctx *ctx, const char *layer, const char *rule);
+/* The rule that a type breaks, or NULL. */
+const char *pln_wrong_dtype(pleat_dtype dtype);
+/* Report that x is not what the layer takes, which is described by `size` and the words around it; poison. */
+pleat_tensor *pln_misfit(pleat_nn_module *m, pleat_tensor *x, const char *before, size_t size,
+                         const char *after);
 
 #endif

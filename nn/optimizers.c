@@ -1,214 +1,257 @@
-/* Optimizers: gradients of a loss for all parameters, then one fused pass over each parameter and its state. */
-#include "module.h"
+/* Optimizers: gradients of a loss for all parameters that are not frozen, clipped, then one fused pass over each parameter and
+ * its state. The methods are in sgd.c, adam.c and rmsprop.c. */
+#include "optimizer.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-/* The constants of one update, the same for all parameters. */
-typedef struct sgd_factors {
-    double lr, momentum;
-} sgd_factors;
-
-typedef struct adam_factors {
-    double b1, b2, eps;
-    double step; /* lr / (1 - b1^t) */
-    double root; /* sqrt(1 - b2^t) */
-} adam_factors;
-
-#define REAL float
-#define SQRT sqrtf
-#define NAME(f) f##_f32
-#include "optimizers.inc"
-#undef REAL
-#undef SQRT
-#undef NAME
-#define REAL double
-#define SQRT sqrt
-#define NAME(f) f##_f64
-#include "optimizers.inc"
-
-#define STATES 2
+#include <string.h>
 
 typedef struct slot {
     pleat_tensor *param;
-    pleat_tensor *state[STATES]; /* like the parameter, zeros at first; NULL where the method needs none */
+    const pleat_nn_module *owner;    /* who knows if it is frozen */
+    pleat_tensor *state[PLN_STATES]; /* NULL behind the last that the options need */
+    double steps;
 } slot;
 
 struct pleat_nn_optimizer {
     pleat_ctx *ctx;
-    pleat_nn_module *net; /* only asked for names */
-    const char *name;
-    void (*update)(const pleat_nn_optimizer *opt, const slot *s, pleat_tensor *g);
-    double lr, betas[2], eps; /* SGD's momentum is betas[0] */
-    double steps;
+    pln_optimizer_args args;
+    void *options;
+    double norm; /* of all gradients at the last step */
     size_t count;
     slot *slots;
+    size_t moving; /* the parameters that are not frozen at this step: */
+    size_t *index; /* their numbers, */
     pleat_tensor **params, **grads;
 };
 
 /* ---- making and freeing ------------------------------------------------------------------------------ */
 
+bool pln_is_fraction(double x) { return x >= 0 && x < 1; }
+bool pln_is_positive(double x) { return x > 0 && isfinite(x); }
+bool pln_is_not_negative(double x) { return x >= 0 && isfinite(x); }
+
 void pleat_nn_optimizer_free(pleat_nn_optimizer *opt) {
     if (!opt) return;
     for (size_t i = 0; opt->slots && i < opt->count; i++)
-        for (size_t k = 0; k < STATES; k++) pleat_drop(opt->slots[i].state[k]);
+        for (size_t k = 0; k < PLN_STATES; k++) pleat_drop(opt->slots[i].state[k]);
     free(opt->slots);
+    free(opt->index);
     free(opt->params);
     free(opt->grads);
+    free(opt->options);
     free(opt);
 }
 
-static bool add_slots(pleat_nn_optimizer *opt, size_t states) {
-    opt->slots = calloc(opt->count, sizeof *opt->slots);
-    opt->params = calloc(opt->count, sizeof(pleat_tensor *));
-    opt->grads = calloc(opt->count, sizeof(pleat_tensor *));
-    if (!opt->slots || !opt->params || !opt->grads) return false;
-    for (size_t i = 0; i < opt->count; i++) {
-        slot *s = &opt->slots[i];
-        s->param = opt->params[i] = pleat_nn_param(opt->net, i);
-        for (size_t k = 0; k < states; k++) {
-            pleat_tensor *t = pleat_zeros_like(s->param);
-            if (pleat_is_poison(t)) return false;
-            s->state[k] = pleat_hold(t);
-        }
+static bool add_slot(pleat_nn_optimizer *opt, size_t i) {
+    char unused[1];
+    pln_found found = pln_find(opt->args.net, PLN_PARAMS, i, unused, sizeof unused);
+    slot *s = &opt->slots[i];
+    *s = (slot){.param = found.t, .owner = found.owner};
+    for (size_t k = 0; k < pln_optimizer_states(opt); k++) {
+        pleat_tensor *t = pleat_zeros_like(s->param);
+        if (pleat_is_poison(t)) return false;
+        s->state[k] = pleat_hold(t);
     }
     return true;
 }
 
-/* A copy of `like` with room for its state; `wrong` is the rule that its options break, or NULL. */
-static pleat_nn_optimizer *optimizer_new(pleat_nn_optimizer like, size_t states, const char *wrong) {
-    if (!like.net) return NULL;
-    like.ctx = pleat_nn_ctx(like.net);
-    like.count = pleat_nn_param_count(like.net);
-    if (!wrong && !like.count) wrong = "the network has no parameters to optimize";
+static bool fill(pleat_nn_optimizer *opt) {
+    opt->options = malloc(opt->args.options_bytes);
+    opt->slots = calloc(opt->count, sizeof *opt->slots);
+    opt->index = calloc(opt->count, sizeof *opt->index);
+    opt->params = calloc(opt->count, sizeof(pleat_tensor *));
+    opt->grads = calloc(opt->count, sizeof(pleat_tensor *));
+    if (!opt->options || !opt->slots || !opt->index || !opt->params || !opt->grads) return false;
+    memcpy(opt->options, opt->args.options, opt->args.options_bytes);
+    opt->args.options = opt->options;
+    for (size_t i = 0; i < opt->count; i++)
+        if (!add_slot(opt, i)) return false;
+    return true;
+}
+
+static const char *broken_rule(const pln_optimizer_args *a) {
+    if (a->wrong) return a->wrong;
+    if (!pln_is_not_negative(a->clip_norm)) return "clip_norm must be finite and not negative";
+    if (!pln_is_not_negative(a->clip_value)) return "clip_value must be finite and not negative";
+    return pleat_nn_param_count(a->net) ? NULL : "the network has no parameters to optimize";
+}
+
+pleat_nn_optimizer *pln_optimizer_new(pln_optimizer_args args) {
+    if (!args.net) return NULL;
+    pleat_ctx *ctx = pleat_nn_ctx(args.net);
+    const char *wrong = broken_rule(&args);
     if (wrong) {
-        pleat_fail(like.ctx, PLEAT_ERR_ARGUMENT, like.name, "%s", wrong);
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, args.method->name, "%s", wrong);
         return NULL;
     }
-    pleat_nn_optimizer *opt = malloc(sizeof *opt);
-    if (opt) *opt = like;
-    if (opt && add_slots(opt, states)) return opt;
-    pleat_fail(like.ctx, PLEAT_ERR_MEMORY, like.name, "no memory for the optimizer's state");
+    pleat_nn_optimizer *opt = calloc(1, sizeof *opt);
+    if (opt) {
+        opt->ctx = ctx;
+        opt->args = args;
+        opt->count = pleat_nn_param_count(args.net);
+        if (fill(opt)) return opt;
+    }
+    pleat_fail(ctx, PLEAT_ERR_MEMORY, args.method->name, "no memory for the optimizer's state");
     pleat_nn_optimizer_free(opt);
     return NULL;
 }
 
-/* ---- the methods ------------------------------------------------------------------------------------- */
+/* ---- the state, for checkpoints ------------------------------------------------------------------------ */
 
-static bool is_fraction(double x) { return x >= 0 && x < 1; }
+pleat_nn_module *pln_optimizer_net(const pleat_nn_optimizer *opt) { return opt->args.net; }
 
-static void sgd_update(const pleat_nn_optimizer *opt, const slot *s, pleat_tensor *g) {
-    sgd_factors f = {.lr = opt->lr, .momentum = opt->betas[0]};
-    size_t n = pleat_numel(s->param);
-    pleat_tensor *b = s->state[0];
-    if (pleat_dtype_of(s->param) == PLEAT_F32)
-        sgd_f32(&f, pleat_f32(s->param), pleat_f32(g), b ? pleat_f32(b) : NULL, n);
-    else
-        sgd_f64(&f, pleat_f64(s->param), pleat_f64(g), b ? pleat_f64(b) : NULL, n);
+size_t pln_optimizer_states(const pleat_nn_optimizer *opt) {
+    size_t n = 0;
+    while (n < PLN_STATES && opt->args.state[n]) n++;
+    return n;
 }
 
-pleat_nn_optimizer *pleat_nn_sgd_with(pleat_nn_sgd_args args) {
-    const char *wrong = NULL;
-    if (!(args.lr > 0) || !isfinite(args.lr)) wrong = ".lr must be given, finite and greater than 0";
-    if (!is_fraction(args.momentum)) wrong = "momentum must be at least 0 and less than 1";
-    pleat_nn_optimizer like = {.net = args.net, .name = "sgd", .update = sgd_update, .lr = args.lr};
-    like.betas[0] = args.momentum;
-    return optimizer_new(like, args.momentum != 0 ? 1 : 0, wrong);
+const char *pln_optimizer_state_name(const pleat_nn_optimizer *opt, size_t k) { return opt->args.state[k]; }
+
+pleat_tensor *pln_optimizer_state(const pleat_nn_optimizer *opt, size_t i, size_t k) {
+    return opt->slots[i].state[k];
 }
 
-static void adam_update(const pleat_nn_optimizer *opt, const slot *s, pleat_tensor *g) {
-    adam_factors f = {.b1 = opt->betas[0], .b2 = opt->betas[1], .eps = opt->eps};
-    f.step = opt->lr / (1 - pow(f.b1, opt->steps));
-    f.root = sqrt(1 - pow(f.b2, opt->steps));
-    size_t n = pleat_numel(s->param);
-    if (pleat_dtype_of(s->param) == PLEAT_F32)
-        adam_f32(&f, pleat_f32(s->param), pleat_f32(g), pleat_f32(s->state[0]), pleat_f32(s->state[1]), n);
-    else
-        adam_f64(&f, pleat_f64(s->param), pleat_f64(g), pleat_f64(s->state[0]), pleat_f64(s->state[1]), n);
-}
+double pln_optimizer_steps(const pleat_nn_optimizer *opt, size_t i) { return opt->slots[i].steps; }
 
-pleat_nn_optimizer *pleat_nn_adam_with(pleat_nn_adam_args args) {
-    if (args.lr == 0) args.lr = 1e-3;
-    if (args.eps == 0) args.eps = 1e-8;
-    if (args.betas[0] == 0 && args.betas[1] == 0) {
-        args.betas[0] = 0.9;
-        args.betas[1] = 0.999;
+void pln_optimizer_set_steps(pleat_nn_optimizer *opt, size_t i, double steps) { opt->slots[i].steps = steps; }
+
+/* ---- gradients ----------------------------------------------------------------------------------------- */
+
+static void find_moving(pleat_nn_optimizer *opt) {
+    opt->moving = 0;
+    for (size_t i = 0; i < opt->count; i++) {
+        if (pleat_nn_is_frozen(opt->slots[i].owner)) continue;
+        opt->index[opt->moving] = i;
+        opt->params[opt->moving++] = opt->slots[i].param;
     }
-    const char *wrong = NULL;
-    if (!(args.lr > 0) || !isfinite(args.lr)) wrong = "lr must be finite and greater than 0";
-    if (!(args.eps > 0) || !isfinite(args.eps)) wrong = "eps must be finite and greater than 0";
-    if (!is_fraction(args.betas[0]) || !is_fraction(args.betas[1]))
-        wrong = "both betas must be at least 0 and less than 1";
-    pleat_nn_optimizer like = {.net = args.net, .name = "adam", .update = adam_update, .lr = args.lr};
-    like.eps = args.eps;
-    like.betas[0] = args.betas[0];
-    like.betas[1] = args.betas[1];
-    return optimizer_new(like, 2, wrong);
+}
+
+/* Report what is wrong with the gradient of the k-th moving parameter. */
+static pleat_status refuse_grad(const pleat_nn_optimizer *opt, size_t k, pleat_status code, const char *why) {
+    char name[128];
+    pleat_nn_param_name(opt->args.net, opt->index[k], name, sizeof name);
+    return pleat_fail(opt->ctx, code, opt->args.method->name, "the gradient of parameter \"%s\" %s", name,
+                      why);
+}
+
+/* Put g, in row-major order, at its place in opt->grads, if it fits the k-th moving parameter. */
+static pleat_status take_grad(pleat_nn_optimizer *opt, size_t k, pleat_tensor *g) {
+    const pleat_tensor *p = opt->params[k];
+    if (!g) return refuse_grad(opt, k, PLEAT_ERR_ARGUMENT, "is NULL");
+    if (pleat_ctx_of(g) != opt->ctx) return refuse_grad(opt, k, PLEAT_ERR_ARGUMENT, "is of another context");
+    opt->grads[k] = pleat_contiguous(g);
+    if (pleat_is_poison(opt->grads[k]))
+        return refuse_grad(opt, k, PLEAT_ERR_ARGUMENT, "is poison: an op failed before");
+    if (!pln_same_shape(p, g)) return refuse_grad(opt, k, PLEAT_ERR_SHAPE, "must have the parameter's shape");
+    if (pleat_dtype_of(p) != pleat_dtype_of(g))
+        return refuse_grad(opt, k, PLEAT_ERR_DTYPE, "must have the parameter's type");
+    return PLEAT_OK;
+}
+
+/* ---- clipping ------------------------------------------------------------------------------------------ */
+
+/* Eight sums side by side, so that none waits for the one before. */
+static double sum_of_squares(pleat_tensor *t) {
+    double lane[8] = {0};
+    size_t n = pleat_numel(t);
+    if (pleat_dtype_of(t) == PLEAT_F32) {
+        const float *g = pleat_f32(t);
+        for (size_t i = 0; i < n; i++) lane[i % 8] += (double)g[i] * (double)g[i];
+    } else {
+        const double *g = pleat_f64(t);
+        for (size_t i = 0; i < n; i++) lane[i % 8] += g[i] * g[i];
+    }
+    return lane[0] + lane[1] + lane[2] + lane[3] + lane[4] + lane[5] + lane[6] + lane[7];
+}
+
+/* The factor that clip_norm asks for, as torch.nn.utils.clip_grad_norm_ has it, into *scale. */
+static pleat_status clip_norm(pleat_nn_optimizer *opt, double *scale) {
+    double sum = 0;
+    for (size_t k = 0; k < opt->moving; k++) {
+        sum += sum_of_squares(opt->grads[k]);
+        if (!isfinite(sum)) return refuse_grad(opt, k, PLEAT_ERR_ARGUMENT, "has no finite norm to clip");
+    }
+    opt->norm = sqrt(sum);
+    *scale = fmin(1, opt->args.clip_norm / (opt->norm + 1e-6));
+    return PLEAT_OK;
 }
 
 /* ---- a step ------------------------------------------------------------------------------------------ */
 
-static pleat_status refuse_grad(const pleat_nn_optimizer *opt, size_t i, pleat_status code, const char *why) {
-    char name[128];
-    pleat_nn_param_name(opt->net, i, name, sizeof name);
-    return pleat_fail(opt->ctx, code, opt->name, "the gradient of parameter \"%s\" %s", name, why);
+static void *data_of(pleat_tensor *t) {
+    return pleat_dtype_of(t) == PLEAT_F32 ? (void *)pleat_f32(t) : (void *)pleat_f64(t);
 }
 
-/* Put g, in row-major order, at its place in opt->grads, if it fits parameter i. */
-static pleat_status take_grad(pleat_nn_optimizer *opt, size_t i, pleat_tensor *g) {
-    const pleat_tensor *p = opt->params[i];
-    if (!g) return refuse_grad(opt, i, PLEAT_ERR_ARGUMENT, "is NULL");
-    if (pleat_ctx_of(g) != opt->ctx) return refuse_grad(opt, i, PLEAT_ERR_ARGUMENT, "is of another context");
-    opt->grads[i] = pleat_contiguous(g);
-    if (pleat_is_poison(opt->grads[i]))
-        return refuse_grad(opt, i, PLEAT_ERR_ARGUMENT, "is poison: an op failed before");
-    if (!pln_same_shape(p, g)) return refuse_grad(opt, i, PLEAT_ERR_SHAPE, "must have the parameter's shape");
-    if (pleat_dtype_of(p) != pleat_dtype_of(g))
-        return refuse_grad(opt, i, PLEAT_ERR_DTYPE, "must have the parameter's type");
-    return PLEAT_OK;
+static void update_one(pleat_nn_optimizer *opt, size_t k, double scale) {
+    const pln_optimizer_args *a = &opt->args;
+    slot *s = &opt->slots[opt->index[k]];
+    pln_pass p = {.options = a->options, .lr = a->lr, .scale = scale, .step = ++s->steps};
+    p.bound = a->clip_value > 0 ? a->clip_value : HUGE_VAL;
+    p.n = pleat_numel(s->param);
+    p.param = data_of(s->param);
+    p.grad = data_of(opt->grads[k]);
+    for (size_t i = 0; i < PLN_STATES && s->state[i]; i++) p.state[i] = data_of(s->state[i]);
+    (pleat_dtype_of(s->param) == PLEAT_F32 ? a->method->f32 : a->method->f64)(&p);
 }
 
-/* All gradients are looked at before any parameter changes. */
-static pleat_status update(pleat_nn_optimizer *opt, pleat_tensor *const *grads) {
+/* From the gradients in opt->grads. All of them are looked at before any parameter changes. */
+static pleat_status update(pleat_nn_optimizer *opt) {
     pleat_status status = PLEAT_OK;
-    for (size_t i = 0; i < opt->count && !status; i++) status = take_grad(opt, i, grads[i]);
-    if (status) return status;
-    opt->steps++;
-    for (size_t i = 0; i < opt->count; i++) opt->update(opt, &opt->slots[i], opt->grads[i]);
-    return PLEAT_OK;
+    double scale = 1;
+    for (size_t k = 0; k < opt->moving && !status; k++) status = take_grad(opt, k, opt->grads[k]);
+    if (!status && opt->args.clip_norm > 0) status = clip_norm(opt, &scale);
+    for (size_t k = 0; k < opt->moving && !status; k++) update_one(opt, k, scale);
+    return status;
 }
 
 pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads) {
     if (!opt) return PLEAT_ERR_ARGUMENT;
-    if (!grads) return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->name, "grads is NULL");
+    if (!grads) return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name, "grads is NULL");
     pleat_scope scope = pleat_begin(opt->ctx);
-    pleat_status status = update(opt, grads);
+    find_moving(opt);
+    for (size_t k = 0; k < opt->moving; k++) opt->grads[k] = grads[opt->index[k]];
+    pleat_status status = update(opt);
     pleat_end(scope);
     return status;
 }
 
-/* Is it parameter i that the gradient of the loss failed for, because the loss does not depend on it? */
-static bool independent(pleat_nn_optimizer *opt, pleat_tensor *loss, size_t i) {
+/* Is it the k-th moving parameter that the gradient of the loss failed for, because the loss does not depend on it? */
+static bool independent(pleat_nn_optimizer *opt, pleat_tensor *loss, size_t k) {
     pleat_tensor *g;
-    return !pleat_grads(loss, NULL, 1, &opt->params[i], &g, 0) &&
-           pleat_grads(loss, NULL, 1, &opt->params[i], &g, PLEAT_GRADS_STRICT) == PLEAT_ERR_GRADIENT;
+    return !pleat_grads(loss, NULL, 1, &opt->params[k], &g, 0) &&
+           pleat_grads(loss, NULL, 1, &opt->params[k], &g, PLEAT_GRADS_STRICT) == PLEAT_ERR_GRADIENT;
 }
 
 /* The context's fresh error says the same of a number; say it of a name. */
 static pleat_status name_the_parameter(pleat_nn_optimizer *opt, pleat_tensor *loss) {
-    for (size_t i = 0; i < opt->count; i++) {
+    for (size_t k = 0; k < opt->moving; k++) {
         pleat_clear_error(opt->ctx);
-        if (!independent(opt, loss, i)) continue;
+        if (!independent(opt, loss, k)) continue;
         char name[128];
-        pleat_nn_param_name(opt->net, i, name, sizeof name);
+        pleat_nn_param_name(opt->args.net, opt->index[k], name, sizeof name);
         pleat_clear_error(opt->ctx);
-        return pleat_fail(opt->ctx, PLEAT_ERR_GRADIENT, opt->name,
-                          "the loss does not depend on parameter \"%s\"; every parameter must take part",
-                          name);
+        return pleat_fail(
+            opt->ctx, PLEAT_ERR_GRADIENT, opt->args.method->name,
+            "the loss does not depend on parameter \"%s\"; every parameter must take part, or be frozen",
+            name);
     }
     /* it was another error: meet it again */
     pleat_clear_error(opt->ctx);
-    return pleat_grads(loss, NULL, opt->count, opt->params, opt->grads, PLEAT_GRADS_STRICT);
+    return pleat_grads(loss, NULL, opt->moving, opt->params, opt->grads, PLEAT_GRADS_STRICT);
+}
+
+/* A loss that is not finite would spoil every parameter. What else can be wrong with it, pleat_grads says. */
+static pleat_status check_loss(const pleat_nn_optimizer *opt, const pleat_tensor *loss) {
+    if (pleat_error(opt->ctx)->code || pleat_is_poison(loss) || pleat_numel(loss) != 1) return PLEAT_OK;
+    if (pleat_ctx_of(loss) != opt->ctx)
+        return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
+                          "the loss is of another context than the network");
+    double value = pleat_item(loss);
+    if (isfinite(value)) return PLEAT_OK;
+    return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
+                      "the loss is %g; it must be finite, and no parameter has changed", value);
 }
 
 pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss) {
@@ -216,23 +259,31 @@ pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss) {
         pleat_ctx *ctx = opt ? opt->ctx : pleat_ctx_of(loss);
         return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "step", "%s is NULL", opt ? "the loss" : "the optimizer");
     }
+    pleat_status status = check_loss(opt, loss);
+    if (status) return status;
     bool clean = pleat_error(opt->ctx)->code == PLEAT_OK;
     pleat_scope scope = pleat_begin(opt->ctx);
-    pleat_status status = pleat_grads(loss, NULL, opt->count, opt->params, opt->grads, PLEAT_GRADS_STRICT);
+    find_moving(opt);
+    status = pleat_grads(loss, NULL, opt->moving, opt->params, opt->grads, PLEAT_GRADS_STRICT);
     if (!status)
-        status = update(opt, opt->grads);
+        status = update(opt);
     else if (clean && status == PLEAT_ERR_GRADIENT)
         status = name_the_parameter(opt, loss);
     pleat_end(scope);
     return status;
 }
 
-double pleat_nn_lr(const pleat_nn_optimizer *opt) { return opt ? opt->lr : 0; }
+/* ---- numbers ------------------------------------------------------------------------------------------- */
+
+double pleat_nn_lr(const pleat_nn_optimizer *opt) { return opt ? opt->args.lr : 0; }
 
 void pleat_nn_set_lr(pleat_nn_optimizer *opt, double lr) {
     if (!opt) return;
-    if (lr >= 0 && isfinite(lr))
-        opt->lr = lr;
+    if (pln_is_not_negative(lr))
+        opt->args.lr = lr;
     else
-        pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->name, "lr must be finite and not negative");
+        pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
+                   "lr must be finite and not negative");
 }
+
+double pleat_nn_grad_norm(const pleat_nn_optimizer *opt) { return opt ? opt->norm : 0; }

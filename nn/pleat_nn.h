@@ -1,4 +1,5 @@
-/* pleat_nn.h: networks for small image models: layers, losses, optimizers, data, pictures.
+/* pleat_nn.h: networks for small image models: layers, losses, optimizers. It includes pleat_nn_data.h (images, loaders,
+ * files) and pleat_nn_train.h (training runs, checkpoints, reports).
  *
  *     pleat_nn_module *net = pleat_nn_sequential(ctx,
  *         pleat_nn_conv2d(ctx, 1, 16, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}),
@@ -53,6 +54,39 @@ char *pleat_nn_param_name(const pleat_nn_module *m, size_t i, char *buffer, size
 /* The parameter of that name, or NULL. */
 pleat_tensor *pleat_nn_find_param(const pleat_nn_module *m, const char *name);
 
+/* The state dict: parameters and buffers (tensors that no optimizer changes, such as batch_norm's "running_mean"), in the
+ * order in which they were registered, with the names of PyTorch's state dict. Files hold it. */
+size_t pleat_nn_state_count(const pleat_nn_module *m);
+pleat_tensor *pleat_nn_state(const pleat_nn_module *m, size_t i);
+char *pleat_nn_state_name(const pleat_nn_module *m, size_t i, char *buffer, size_t bytes);
+pleat_tensor *pleat_nn_find_state(const pleat_nn_module *m, const char *name);
+
+/* Training or evaluation, for m and its children: dropout and batch_norm differ. A new module is in training. */
+void pleat_nn_train(pleat_nn_module *m, bool training);
+bool pleat_nn_is_training(const pleat_nn_module *m);
+
+/* Frozen parameters, m's own and its children's, are left alone by optimizers (requires_grad = False), from the next step on.
+ * The batch statistics of a frozen batch_norm still run; switch it to evaluation for that. */
+void pleat_nn_freeze(pleat_nn_module *m, bool frozen);
+bool pleat_nn_is_frozen(const pleat_nn_module *m);
+
+/* What a forward pass met: one row a module that is no container, in the order in which they were called. */
+typedef struct pleat_nn_layer_info {
+    char name[128];                     /* "3", "encoder.0" */
+    const char *kind;                   /* "Conv2d" */
+    char description[128];              /* "16, 32, kernel 3x3" */
+    size_t rank, shape[PLEAT_MAX_RANK]; /* of the output */
+    size_t params;                      /* scalars in its parameters */
+    double macs; /* multiply-adds of its matrix products and convolutions, for this input */
+} pleat_nn_layer_info;
+
+/* Run m on zeros of that shape, in evaluation mode and without recording, and fill rows[0..room-1]. *count becomes the number
+ * of layers, which may be more than room (rows may be NULL for a room of 0). m is as before afterwards. */
+pleat_status pleat_nn_layers(pleat_nn_module *m, size_t rank, const size_t *shape, pleat_nn_layer_info *rows,
+                             size_t room, size_t *count);
+/* The same as a table for people, with totals: layer, output shape, parameters, multiply-adds. */
+pleat_status pleat_nn_summary(pleat_nn_module *m, size_t rank, const size_t *shape, FILE *out);
+
 /* ---- your own modules -------------------------------------------------------------------------------- */
 
 typedef struct pleat_nn_kind {
@@ -60,6 +94,8 @@ typedef struct pleat_nn_kind {
     pleat_tensor *(*forward)(pleat_nn_module *m, pleat_tensor *x); /* writes ops */
     void (*describe)(const pleat_nn_module *m, char *buffer,
                      size_t bytes); /* "16, 32, kernel 3x3"; or NULL */
+    /* multiply-adds of one forward pass from x to y, without the children's; or NULL for none */
+    double (*macs)(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y);
 } pleat_nn_kind;
 
 /* A module with a copy of `attrs_bytes` bytes of attrs; kind must outlive it. */
@@ -70,13 +106,16 @@ pleat_nn_module *pleat_nn_module_new(pleat_ctx *ctx, const pleat_nn_kind *kind, 
  * unique in the module. A parameter must be contiguous, and a child may have one parent only. */
 pleat_nn_module *pleat_nn_add_param(pleat_nn_module *m, const char *name, pleat_tensor *t);
 pleat_nn_module *pleat_nn_add_child(pleat_nn_module *m, const char *name, pleat_nn_module *child);
+/* A buffer, as add_param. */
+pleat_nn_module *pleat_nn_add_buffer(pleat_nn_module *m, const char *name, pleat_tensor *t);
 const void *pleat_nn_attrs(const pleat_nn_module *m);
 pleat_ctx *pleat_nn_ctx(const pleat_nn_module *m);
 const pleat_nn_kind *pleat_nn_kind_of(const pleat_nn_module *m);
 size_t pleat_nn_child_count(const pleat_nn_module *m);
 pleat_nn_module *pleat_nn_child(const pleat_nn_module *m, size_t i);
-/* The module's own i-th parameter (no children), NULL where there is none. */
+/* The module's own i-th parameter or buffer (no children), NULL where there is none. */
 pleat_tensor *pleat_nn_own_param(const pleat_nn_module *m, size_t i);
+pleat_tensor *pleat_nn_own_buffer(const pleat_nn_module *m, size_t i);
 
 /* ---- layers ------------------------------------------------------------------------------------------ */
 
@@ -119,6 +158,80 @@ pleat_nn_module *pleat_nn_conv_transpose2d_with(pleat_nn_conv_args args);
 pleat_nn_module *pleat_nn_relu(pleat_ctx *ctx);
 pleat_nn_module *pleat_nn_sigmoid(pleat_ctx *ctx);
 pleat_nn_module *pleat_nn_tanh(pleat_ctx *ctx);
+pleat_nn_module *pleat_nn_elu(pleat_ctx *ctx, double a); /* torch.nn.ELU, whose default a is 1 */
+pleat_nn_module *pleat_nn_gelu(pleat_ctx *ctx);          /* torch.nn.GELU */
+pleat_nn_module *pleat_nn_silu(pleat_ctx *ctx);          /* torch.nn.SiLU */
+pleat_nn_module *pleat_nn_softplus(pleat_ctx *ctx);      /* torch.nn.Softplus */
+pleat_nn_module *pleat_nn_leaky_relu(pleat_ctx *ctx,
+                                     double slope); /* torch.nn.LeakyReLU, whose default is 0.01 */
+pleat_nn_module *pleat_nn_softmax(pleat_ctx *ctx, size_t axis);     /* torch.nn.Softmax */
+pleat_nn_module *pleat_nn_log_softmax(pleat_ctx *ctx, size_t axis); /* torch.nn.LogSoftmax */
+/* y = x > 0 ? x : weight[c] x, for x [N,channels,..]; weight [channels], or [1] for all channels, starts at 0.25.
+ * torch.nn.PReLU; He et al. 2015. */
+pleat_nn_module *pleat_nn_prelu(pleat_ctx *ctx, size_t channels, pleat_dtype dtype);
+
+/* In training, each element is 0 with probability p, the others are scaled by 1/(1-p); in evaluation, y = x. */
+pleat_nn_module *pleat_nn_dropout(pleat_ctx *ctx, double p);
+
+typedef struct pleat_nn_norm_args {
+    int unset_;
+    pleat_ctx *ctx;
+    size_t channels;   /* C of batch_norm2d and group_norm; must be given */
+    size_t groups;     /* group_norm; must be given */
+    double eps;        /* default 1e-5 */
+    double momentum;   /* batch_norm2d; default 0.1 */
+    bool no_affine;    /* without weight and bias */
+    pleat_dtype dtype; /* default PLEAT_F32 */
+} pleat_nn_norm_args;
+
+/* x [N,C,H,W] -> y [N,C,H,W]   torch.nn.BatchNorm2d. weight [C], bias [C], and as buffers running_mean [C], running_var [C] and
+ * num_batches_tracked []. In training the batch's own mean and variance count, and
+ *     running = (1 - momentum) running + momentum batch's,   with the variance unbiased (times n/(n-1));
+ * in evaluation the running ones. Error: training on one value a channel. */
+pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args);
+#define pleat_nn_batch_norm2d(...) pleat_nn_batch_norm2d_with((pleat_nn_norm_args){.unset_ = 0, __VA_ARGS__})
+/* x [N,C,..] -> y [N,C,..]   pleat_nn_group_norm(ctx, C, groups). torch.nn.GroupNorm. weight [C], bias [C]. */
+pleat_nn_module *pleat_nn_group_norm_with(pleat_nn_norm_args args);
+#define pleat_nn_group_norm(...) pleat_nn_group_norm_with((pleat_nn_norm_args){.unset_ = 0, __VA_ARGS__})
+
+typedef struct pleat_nn_layer_norm_args {
+    int unset_;
+    pleat_ctx *ctx;
+    size_t rank;         /* of the trailing axes that are normalised together, */
+    const size_t *shape; /* and their sizes: PLEAT_SHAPE(8, 4, 4) gives both; copied */
+    double eps;          /* default 1e-5 */
+    bool no_affine;
+    pleat_dtype dtype; /* default PLEAT_F32 */
+} pleat_nn_layer_norm_args;
+
+/* x [..,shape] -> y [..,shape]   torch.nn.LayerNorm; weight [shape], bias [shape]. */
+pleat_nn_module *pleat_nn_layer_norm_with(pleat_nn_layer_norm_args args);
+#define pleat_nn_layer_norm(...) \
+    pleat_nn_layer_norm_with((pleat_nn_layer_norm_args){.unset_ = 0, __VA_ARGS__})
+
+typedef struct pleat_nn_pool_args {
+    int unset_;
+    pleat_ctx *ctx;
+    size_t kernel[2];   /* must be given */
+    size_t stride[2];   /* default: the kernel */
+    size_t pad[2];      /* default {0, 0} */
+    size_t dilation[2]; /* max_pool2d only; default {1, 1} */
+    bool ceil_mode;
+    bool exclude_pad; /* avg_pool2d only */
+} pleat_nn_pool_args;
+
+/* x [N,C,H,W] -> y [N,C,P,Q]   torch.nn.MaxPool2d, torch.nn.AvgPool2d; see pleat_max_pool2d. */
+pleat_nn_module *pleat_nn_max_pool2d_with(pleat_nn_pool_args args);
+#define pleat_nn_max_pool2d(...) pleat_nn_max_pool2d_with((pleat_nn_pool_args){.unset_ = 0, __VA_ARGS__})
+pleat_nn_module *pleat_nn_avg_pool2d_with(pleat_nn_pool_args args);
+#define pleat_nn_avg_pool2d(...) pleat_nn_avg_pool2d_with((pleat_nn_pool_args){.unset_ = 0, __VA_ARGS__})
+/* x [N,C,H,W] -> y [N,C,P,Q]   torch.nn.AdaptiveAvgPool2d; 1, 1 is global pooling. */
+pleat_nn_module *pleat_nn_adaptive_avg_pool2d(pleat_ctx *ctx, size_t P, size_t Q);
+/* x [N,C,H,W] -> y [N,C,factor H,factor W]   torch.nn.Upsample, mode nearest and bilinear. */
+pleat_nn_module *pleat_nn_upsample_nearest(pleat_ctx *ctx, size_t factor);
+pleat_nn_module *pleat_nn_upsample_bilinear(pleat_ctx *ctx, size_t factor);
+/* x [N,C r r,H,W] -> y [N,C,H r,W r]   torch.nn.PixelShuffle. */
+pleat_nn_module *pleat_nn_pixel_shuffle(pleat_ctx *ctx, size_t r);
 
 /* x [N,..] -> y [N,product of the rest] */
 pleat_nn_module *pleat_nn_flatten(pleat_ctx *ctx);
@@ -149,140 +262,174 @@ pleat_status pleat_nn_init_xavier_normal(pleat_tensor *w, double gain);
 pleat_status pleat_nn_init_uniform(pleat_tensor *w, double low, double high);
 
 /* ---- losses ------------------------------------------------------------------------------------------ */
-/* Means over all elements, as in PyTorch: x [..], target [the same] -> loss [], a scalar. */
+/* x [..], target [the same] -> loss [], unless something else is said. Definitions are those of torch.nn.functional. */
 
-/* mean (x - target)^2 */
-pleat_tensor *pleat_nn_mse_loss(pleat_tensor *x, pleat_tensor *target);
-/* mean -(target ln x + (1 - target) ln(1 - x)), 0 <= x <= 1; each logarithm is at least -100, as in torch.nn.BCELoss.
- * Its gradient (x - target) / max(x (1 - x), 1e-12) is finite at 0 and 1, too. */
-pleat_tensor *pleat_nn_bce_loss(pleat_tensor *x, pleat_tensor *target);
+typedef enum pleat_nn_reduction { PLEAT_NN_MEAN, PLEAT_NN_SUM, PLEAT_NN_NONE } pleat_nn_reduction;
+
+typedef struct pleat_nn_loss_args {
+    int unset_;
+    pleat_tensor *x, *target;
+    pleat_nn_reduction reduction; /* default: the mean over all elements; NONE: the elements themselves */
+    double delta;                 /* huber_loss: where the square ends; default 1 */
+    double label_smoothing;       /* cross_entropy_loss: 0 <= label_smoothing <= 1; default 0 */
+} pleat_nn_loss_args;
+
+/* (x - target)^2 */
+pleat_tensor *pleat_nn_mse_loss_with(pleat_nn_loss_args args);
+#define pleat_nn_mse_loss(...) pleat_nn_mse_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+/* |x - target| */
+pleat_tensor *pleat_nn_l1_loss_with(pleat_nn_loss_args args);
+#define pleat_nn_l1_loss(...) pleat_nn_l1_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+/* d = |x - target|:  d < delta ? d^2 / 2 : delta (d - delta/2) */
+pleat_tensor *pleat_nn_huber_loss_with(pleat_nn_loss_args args);
+#define pleat_nn_huber_loss(...) pleat_nn_huber_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+/* -(target ln x + (1 - target) ln(1 - x)), 0 <= x <= 1; each logarithm is at least -100, as in torch.nn.BCELoss. Its gradient
+ * (x - target) / max(x (1 - x), 1e-12) is finite at 0 and 1, too. */
+pleat_tensor *pleat_nn_bce_loss_with(pleat_nn_loss_args args);
+#define pleat_nn_bce_loss(...) pleat_nn_bce_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+/* The same of sigmoid(x), for any x: max(x, 0) - x target + ln(1 + e^-|x|) */
+pleat_tensor *pleat_nn_bce_with_logits_loss_with(pleat_nn_loss_args args);
+#define pleat_nn_bce_with_logits_loss(...) \
+    pleat_nn_bce_with_logits_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+/* x [N,K,..] of logits; target [N,..] of class numbers 0..K-1 (as numbers of x's type), or [N,K,..] of probabilities.
+ *     -sum over k of t[k] log_softmax(x)[k],   t = (1 - label_smoothing) target's + label_smoothing / K
+ * for each item; the mean is over the items N.. . Error: a class number out of range, which is named with its place. */
+pleat_tensor *pleat_nn_cross_entropy_loss_with(pleat_nn_loss_args args);
+#define pleat_nn_cross_entropy_loss(...) \
+    pleat_nn_cross_entropy_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+
+/* mean [N,D], log_var [N,D] -> [N]   KL(normal(mean, e^log_var) || normal(0, 1)) of each item,
+ * sum over D of (mean^2 + e^log_var - 1 - log_var) / 2. Kingma and Welling 2014, appendix B. */
+pleat_tensor *pleat_nn_kl_loss(pleat_tensor *mean, pleat_tensor *log_var);
+
+/* labels [..] of class numbers 0..classes-1 -> y [..,classes], 1 at the class and 0 elsewhere. Error: as above. */
+pleat_tensor *pleat_nn_one_hot(pleat_tensor *labels, size_t classes);
 
 /* ---- optimizers -------------------------------------------------------------------------------------- */
 
 typedef struct pleat_nn_optimizer pleat_nn_optimizer;
 
+/* Options of all optimizers: weight_decay adds weight_decay p to the gradient (adamw: see there); clip_norm > 0 scales all
+ * gradients together so that their Euclidean norm is at most that (torch.nn.utils.clip_grad_norm_; a norm that is not finite is
+ * an error); clip_value > 0 then clips each element to +-clip_value. They come before everything else that is done with a
+ * gradient. */
+
 typedef struct pleat_nn_sgd_args {
     int unset_;
     pleat_nn_module *net;
-    double lr;       /* > 0, must be given */
-    double momentum; /* 0 <= momentum < 1, default 0 */
+    double lr;           /* > 0, must be given */
+    double momentum;     /* 0 <= momentum < 1, default 0 */
+    double dampening;    /* default 0 */
+    double weight_decay; /* >= 0, default 0 */
+    bool nesterov;       /* needs momentum, and no dampening */
+    double clip_norm, clip_value;
 } pleat_nn_sgd_args;
 
-/* b = momentum b + g (b = g at the first step);  p = p - lr b */
+/* g = g + weight_decay p;  b = momentum b + (1 - dampening) g (b = g at the first step);
+ * p = p - lr b, or with .nesterov p - lr (g + momentum b). torch.optim.SGD. */
 pleat_nn_optimizer *pleat_nn_sgd_with(pleat_nn_sgd_args args);
 #define pleat_nn_sgd(...) pleat_nn_sgd_with((pleat_nn_sgd_args){.unset_ = 0, __VA_ARGS__})
 
 typedef struct pleat_nn_adam_args {
     int unset_;
     pleat_nn_module *net;
-    double lr;       /* default 1e-3 */
-    double betas[2]; /* 0 <= beta < 1, default {0.9, 0.999} */
-    double eps;      /* default 1e-8 */
+    double lr;           /* default 1e-3 */
+    double betas[2];     /* 0 <= beta < 1, default {0.9, 0.999}; {0, 0.9} is taken as it stands */
+    double eps;          /* default 1e-8 */
+    double weight_decay; /* >= 0; default 0, for adamw 0.01 */
+    bool no_decay;       /* adamw: weight_decay 0 */
+    double clip_norm, clip_value;
 } pleat_nn_adam_args;
 
 /* Kingma and Ba 2015, with bias correction as torch.optim.Adam computes it:
  * m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p = p - lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + eps) */
 pleat_nn_optimizer *pleat_nn_adam_with(pleat_nn_adam_args args);
 #define pleat_nn_adam(...) pleat_nn_adam_with((pleat_nn_adam_args){.unset_ = 0, __VA_ARGS__})
+/* The same after p = p - lr weight_decay p, and nothing added to g. Loshchilov and Hutter 2019; torch.optim.AdamW. */
+pleat_nn_optimizer *pleat_nn_adamw_with(pleat_nn_adam_args args);
+#define pleat_nn_adamw(...) pleat_nn_adamw_with((pleat_nn_adam_args){.unset_ = 0, __VA_ARGS__})
 
-/* Gradients of loss (a scalar) for all parameters, then one update. On an error no parameter has changed. A
- * parameter on which the loss does not depend is an error that names it. */
+typedef struct pleat_nn_rmsprop_args {
+    int unset_;
+    pleat_nn_module *net;
+    double lr;           /* default 0.01 */
+    double alpha;        /* 0 <= alpha < 1, default 0.99 */
+    double eps;          /* default 1e-8 */
+    double momentum;     /* default 0 */
+    bool centered;       /* divide by the deviation instead of the root mean square */
+    double weight_decay; /* >= 0, default 0 */
+    double clip_norm, clip_value;
+} pleat_nn_rmsprop_args;
+
+/* v = alpha v + (1-alpha) g^2;  a = alpha a + (1-alpha) g;  d = sqrt(v), or with .centered sqrt(v - a^2);
+ * p = p - lr g / (d + eps), or with momentum b = momentum b + g / (d + eps), p = p - lr b. torch.optim.RMSprop. */
+pleat_nn_optimizer *pleat_nn_rmsprop_with(pleat_nn_rmsprop_args args);
+#define pleat_nn_rmsprop(...) pleat_nn_rmsprop_with((pleat_nn_rmsprop_args){.unset_ = 0, __VA_ARGS__})
+
+/* Gradients of loss (a scalar) for all parameters that are not frozen, then one update. On an error no parameter has changed.
+ * A parameter on which the loss does not depend is an error that names it, and so is a loss that is not finite. */
 pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss);
-/* One update from gradients of your own, grads[i] for parameter i, in its shape. */
+/* One update from gradients of your own, grads[i] for parameter i, in its shape; NULL or anything for a frozen one. They stay as
+ * they are. */
 pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads);
 double pleat_nn_lr(const pleat_nn_optimizer *opt);
 void pleat_nn_set_lr(pleat_nn_optimizer *opt, double lr);
+/* The Euclidean norm of all gradients at the last step, before clipping; 0 unless clip_norm is used. */
+double pleat_nn_grad_norm(const pleat_nn_optimizer *opt);
 void pleat_nn_optimizer_free(pleat_nn_optimizer *opt); /* NULL is allowed */
 
-/* ---- data -------------------------------------------------------------------------------------------- */
+/* ---- learning rates over time ------------------------------------------------------------------------ */
 
-/* Images as bytes, [count,C,H,W], and a label for each where there are any. */
-typedef struct pleat_nn_images {
-    size_t count, C, H, W;
-    uint8_t *pixels; /* count*C*H*W bytes */
-    uint8_t *labels; /* count bytes, or NULL */
-} pleat_nn_images;
+/* A schedule is a pure function of time t = 0, 1, 2, ... (steps or epochs, as you like), so there is nothing to save. */
+typedef struct pleat_nn_schedule {
+    size_t
+        warmup; /* the rate grows linearly from warmup_from lr to lr over so many t (LinearLR); default 0 */
+    double warmup_from; /* default 1/3, as in PyTorch */
+    size_t step;        /* multiply by gamma every `step` t behind the warm-up (StepLR); 0: never */
+    double gamma;       /* default 0.1 */
+    size_t
+        cosine; /* fall to `least` along half a cosine in so many t behind the warm-up (CosineAnnealingLR), and stay
+                            there; 0: no */
+    double least; /* default 0 */
+} pleat_nn_schedule;
 
-/* Read images (IDX3, [count,H,W] unsigned bytes) and, if labels_path is not NULL, labels (IDX1) of the same count. A
- * gzip file is known by its content, not its name, and unpacked by zlib. The format: yann.lecun.com/exdb/mnist. Both files must be exactly as long as
- * their headers say. On an error `out` is empty. The caller frees it with pleat_nn_images_free. */
-pleat_status pleat_nn_read_idx(pleat_ctx *ctx, const char *images_path, const char *labels_path,
-                               pleat_nn_images *out);
-/* Images of filled discs, rings, boxes, triangles and crosses [count,1,H,W] at random places, sizes and greys, with the
- * kind (0..4) as label: data for a machine that has none. H and W are at least 8. */
-pleat_status pleat_nn_shapes(pleat_ctx *ctx, size_t count, size_t H, size_t W, uint64_t seed,
-                             pleat_nn_images *out);
-void pleat_nn_images_free(pleat_nn_images *images);
+/* The rate at time t of a base rate lr; `step` and `cosine` multiply. */
+double pleat_nn_schedule_lr(const pleat_nn_schedule *s, double lr, size_t t);
 
-/* A pass over `count` items in shuffled order, a batch at a time. */
-typedef struct pleat_nn_batches {
-    size_t count, batch, next; /* `next` items have been handed out */
-    bool keep_last;            /* also hand out the last, shorter batch */
-    size_t *order;             /* a permutation of 0..count-1 */
-} pleat_nn_batches;
+/* Lower the rate when a metric stops to improve: torch.optim.lr_scheduler.ReduceLROnPlateau, threshold_mode "rel". The
+ * options are zero for the default; best and the counters are its state, zero at first. As there, a change of less than 1e-8 is
+ * not made. */
+typedef struct pleat_nn_plateau {
+    bool higher_is_better;
+    double factor;    /* default 0.1 */
+    size_t patience;  /* calls without improvement that are tolerated; default 10 */
+    double threshold; /* default 1e-4 */
+    size_t cooldown;  /* default 0 */
+    double least;     /* default 0 */
+    double best;
+    size_t calls, bad, cooling;
+} pleat_nn_plateau;
 
-pleat_status pleat_nn_batches_new(pleat_ctx *ctx, size_t count, size_t batch, pleat_nn_batches *out);
-void pleat_nn_batches_free(pleat_nn_batches *b);
-/* Start a new pass: a new order from r (Fisher and Yates), or 0,1,2,... if r is NULL. */
-void pleat_nn_shuffle(pleat_nn_batches *b, pleat_rng *r);
-/* The next batch's indices (n of them), or NULL at the end of the pass. */
-const size_t *pleat_nn_next(pleat_nn_batches *b, size_t *n);
-/* Images as a tensor [n,C,H,W] with values 0..1 (byte / 255). index may be NULL: images first..first+n-1. */
-pleat_tensor *pleat_nn_image_batch(pleat_ctx *ctx, pleat_dtype dtype, const pleat_nn_images *images,
-                                   const size_t *index, size_t first, size_t n);
+/* The next rate, given the last one and the metric now. */
+double pleat_nn_plateau_lr(pleat_nn_plateau *p, double lr, double metric);
 
-/* ---- files ------------------------------------------------------------------------------------------- */
-/* A file is written beside its place under a temporary name and renamed when it is whole: `path` holds the
- * old or the new content, never half of it. */
+/* ---- averaged weights -------------------------------------------------------------------------------- */
 
-/* x [n,C,H,W] with C 1 (grey) or 3 (RGB), values 0..1 (clipped), as a PNG of `columns` images in a row, each enlarged
- * `zoom` times, one zoomed pixel apart. */
-pleat_status pleat_nn_write_png_grid(const char *path, pleat_tensor *x, size_t columns, size_t zoom);
+typedef struct pleat_nn_ema pleat_nn_ema;
 
-/* Parameters with their names as a safetensors file (github.com/huggingface/safetensors), which PyTorch reads. */
-pleat_status pleat_nn_save(const char *path, const pleat_nn_module *net);
-/* Into an existing network: every parameter must be there with its name, type and shape, and no other. On an error
- * no parameter has changed. */
-pleat_status pleat_nn_load(const char *path, pleat_nn_module *net);
-
-/* NumPy's array files (numpy.org/doc/stable/reference/generated/numpy.lib.format.html), versions 1 to 3. Reads float32 and
- * float64 of either byte order, in C or Fortran order, with header keys in any order; other types, pickled objects, more than
- * PLEAT_MAX_RANK axes and files that are shorter or longer than their header says are errors. The path "-" is standard input
- * or standard output. Writes version 1.0, little endian, C order; t may be any view. */
-pleat_tensor *pleat_nn_read_npy(pleat_ctx *ctx, const char *path);
-pleat_status pleat_nn_write_npy(const char *path, pleat_tensor *t);
-
-/* A file that becomes visible only when it is whole. Create, write to f, then commit or abort. */
-typedef struct pleat_nn_file {
-    FILE *f;
-    char *path, *temporary;
-} pleat_nn_file;
-
-pleat_status pleat_nn_file_create(pleat_ctx *ctx, const char *path, pleat_nn_file *out);
-/* Flush, close, rename. On an error (also one of an earlier write) the temporary file is removed. */
-pleat_status pleat_nn_file_commit(pleat_ctx *ctx, pleat_nn_file *file);
-void pleat_nn_file_abort(pleat_nn_file *file);
-
-/* ---- progress ---------------------------------------------------------------------------------------- */
-
-/* One line that is rewritten in place on a terminal, and plain lines, about ten for a pass, elsewhere:
- *     epoch 2/5  [==========          ]  468/937  loss 0.01312  9120 img/s  ETA 3s */
-typedef struct pleat_nn_progress {
-    FILE *out;
-    bool terminal;
-    double started, drawn; /* seconds, monotonic */
-    size_t total, lines;
-    char title[48];
-} pleat_nn_progress;
-
-/* total: steps of the pass. The kind of output is found by asking whether `out` is a terminal. */
-pleat_nn_progress pleat_nn_progress_start(FILE *out, const char *title, size_t total);
-/* done steps are finished, items of them a step; loss is shown. Draws at most ten times a second. */
-void pleat_nn_progress_show(pleat_nn_progress *p, size_t done, size_t items, double loss);
-/* Clear the line on a terminal. Returns the seconds since the start. */
-double pleat_nn_progress_end(pleat_nn_progress *p);
+/* An exponential moving average of net's parameters, 0 <= decay < 1, which starts as a copy of them:
+ * average = decay average + (1 - decay) p at each update. Buffers are copied as they are. Error: NULL. */
+pleat_nn_ema *pleat_nn_ema_new(pleat_nn_module *net, double decay);
+void pleat_nn_ema_update(pleat_nn_ema *ema);
+/* Exchange net's parameters and buffers with the averages: once to evaluate or save them, once more to go back to training.
+ * Nothing is allocated. An update in between is an error. */
+void pleat_nn_ema_swap(pleat_nn_ema *ema);
+void pleat_nn_ema_free(pleat_nn_ema *ema); /* NULL is allowed */
 
 #ifdef __cplusplus
 }
 #endif
+
+#include "pleat_nn_data.h"
+#include "pleat_nn_train.h"
 #endif

@@ -1,4 +1,5 @@
-/* mallocs.h: counts the calls of malloc, calloc, realloc and aligned_alloc of the whole process, libraries included. */
+/* mallocs.h: counts the calls of malloc, calloc, realloc and aligned_alloc of the whole process, libraries included, and makes
+ * them fail. */
 #ifndef MALLOCS_H
 #define MALLOCS_H
 
@@ -9,6 +10,8 @@
 bool mallocs_are_counted(void);
 
 void mallocs_start(void);
+/* The same, and the n-th call (the first is 1) and all that follow it return NULL. */
+void mallocs_start_failing(size_t n);
 /* Calls since the start. */
 size_t mallocs_stop(void);
 

@@ -496,7 +496,7 @@ Test(safetensors, refuses_and_changes_nothing) {
     }
     const char *good = "{" WEIGHT "," BIAS "," SCALE "}";
     expect_error(pleat_nn_load(forged(good, 39), net), PLEAT_ERR_FORMAT, "at most 39");
-    expect_error(pleat_nn_load(forged(good, 41), net), PLEAT_ERR_FORMAT, "1 bytes behind the last parameter");
+    expect_error(pleat_nn_load(forged(good, 41), net), PLEAT_ERR_FORMAT, "1 bytes behind the last tensor");
     expect_error(pleat_nn_load(forged("{" WEIGHT "," BIAS "," SCALE_AT("[33,41]") "}", 41), net),
                  PLEAT_ERR_FORMAT, "1.scale begins at byte 33, but the one before ends at 32");
     expect_same(net, copy, "places");

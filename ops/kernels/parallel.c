@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -89,6 +90,16 @@ static void *work(void *pool) {
     return NULL;
 }
 
+/* As many as can be had. Signals are the program's business, so they must not land in a worker. */
+static void start_workers(pleat_pool *p, int threads) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (p->threads < threads && pthread_create(&p->workers[p->threads - 1], NULL, work, p) == 0)
+        p->threads++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 /* ---- the pool ------------------------------------------------------------------------------------------------ */
 
 pleat_pool *pleat_pool_new(int threads) {
@@ -105,7 +116,7 @@ pleat_pool *pleat_pool_new(int threads) {
     atomic_init(&p->inside, CLOSED);
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->wake, NULL);
-    while (p->threads < threads && pthread_create(&workers[p->threads - 1], NULL, work, p) == 0) p->threads++;
+    start_workers(p, threads);
     return p;
 }
 

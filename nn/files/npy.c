@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "file.h"
+#include "files/file.h"
 
 #define READ "read_npy"
 #define WRITE "write_npy"

@@ -1,6 +1,9 @@
 /* A data set out of nothing: discs, rings, boxes, triangles and crosses. Image i depends on the seed and i only. */
+#define _POSIX_C_SOURCE 200809L
+
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "pleat_nn.h"
 
@@ -57,6 +60,20 @@ static void draw(const figure *f, size_t H, size_t W, uint8_t *pixels) {
     }
 }
 
+/* NULL without memory. */
+static char **names_of_kinds(void) {
+    static const char *const kinds[KINDS] = {"disc", "ring", "box", "triangle", "cross"};
+    char **names = calloc(KINDS, sizeof *names);
+    for (size_t k = 0; names && k < KINDS; k++) {
+        names[k] = strdup(kinds[k]);
+        if (names[k]) continue;
+        while (k > 0) free(names[--k]);
+        free(names);
+        return NULL;
+    }
+    return names;
+}
+
 pleat_status pleat_nn_shapes(pleat_ctx *ctx, size_t count, size_t H, size_t W, uint64_t seed,
                              pleat_nn_images *out) {
     size_t bytes;
@@ -80,6 +97,12 @@ pleat_status pleat_nn_shapes(pleat_ctx *ctx, size_t count, size_t H, size_t W, u
         figure f = random_figure(&r, H, W);
         draw(&f, H, W, made.pixels + i * H * W);
         made.labels[i] = (uint8_t)f.kind;
+    }
+    made.classes = KINDS;
+    made.names = names_of_kinds();
+    if (!made.names) {
+        pleat_nn_images_free(&made);
+        return pleat_fail(ctx, PLEAT_ERR_MEMORY, "shapes", "no memory for the names of the kinds");
     }
     *out = made;
     return PLEAT_OK;

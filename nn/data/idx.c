@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "file.h"
+#include "files/file.h"
 #include "pleat_config.h"
 #ifdef PL_HAVE_ZLIB
 #    include <zlib.h>
@@ -185,6 +185,11 @@ pleat_status pleat_nn_read_idx(pleat_ctx *ctx, const char *images_path, const ch
     if (!status && labels != out->count)
         status = pleat_fail(ctx, PLEAT_ERR_FORMAT, OP, "%s holds %zu labels, but %s holds %zu images",
                             labels_path, labels, images_path, out->count);
-    if (status) pleat_nn_images_free(out);
-    return status;
+    if (status) {
+        pleat_nn_images_free(out);
+        return status;
+    }
+    for (size_t i = 0; i < out->count; i++)
+        if (out->labels[i] >= out->classes) out->classes = (size_t)out->labels[i] + 1;
+    return PLEAT_OK;
 }

@@ -1,7 +1,7 @@
 /* Files that are whole or not there: a temporary file beside the target is written, synced and renamed over it. */
 #define _XOPEN_SOURCE 700 /* realpath */
 
-#include "file.h"
+#include "files/file.h"
 
 #include <errno.h>
 #include <fcntl.h>

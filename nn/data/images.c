@@ -1,11 +1,13 @@
 /* Images in memory, and batches of them as tensors. */
 #include <stdlib.h>
 
-#include "module.h"
+#include "pleat_nn.h"
 
 void pleat_nn_images_free(pleat_nn_images *images) {
     free(images->pixels);
     free(images->labels);
+    for (size_t k = 0; images->names && k < images->classes; k++) free(images->names[k]);
+    free(images->names);
     *images = (pleat_nn_images){0};
 }
 

@@ -1,0 +1,215 @@
+#include "example.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char fashion_mnist[] = "/usr/share/datasets/fashion-mnist"; /* Debian: dataset-fashion-mnist */
+static const char *const fashion_names[10] = {"T-shirt", "trouser", "pullover", "dress", "coat",
+                                              "sandal",  "shirt",   "sneaker",  "bag",   "boot"};
+
+/* ---- options ------------------------------------------------------------------------------------------ */
+
+enum { COMMON = 9, OWN = 16 };
+
+/* "--lr 0.001 " behind what the line holds. */
+static void append_option(char *line, size_t bytes, const option_row *r) {
+    size_t used = strlen(line);
+    char *to = line + used;
+    if (r->kind == OPTION_COUNT) {
+        snprintf(to, bytes - used, "--%s %zu ", r->name, *(size_t *)r->value);
+    } else if (r->kind == OPTION_REAL) {
+        snprintf(to, bytes - used, "--%s %.9g ", r->name, *(double *)r->value);
+    } else if (r->kind == OPTION_SWITCH) {
+        if (*(bool *)r->value) snprintf(to, bytes - used, "--%s ", r->name);
+    } else {
+        const char *text = *(const char **)r->value;
+        snprintf(to, bytes - used, "--%s %.400s ", r->name, text == NULL ? "default" : text);
+    }
+}
+
+void example_options(example *e, const char *about, const option_row *own, size_t count, int argc,
+                     char **argv) {
+    if (e->out == NULL) e->out = "out";
+    option_row rows[COMMON + OWN] = {
+        /* those that decide the result */
+        {"data", "WHAT", "fashion-mnist, shapes (generated), or a folder with MNIST's four files",
+         OPTION_TEXT, &e->data, 0, 0},
+        {"limit", "N", "use at most so many training images; 0: all", OPTION_COUNT, &e->limit, 0, SIZE_MAX},
+        {"batch", "N", "images a step", OPTION_COUNT, &e->batch, 1, 60000},
+        {"lr", "RATE", "learning rate", OPTION_REAL, &e->lr, 0, 0},
+        {"seed", "N", "of weights, order and noise; the same seed gives the same bits", OPTION_COUNT,
+         &e->seed, 0, SIZE_MAX},
+        /* and those that do not, or only by how far it goes */
+        {"epochs", "N", "passes over the training images", OPTION_COUNT, &e->epochs, 1, 100000},
+        {"threads", "N", "0: all cores; the result does not depend on it", OPTION_COUNT, &e->threads, 0,
+         1024},
+        {"out", "FOLDER", "where the results go", OPTION_TEXT, &e->out, 0, 0},
+        {"resume", "", "go on where the last run in that folder ended or was stopped", OPTION_SWITCH,
+         &e->resume, 0, 0},
+    };
+    for (size_t i = 0; i < count && i < OWN; i++) rows[COMMON + i] = own[i];
+    option_table table = {e->name, about, rows, COMMON + count};
+    read_options(&table, argc, argv);
+    for (size_t i = 0; i < COMMON + count; i++)
+        if (i < 5 || i >= COMMON) append_option(e->options, sizeof e->options, &rows[i]);
+    e->options[strcspn(e->options, "\n")] = 0;
+}
+
+/* ---- data --------------------------------------------------------------------------------------------- */
+
+/* DIR/NAME.gz if there is one, else DIR/NAME. */
+static const char *data_file(char *path, const char *dir, const char *name) {
+    snprintf(path, EXAMPLE_PATH, "%s/%s.gz", dir, name);
+    if (access(path, F_OK) != 0) snprintf(path, EXAMPLE_PATH, "%s/%s", dir, name);
+    return path;
+}
+
+static pleat_status read_pair(example *e, const char *dir, const char *prefix, pleat_nn_images *out) {
+    char images[EXAMPLE_PATH], labels[EXAMPLE_PATH], name[64];
+    snprintf(name, sizeof name, "%s-images-idx3-ubyte", prefix);
+    data_file(images, dir, name);
+    snprintf(name, sizeof name, "%s-labels-idx1-ubyte", prefix);
+    pleat_status s = pleat_nn_read_idx(e->ctx, images, data_file(labels, dir, name), out);
+    if (s != PLEAT_OK || (out->H == EXAMPLE_SIDE && out->W == EXAMPLE_SIDE)) return s;
+    return pleat_fail(e->ctx, PLEAT_ERR_SHAPE, "data", "%s: the images are %zux%zu, this network takes %dx%d",
+                      dir, out->H, out->W, EXAMPLE_SIDE, EXAMPLE_SIDE);
+}
+
+static pleat_status load_data(example *e) {
+    const char *data = e->data;
+    bool found = access(fashion_mnist, F_OK) == 0;
+    if (data == NULL && !found)
+        printf("no data set in %s (Debian package dataset-fashion-mnist): taking generated shapes\n",
+               fashion_mnist);
+    if (data == NULL) data = found ? "fashion-mnist" : "shapes";
+    pleat_status s;
+    if (strcmp(data, "shapes") == 0) {
+        s = pleat_nn_shapes(e->ctx, 20000, EXAMPLE_SIDE, EXAMPLE_SIDE, e->seed, &e->train);
+        if (s == PLEAT_OK)
+            s = pleat_nn_shapes(e->ctx, 2000, EXAMPLE_SIDE, EXAMPLE_SIDE, e->seed + 1, &e->test);
+    } else {
+        if (strcmp(data, "fashion-mnist") == 0) data = fashion_mnist;
+        s = read_pair(e, data, "train", &e->train);
+        if (s == PLEAT_OK) s = read_pair(e, data, "t10k", &e->test);
+    }
+    if (e->limit > 0 && e->limit < e->train.count) e->train.count = e->limit;
+    return s;
+}
+
+const char *const *example_class_names(const example *e) {
+    if (e->test.names != NULL) return (const char *const *)e->test.names;
+    bool fashion = e->data == NULL || strcmp(e->data, "fashion-mnist") == 0;
+    return fashion && e->test.classes == 10 ? fashion_names : NULL;
+}
+
+/* ---- the frame of a program --------------------------------------------------------------------------- */
+
+static pleat_status make_folder(const example *e) {
+    struct stat st;
+    if (mkdir(e->out, 0777) != 0 && errno != EEXIST)
+        return pleat_fail(e->ctx, PLEAT_ERR_IO, "out", "%s: cannot make the folder: %s", e->out,
+                          strerror(errno));
+    if (stat(e->out, &st) == 0 && !S_ISDIR(st.st_mode))
+        return pleat_fail(e->ctx, PLEAT_ERR_IO, "out", "%s: is a file, --out wants a folder", e->out);
+    if (access(e->out, W_OK | X_OK) == 0) return PLEAT_OK;
+    return pleat_fail(e->ctx, PLEAT_ERR_IO, "out", "%s: cannot write there: %s", e->out, strerror(errno));
+}
+
+bool example_begin(example *e) {
+    e->ctx = pleat_ctx_new(.threads = (int)e->threads, .seed = e->seed);
+    if (e->ctx == NULL || make_folder(e) != PLEAT_OK || load_data(e) != PLEAT_OK) return false;
+    if (e->batch > e->train.count) {
+        pleat_fail(e->ctx, PLEAT_ERR_ARGUMENT, "batch", "%zu is more than the %zu training images", e->batch,
+                   e->train.count);
+        return false;
+    }
+    e->train_loader = pleat_nn_loader_new(e->ctx, &e->train, .batch = e->batch, .shuffle = true,
+                                          .seed = e->seed, .transform = e->transform);
+    pleat_nn_transform still = e->transform; /* the same pixels each time, but for the noise */
+    still.flip = still.flip_rows = 0;
+    still.crop_pad = 0;
+    still.centre = true;
+    e->test_loader = pleat_nn_loader_new(e->ctx, &e->test, .batch = 250, .keep_last = true, .seed = e->seed,
+                                         .transform = still);
+    return e->train_loader != NULL && e->test_loader != NULL;
+}
+
+bool example_fit(example *e, pleat_nn_fit_args args) {
+    size_t params = 0;
+    for (size_t i = 0; i < PLEAT_NN_PARTS && args.part[i].net != NULL; i++)
+        params += pleat_nn_param_numel(args.part[i].net);
+    int threads = pleat_threads(e->ctx);
+    printf("%zu training and %zu test images, %zu parameters, batch %zu, %d thread%s\n", e->train.count,
+           e->test.count, params, e->batch, threads, threads == 1 ? "" : "s");
+    args.run = &e->run;
+    args.train = e->train_loader;
+    if (args.loss != NULL) args.valid = e->test_loader;
+    args.epochs = e->epochs;
+    args.folder = e->out;
+    args.resume = e->resume;
+    args.options = e->options;
+    args.progress = stdout;
+    if (pleat_nn_fit_with(args) != PLEAT_OK) return false;
+    if (e->run.outcome == PLEAT_NN_INTERRUPTED)
+        printf("interrupted after %zu steps; the same command with --resume goes on from there\n",
+               e->run.steps);
+    return e->run.outcome != PLEAT_NN_INTERRUPTED;
+}
+
+int example_end(example *e) {
+    bool failed = e->ctx == NULL || pleat_error(e->ctx)->code != PLEAT_OK;
+    if (failed)
+        fprintf(stderr, "%s: %s\n", e->name, e->ctx == NULL ? "no memory" : pleat_error(e->ctx)->text);
+    bool interrupted = e->run.outcome == PLEAT_NN_INTERRUPTED;
+    pleat_nn_run_free(&e->run);
+    pleat_nn_loader_free(e->train_loader);
+    pleat_nn_loader_free(e->test_loader);
+    pleat_nn_images_free(&e->train);
+    pleat_nn_images_free(&e->test);
+    pleat_ctx_free(e->ctx);
+    return failed ? 1 : interrupted ? 130 : 0;
+}
+
+/* ---- results ------------------------------------------------------------------------------------------ */
+
+char *example_path(const example *e, const char *name, char *buffer) {
+    snprintf(buffer, EXAMPLE_PATH, "%s/%s", e->out, name);
+    return buffer;
+}
+
+void example_wrote(const example *e, const char *name, const char *what) {
+    printf("written  %s/%s  (%s)\n", e->out, name, what);
+}
+
+void example_save(const example *e, const pleat_nn_module *net) {
+    char name[64], path[EXAMPLE_PATH];
+    snprintf(name, sizeof name, "%s.safetensors", e->name);
+    if (pleat_nn_save(example_path(e, name, path), net) == PLEAT_OK)
+        example_wrote(e, name, "parameters; in Python safetensors.torch.load_file reads them");
+}
+
+pleat_nn_report *example_report(const example *e, const char *title, const char *about) {
+    char numbers[4][64];
+    pleat_nn_report *r = pleat_nn_report_new(e->ctx, title, about);
+    snprintf(numbers[0], sizeof numbers[0], "%zu training, %zu test", e->train.count, e->test.count);
+    snprintf(numbers[1], sizeof numbers[1], "%zu (%zu steps)", e->run.epochs, e->run.steps);
+    snprintf(numbers[2], sizeof numbers[2], "%d", pleat_threads(e->ctx));
+    const char *const pairs[][2] = {{"program", e->name},
+                              {"options", e->options},
+                              {"images", numbers[0]},
+                              {"epochs", numbers[1]},
+                              {"threads", numbers[2]}};
+    pleat_nn_report_heading(r, "The run");
+    pleat_nn_report_table(r, sizeof pairs / sizeof *pairs, pairs);
+    return r;
+}
+
+void example_write_report(const example *e, pleat_nn_report *report) {
+    char path[EXAMPLE_PATH];
+    if (pleat_nn_report_write(report, example_path(e, "report.html", path)) == PLEAT_OK)
+        example_wrote(e, "report.html", "curves and pictures, for a browser");
+    pleat_nn_report_free(report);
+}

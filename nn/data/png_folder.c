@@ -1,0 +1,202 @@
+/* Folders of PNG files as a data set: flat, or with a folder for each class. */
+#define _POSIX_C_SOURCE 200809L
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "files/file.h"
+#include "files/png_read.h"
+#include "pleat_nn.h"
+
+static const char op[] = "read_png_folder";
+
+enum { MOST_CLASSES = 256 };
+
+/* ---- names ------------------------------------------------------------------------------------------------ */
+
+typedef struct names {
+    size_t count;
+    char **path; /* sorted; each is freed by names_free */
+} names;
+
+static void names_free(names *n) {
+    for (size_t i = 0; i < n->count; i++) free(n->path[i]);
+    free(n->path);
+    *n = (names){0};
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static bool is_folder(const char *path) {
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+static bool ends_in_png(const char *name) {
+    size_t n = strlen(name);
+    return n > 4 && (!strcmp(name + n - 4, ".png") || !strcmp(name + n - 4, ".PNG"));
+}
+
+static char *joined(const char *folder, const char *name) {
+    size_t bytes = strlen(folder) + strlen(name) + 2;
+    char *path = malloc(bytes);
+    if (path) snprintf(path, bytes, "%s/%s", folder, name);
+    return path;
+}
+
+/* Take over path, which may be NULL; false without memory. */
+static bool add(names *n, char *path) {
+    char **more = path ? realloc(n->path, (n->count + 1) * sizeof *more) : NULL;
+    if (!more) {
+        free(path);
+        return false;
+    }
+    n->path = more;
+    n->path[n->count++] = path;
+    return true;
+}
+
+/* The images or the sub-folders of a folder. */
+static pleat_status list(pleat_ctx *ctx, const char *folder, bool folders, names *out) {
+    DIR *d = opendir(folder);
+    if (!d) return pleat_fail(ctx, PLEAT_ERR_IO, op, "cannot read %s: %s", folder, strerror(errno));
+    bool ok = true;
+    for (struct dirent *e; ok && (e = readdir(d));) {
+        if (e->d_name[0] == '.' || (!folders && !ends_in_png(e->d_name))) continue;
+        char *path = joined(folder, e->d_name);
+        if (path && is_folder(path) != folders)
+            free(path);
+        else
+            ok = add(out, path);
+    }
+    closedir(d);
+    if (!ok) return pleat_fail(ctx, PLEAT_ERR_MEMORY, op, "no memory for the names in %s", folder);
+    if (out->count) qsort(out->path, out->count, sizeof *out->path, by_name);
+    return PLEAT_OK;
+}
+
+/* ---- images ----------------------------------------------------------------------------------------------- */
+
+typedef struct reader {
+    pleat_ctx *ctx;
+    pleat_nn_images made;
+    size_t room; /* images that there is memory for */
+    char *first; /* the file that set the size */
+} reader;
+
+static pleat_status grow(reader *r) {
+    size_t room = r->room ? 2 * r->room : 64, each = r->made.C * r->made.H * r->made.W, bytes;
+    if (r->made.count < r->room) return PLEAT_OK;
+    uint8_t *pixels = __builtin_mul_overflow(room, each, &bytes) ? NULL : realloc(r->made.pixels, bytes);
+    if (pixels) r->made.pixels = pixels;
+    uint8_t *labels = pixels ? realloc(r->made.labels, room) : NULL;
+    if (labels) r->made.labels = labels;
+    if (!labels)
+        return pleat_fail(r->ctx, PLEAT_ERR_MEMORY, op, "no memory for %zu images of %zux%zu", room,
+                          r->made.H, r->made.W);
+    r->room = room;
+    return PLEAT_OK;
+}
+
+static pleat_status keep(reader *r, const char *path, size_t label, const pln_bytes *b) {
+    pleat_nn_images *m = &r->made;
+    if (!r->first) {
+        m->C = b->C, m->H = b->H, m->W = b->W;
+        r->first = strdup(path);
+        if (!r->first) return pleat_fail(r->ctx, PLEAT_ERR_MEMORY, op, "no memory for a name");
+    }
+    if (b->C != m->C || b->H != m->H || b->W != m->W)
+        return pleat_fail(r->ctx, PLEAT_ERR_SHAPE, op,
+                          "%s is [%zu,%zu,%zu], but %s is [%zu,%zu,%zu]; all must have one size", path, b->C,
+                          b->H, b->W, r->first, m->C, m->H, m->W);
+    pleat_status status = grow(r);
+    if (status) return status;
+    memcpy(m->pixels + m->count * m->C * m->H * m->W, b->pixels, m->C * m->H * m->W);
+    m->labels[m->count++] = (uint8_t)label;
+    return PLEAT_OK;
+}
+
+static pleat_status read_files(reader *r, const names *files, size_t label) {
+    pleat_status status = PLEAT_OK;
+    for (size_t i = 0; i < files->count && !status; i++) {
+        pln_bytes b;
+        status = pln_read_png(r->ctx, op, files->path[i], &b);
+        if (!status) status = keep(r, files->path[i], label, &b);
+        free(b.pixels);
+    }
+    return status;
+}
+
+/* ---- classes ---------------------------------------------------------------------------------------------- */
+
+static pleat_status add_class(reader *r, const char *path) {
+    const char *slash = strrchr(path, '/');
+    r->made.names[r->made.classes] = strdup(slash ? slash + 1 : path);
+    if (!r->made.names[r->made.classes])
+        return pleat_fail(r->ctx, PLEAT_ERR_MEMORY, op, "no memory for a name");
+    r->made.classes++;
+    return PLEAT_OK;
+}
+
+static pleat_status read_class(reader *r, const char *folder) {
+    names files = {0};
+    pleat_status status = list(r->ctx, folder, false, &files);
+    if (!status && !files.count)
+        status = pleat_fail(r->ctx, PLEAT_ERR_FORMAT, op, "%s: a class without a PNG file", folder);
+    if (!status) status = add_class(r, folder);
+    if (!status) status = read_files(r, &files, r->made.classes - 1);
+    names_free(&files);
+    return status;
+}
+
+static pleat_status read_classes(reader *r, const char *path, const names *folders) {
+    if (folders->count > MOST_CLASSES)
+        return pleat_fail(r->ctx, PLEAT_ERR_FORMAT, op,
+                          "%s holds %zu folders; a label is a byte, so at most %d", path, folders->count,
+                          MOST_CLASSES);
+    r->made.names = calloc(folders->count, sizeof *r->made.names);
+    if (!r->made.names)
+        return pleat_fail(r->ctx, PLEAT_ERR_MEMORY, op, "no memory for the names of the classes");
+    pleat_status status = PLEAT_OK;
+    for (size_t i = 0; i < folders->count && !status; i++) status = read_class(r, folders->path[i]);
+    return status;
+}
+
+static pleat_status read_folder(reader *r, const char *path, names *files, names *folders) {
+    pleat_status status = list(r->ctx, path, false, files);
+    if (!status) status = list(r->ctx, path, true, folders);
+    if (status) return status;
+    if (!files->count && !folders->count)
+        return pleat_fail(r->ctx, PLEAT_ERR_FORMAT, op, "%s: no PNG files in it, and no folders with any",
+                          path);
+    if (files->count && folders->count)
+        return pleat_fail(
+            r->ctx, PLEAT_ERR_FORMAT, op,
+            "%s holds both PNG files and folders (%s); either images, or a folder for each class", path,
+            folders->path[0]);
+    return files->count ? read_files(r, files, 0) : read_classes(r, path, folders);
+}
+
+pleat_status pleat_nn_read_png_folder(pleat_ctx *ctx, const char *path, pleat_nn_images *out) {
+    reader r = {.ctx = ctx};
+    names files = {0}, folders = {0};
+    *out = (pleat_nn_images){0};
+    if (!path) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "the path is NULL");
+    pleat_status status = read_folder(&r, path, &files, &folders);
+    names_free(&files);
+    names_free(&folders);
+    free(r.first);
+    if (status) {
+        pleat_nn_images_free(&r.made);
+        return status;
+    }
+    if (!r.made.classes) {
+        free(r.made.labels);
+        r.made.labels = NULL;
+    }
+    *out = r.made;
+    return PLEAT_OK;
+}

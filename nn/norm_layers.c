@@ -1,0 +1,184 @@
+/* Normalisation (batch_norm2d with its running statistics, group_norm, layer_norm) and dropout: the layers that training and
+ * evaluation see differently, and their kin. */
+#include <math.h>
+#include <string.h>
+
+#include "module.h"
+
+/* weight of ones and bias of zeros, for the constructors. */
+static pleat_nn_module *add_affine(pleat_nn_module *m, pleat_dtype dtype, size_t rank, const size_t *shape) {
+    if (!m) return NULL;
+    pleat_ctx *ctx = pleat_nn_ctx(m);
+    m = pleat_nn_add_param(m, "weight", pleat_full(ctx, dtype, rank, shape, 1));
+    return m ? pleat_nn_add_param(m, "bias", pleat_zeros(ctx, dtype, rank, shape)) : NULL;
+}
+
+static bool good_eps(double eps) { return eps > 0 && isfinite(eps); }
+
+/* ---- batch_norm2d -------------------------------------------------------------------------------------- */
+
+/* buffer = (1 - momentum) buffer + momentum value, in place */
+static void run_on(pleat_tensor *buffer, pleat_tensor *value, double momentum) {
+    pleat_assign(buffer, pleat_add(pleat_scale(buffer, 1 - momentum), pleat_scale(value, momentum)));
+}
+
+static void update_statistics(pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_norm_args *a = pleat_nn_attrs(m);
+    pleat_ctx *ctx = pleat_nn_ctx(m);
+    pleat_tensor *counter = pleat_nn_own_buffer(m, 2);
+    double n = (double)pleat_numel(x) / (double)a->channels;
+    bool recording = pleat_set_recording(ctx, false);
+    pleat_scope scope = pleat_begin(ctx);
+    run_on(pleat_nn_own_buffer(m, 0), pleat_mean(x, PLEAT_AXES(0, 2, 3)), a->momentum);
+    run_on(pleat_nn_own_buffer(m, 1), pleat_scale(pleat_var(x, PLEAT_AXES(0, 2, 3)), n / (n - 1)),
+           a->momentum);
+    pleat_assign(counter, pleat_shift(counter, 1));
+    pleat_end(scope);
+    pleat_set_recording(ctx, recording);
+}
+
+static pleat_tensor *batch_norm2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_norm_args *a = pleat_nn_attrs(m);
+    pleat_tensor *weight = pleat_nn_own_param(m, 0), *bias = pleat_nn_own_param(m, 1);
+    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->channels)
+        return pln_misfit(m, x, "[N,", a->channels, ",H,W]");
+    if (!pleat_nn_is_training(m))
+        return pleat_batch_norm(x, weight, bias, pleat_nn_own_buffer(m, 0), pleat_nn_own_buffer(m, 1),
+                                .eps = a->eps);
+    if (pleat_numel(x) / a->channels < 2)
+        return pln_misfit(m, x, "at least ", 2, " values a channel in training: one has no variance");
+    pleat_tensor *y = pleat_batch_norm(x, weight, bias, .eps = a->eps);
+    if (!pleat_is_poison(y)) update_statistics(m, x);
+    return y;
+}
+
+static void norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    const pleat_nn_norm_args *a = pleat_nn_attrs(m);
+    if (a->groups)
+        snprintf(buffer, bytes, "%zu, groups %zu%s", a->channels, a->groups,
+                 a->no_affine ? ", no affine" : "");
+    else
+        snprintf(buffer, bytes, "%zu%s", a->channels, a->no_affine ? ", no affine" : "");
+}
+
+static const pleat_nn_kind batch_norm2d_kind = {
+    .name = "BatchNorm2d", .forward = batch_norm2d_forward, .describe = norm_describe};
+
+static pleat_nn_module *add_statistics(pleat_nn_module *m, const pleat_nn_norm_args *a) {
+    const size_t *C = &a->channels;
+    if (m) m = pleat_nn_add_buffer(m, "running_mean", pleat_zeros(a->ctx, a->dtype, 1, C));
+    if (m) m = pleat_nn_add_buffer(m, "running_var", pleat_full(a->ctx, a->dtype, 1, C, 1));
+    return m ? pln_add_whole_buffer(m, "num_batches_tracked", pleat_zeros(a->ctx, PLEAT_F64, PLEAT_SCALAR))
+             : NULL;
+}
+
+/* The rule that the options break, or NULL. Puts in the defaults. */
+static const char *wrong_norm(pleat_nn_norm_args *a) {
+    if (a->eps == 0) a->eps = 1e-5;
+    if (a->momentum == 0) a->momentum = 0.1;
+    if (!a->channels) return "channels must be at least 1";
+    if (!good_eps(a->eps)) return "eps must be finite and greater than 0";
+    if (!(a->momentum > 0 && a->momentum <= 1)) return "momentum must be greater than 0 and at most 1";
+    return pln_wrong_dtype(a->dtype);
+}
+
+pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args) {
+    const char *wrong = wrong_norm(&args);
+    if (args.groups) wrong = "groups are for group_norm";
+    if (wrong) return pln_refuse(args.ctx, batch_norm2d_kind.name, wrong);
+    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &batch_norm2d_kind, &args, sizeof args);
+    if (!m) return NULL;
+    pleat_scope scope = pleat_begin(args.ctx); /* takes back what an error leaves behind */
+    if (!args.no_affine) m = add_affine(m, args.dtype, 1, &args.channels);
+    m = add_statistics(m, &args);
+    pleat_end(scope);
+    return m;
+}
+
+/* ---- group_norm ---------------------------------------------------------------------------------------- */
+
+static pleat_tensor *group_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_norm_args *a = pleat_nn_attrs(m);
+    if (pleat_rank(x) < 2 || pleat_size(x, 1) != a->channels)
+        return pln_misfit(m, x, "[N,", a->channels, ",..]");
+    return pleat_group_norm(x, pleat_nn_own_param(m, 0), pleat_nn_own_param(m, 1), .groups = a->groups,
+                            .eps = a->eps);
+}
+
+static const pleat_nn_kind group_norm_kind = {
+    .name = "GroupNorm", .forward = group_norm_forward, .describe = norm_describe};
+
+pleat_nn_module *pleat_nn_group_norm_with(pleat_nn_norm_args args) {
+    const char *wrong = wrong_norm(&args);
+    if (!args.groups || args.channels % args.groups) wrong = "groups must be given, and divide the channels";
+    if (wrong) return pln_refuse(args.ctx, group_norm_kind.name, wrong);
+    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &group_norm_kind, &args, sizeof args);
+    if (!m || args.no_affine) return m;
+    pleat_scope scope = pleat_begin(args.ctx);
+    m = add_affine(m, args.dtype, 1, &args.channels);
+    pleat_end(scope);
+    return m;
+}
+
+/* ---- layer_norm ---------------------------------------------------------------------------------------- */
+
+typedef struct layer_norm_attrs {
+    size_t rank, shape[PLEAT_MAX_RANK];
+    double eps;
+} layer_norm_attrs;
+
+static pleat_tensor *layer_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
+    const layer_norm_attrs *a = pleat_nn_attrs(m);
+    size_t rank = pleat_rank(x);
+    if (rank < a->rank || memcmp(pleat_shape(x) + rank - a->rank, a->shape, a->rank * sizeof *a->shape))
+        return pln_misfit(m, x, "the sizes it was made for at the end, the last of them ",
+                          a->shape[a->rank - 1], "");
+    return pleat_layer_norm(x, pleat_nn_own_param(m, 0), pleat_nn_own_param(m, 1), .axes = a->rank,
+                            .eps = a->eps);
+}
+
+static void layer_norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    const layer_norm_attrs *a = pleat_nn_attrs(m);
+    for (size_t i = 0, used = 0; i < a->rank && used < bytes; i++)
+        used += (size_t)snprintf(buffer + used, bytes - used, i ? "x%zu" : "%zu", a->shape[i]);
+}
+
+static const pleat_nn_kind layer_norm_kind = {
+    .name = "LayerNorm", .forward = layer_norm_forward, .describe = layer_norm_describe};
+
+pleat_nn_module *pleat_nn_layer_norm_with(pleat_nn_layer_norm_args args) {
+    layer_norm_attrs a = {
+        .rank = args.rank, .eps = args.eps == 0 ? 1e-5 : args.eps};
+    const char *wrong =
+        good_eps(a.eps) ? pln_wrong_dtype(args.dtype) : "eps must be finite and greater than 0";
+    if (!args.rank || args.rank > PLEAT_MAX_RANK || !args.shape) wrong = "shape must have 1 to 8 sizes";
+    for (size_t i = 0; i < args.rank && !wrong; i++) {
+        a.shape[i] = args.shape[i];
+        if (!a.shape[i]) wrong = "the sizes must be at least 1";
+    }
+    if (wrong) return pln_refuse(args.ctx, layer_norm_kind.name, wrong);
+    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &layer_norm_kind, &a, sizeof a);
+    if (!m || args.no_affine) return m;
+    pleat_scope scope = pleat_begin(args.ctx);
+    m = add_affine(m, args.dtype, a.rank, a.shape);
+    pleat_end(scope);
+    return m;
+}
+
+/* ---- dropout ------------------------------------------------------------------------------------------- */
+
+static pleat_tensor *dropout_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_nn_is_training(m) ? pleat_dropout(x, *(const double *)pleat_nn_attrs(m)) : x;
+}
+
+static void dropout_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    snprintf(buffer, bytes, "p %g", *(const double *)pleat_nn_attrs(m));
+}
+
+static const pleat_nn_kind dropout_kind = {
+    .name = "Dropout", .forward = dropout_forward, .describe = dropout_describe};
+
+pleat_nn_module *pleat_nn_dropout(pleat_ctx *ctx, double p) {
+    if (!(p >= 0 && p <= 1)) return pln_refuse(ctx, dropout_kind.name, "p must be from 0 to 1");
+    return pleat_nn_module_new(ctx, &dropout_kind, &p, sizeof p);
+}

@@ -1,0 +1,71 @@
+/* optimizer.h: what an optimizer and an average are made of: for the methods (sgd.c, adam.c, rmsprop.c), and for
+ * checkpoints, which read and write their state. */
+#ifndef PLN_OPTIMIZER_H
+#define PLN_OPTIMIZER_H
+
+#include "module.h"
+
+#define PLN_STATES 3 /* the most state tensors a method has for a parameter */
+
+/* One update of one parameter. The arrays have n elements of the parameter's type. */
+typedef struct pln_pass {
+    const void *options; /* the method's own */
+    double lr;
+    double step;         /* 1 at the parameter's first update */
+    double scale, bound; /* a gradient element g counts as scale g, and then at most bound in size */
+    size_t n;
+    void *param, *state[PLN_STATES];
+    const void *grad;
+} pln_pass;
+
+typedef struct pln_method {
+    const char *name; /* "adam", as errors say it */
+    void (*f32)(const pln_pass *p), (*f64)(const pln_pass *p);
+} pln_method;
+
+/* g, at most bound in size; a NaN stays one. */
+static inline float pln_cut_f32(float g, float bound) { return g > bound ? bound : g < -bound ? -bound : g; }
+static inline double pln_cut_f64(double g, double bound) {
+    return g > bound ? bound : g < -bound ? -bound : g;
+}
+
+/* What a method's constructor hands to the frame. */
+typedef struct pln_optimizer_args {
+    const pln_method *method;
+    pleat_nn_module *net;
+    double lr, clip_norm, clip_value;
+    const char
+        *state[PLN_STATES]; /* PyTorch's names of the state tensors that these options need, then NULL */
+    const void *options;    /* copied */
+    size_t options_bytes;
+    const char *wrong; /* the rule that the options break, or NULL */
+} pln_optimizer_args;
+
+/* The optimizer, or NULL after a report. */
+pleat_nn_optimizer *pln_optimizer_new(pln_optimizer_args args);
+
+/* ---- rules that several methods share ------------------------------------------------------------------ */
+
+bool pln_is_fraction(double x);     /* 0 <= x < 1 */
+bool pln_is_positive(double x);     /* 0 < x, finite */
+bool pln_is_not_negative(double x); /* 0 <= x, finite */
+
+/* ---- state -------------------------------------------------------------------------------------------- */
+
+pleat_nn_module *pln_optimizer_net(const pleat_nn_optimizer *opt);
+/* The number of state tensors that every parameter has, and the k-th one's name, PyTorch's: "exp_avg". */
+size_t pln_optimizer_states(const pleat_nn_optimizer *opt);
+const char *pln_optimizer_state_name(const pleat_nn_optimizer *opt, size_t k);
+/* The k-th state tensor of the net's parameter i: of its shape and type, contiguous, zeros at first; the optimizer's. */
+pleat_tensor *pln_optimizer_state(const pleat_nn_optimizer *opt, size_t i, size_t k);
+/* The number of updates that parameter i has had. */
+double pln_optimizer_steps(const pleat_nn_optimizer *opt, size_t i);
+void pln_optimizer_set_steps(pleat_nn_optimizer *opt, size_t i, double steps);
+
+pleat_nn_module *pln_ema_net(const pleat_nn_ema *ema);
+/* The average of pleat_nn_state(net, i), a parameter or a buffer: of its shape and type, contiguous; the ema's. After an odd
+ * number of swaps it is net's own value, and the average is in net. */
+pleat_tensor *pln_ema_state(const pleat_nn_ema *ema, size_t i);
+bool pln_ema_is_swapped(const pleat_nn_ema *ema);
+
+#endif

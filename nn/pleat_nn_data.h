@@ -1,0 +1,169 @@
+/* pleat_nn_data.h: images and where they come from, batches of them, and the files that hold arrays. Part of pleat_nn.h.
+ *
+ *     pleat_nn_images train;
+ *     pleat_nn_read_png_folder(ctx, "photos", &train);
+ *     pleat_nn_loader *loader = pleat_nn_loader_new(ctx, &train, .batch = 64, .shuffle = true, .seed = 1,
+ *                                                   .transform = {.flip = 0.5, .crop = {32, 32}});
+ *     pleat_nn_batch b;
+ *     for (size_t epoch = 0; epoch < 10; epoch++) {
+ *         pleat_nn_loader_start(loader, epoch, 0);
+ *         for (pleat_scope s = pleat_begin(ctx); pleat_nn_loader_next(loader, &b); pleat_end(s), s = pleat_begin(ctx)) {
+ *             ...                                    // b.x [n,C,H,W], b.labels [n]
+ *         }
+ *     }
+ *     pleat_nn_loader_free(loader);
+ *     pleat_nn_images_free(&train);
+ */
+#ifndef PLEAT_NN_DATA_H
+#define PLEAT_NN_DATA_H
+
+#include <stdio.h>
+
+#include "pleat.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- images ------------------------------------------------------------------------------------------ */
+
+/* Images as bytes, [count,C,H,W], and a label for each where there are any. */
+typedef struct pleat_nn_images {
+    size_t count, C, H, W;
+    uint8_t *pixels; /* count*C*H*W bytes */
+    uint8_t *labels; /* count bytes, or NULL */
+    size_t classes;  /* the labels are 0..classes-1; 0 where there are none */
+    char **names;    /* of the classes, or NULL; names[k] is NUL-terminated */
+} pleat_nn_images;
+
+/* Read images (IDX3, [count,H,W] unsigned bytes) and, if labels_path is not NULL, labels (IDX1) of the same count. A
+ * gzip file is known by its content, not its name, and unpacked by zlib. The format: yann.lecun.com/exdb/mnist. Both files
+ * must be exactly as long as their headers say. On an error `out` is empty. The caller frees it with pleat_nn_images_free. */
+pleat_status pleat_nn_read_idx(pleat_ctx *ctx, const char *images_path, const char *labels_path,
+                               pleat_nn_images *out);
+/* Images of filled discs, rings, boxes, triangles and crosses [count,1,H,W] at random places, sizes and greys, with the
+ * kind (0..4) as label: data for a machine that has none. H and W are at least 8. */
+pleat_status pleat_nn_shapes(pleat_ctx *ctx, size_t count, size_t H, size_t W, uint64_t seed,
+                             pleat_nn_images *out);
+/* Every *.png of a folder, or of its sub-folders, which are then the classes (sorted by name, as torchvision's ImageFolder does:
+ * at most 256). Other files and hidden ones are passed over. All images must have the size and channels of the first: grey
+ * ones are one channel, all others three; 16 bits become 8, palettes become colours, transparency is laid on black. Errors name
+ * the file, and for a size both files; a folder without images is one. */
+pleat_status pleat_nn_read_png_folder(pleat_ctx *ctx, const char *path, pleat_nn_images *out);
+void pleat_nn_images_free(pleat_nn_images *images);
+
+/* Images as a tensor [n,C,H,W] with values 0..1 (byte / 255). index may be NULL: images first..first+n-1. */
+pleat_tensor *pleat_nn_image_batch(pleat_ctx *ctx, pleat_dtype dtype, const pleat_nn_images *images,
+                                   const size_t *index, size_t first, size_t n);
+
+/* A pass over `count` items in shuffled order, a batch at a time. */
+typedef struct pleat_nn_batches {
+    size_t count, batch, next; /* `next` items have been handed out */
+    bool keep_last;            /* also hand out the last, shorter batch */
+    size_t *order;             /* a permutation of 0..count-1 */
+} pleat_nn_batches;
+
+pleat_status pleat_nn_batches_new(pleat_ctx *ctx, size_t count, size_t batch, pleat_nn_batches *out);
+void pleat_nn_batches_free(pleat_nn_batches *b);
+/* Start a new pass: a new order from r (Fisher and Yates), or 0,1,2,... if r is NULL. */
+void pleat_nn_shuffle(pleat_nn_batches *b, pleat_rng *r);
+/* The next batch's indices (n of them), or NULL at the end of the pass. */
+const size_t *pleat_nn_next(pleat_nn_batches *b, size_t *n);
+
+/* ---- loader ------------------------------------------------------------------------------------------ */
+
+/* What is done to an image, in this order; nothing by default. */
+typedef struct pleat_nn_transform {
+    size_t crop_pad; /* zeros on all four sides, then */
+    size_t
+        crop[2]; /* a random window of that size, or the middle one with .centre; default: the image's size */
+    bool centre;
+    double flip;      /* left and right exchanged with this probability, */
+    double flip_rows; /* and top and bottom with this one */
+    double
+        noise; /* standard deviation of normal noise on values 0..1, clipped to 0..1 afterwards; b.clean goes without it */
+    double mean[4]; /* then (x - mean[c]) / std[c]; a std of 0 counts as 1 */
+    double std[4];  /* an image of more than four channels takes [0] for all */
+} pleat_nn_transform;
+
+typedef struct pleat_nn_loader_args {
+    int unset_;
+    pleat_ctx *ctx;
+    const pleat_nn_images *images; /* must outlive the loader */
+    size_t batch;                  /* must be given */
+    bool shuffle, keep_last;
+    uint64_t seed; /* of order and transforms */
+    pleat_nn_transform transform;
+    pleat_dtype dtype;
+    bool no_prefetch; /* make batches in the caller's thread: the same bits */
+} pleat_nn_loader_args;
+
+typedef struct pleat_nn_loader pleat_nn_loader;
+
+typedef struct pleat_nn_batch {
+    size_t n;             /* images in it */
+    size_t number;        /* 0 is the first of the epoch */
+    const size_t *index;  /* which images; until the next call */
+    pleat_tensor *x;      /* [n,C,H,W], after all transforms */
+    pleat_tensor *clean;  /* the same without noise; x itself where the transform has none */
+    pleat_tensor *labels; /* [n] class numbers, or NULL where the images have none */
+} pleat_nn_batch;
+
+/* Batches of images, made one ahead by a thread of the loader's own. What a batch holds depends on seed, epoch and number
+ * alone: each image has a random stream of its own, so threads do not matter, and a pass can start anywhere. NULL and an error
+ * if an option is wrong (a batch of 0 or more than there are images, a crop larger than the image, ...). Free it before its
+ * context. */
+pleat_nn_loader *pleat_nn_loader_new_with(pleat_nn_loader_args args);
+#define pleat_nn_loader_new(...) pleat_nn_loader_new_with((pleat_nn_loader_args){.unset_ = 0, __VA_ARGS__})
+void pleat_nn_loader_free(pleat_nn_loader *l); /* NULL is allowed */
+/* Batches of an epoch, images of a batch (the last one may have fewer), and [C,H,W] of an image behind the transforms. */
+size_t pleat_nn_loader_batches(const pleat_nn_loader *l);
+size_t pleat_nn_loader_batch_size(const pleat_nn_loader *l);
+void pleat_nn_loader_shape(const pleat_nn_loader *l, size_t shape[3]);
+/* Begin an epoch at batch `first`. An epoch may be broken off at any time. */
+void pleat_nn_loader_start(pleat_nn_loader *l, size_t epoch, size_t first);
+/* The next batch, with tensors in the innermost scope; false at the end of the epoch, or on an error. */
+bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out);
+
+/* ---- files ------------------------------------------------------------------------------------------- */
+/* A file is written beside its place under a temporary name, forced to the disk and renamed when it is whole: whatever
+ * happens, `path` holds the old or the new content, never half of it. */
+
+/* x [n,C,H,W] with C 1 (grey) or 3 (RGB), values 0..1 (clipped), as a PNG of `columns` images in a row, each enlarged
+ * `zoom` times, one zoomed pixel apart. */
+pleat_status pleat_nn_write_png_grid(const char *path, pleat_tensor *x, size_t columns, size_t zoom);
+/* A PNG as a tensor [1,C,H,W] with values 0..1; see pleat_nn_read_png_folder for what becomes of its pixels. At most
+ * 2^28 pixels. */
+pleat_tensor *pleat_nn_read_png(pleat_ctx *ctx, const char *path);
+
+/* NumPy's array files (numpy.org/doc/stable/reference/generated/numpy.lib.format.html), versions 1 to 3. Reads float32 and
+ * float64 of either byte order, in C or Fortran order, with header keys in any order; other types, pickled objects, more than
+ * PLEAT_MAX_RANK axes and files that are shorter or longer than their header says are errors. The path "-" is standard input
+ * or standard output. Writes version 1.0, little endian, C order; t may be any view. */
+pleat_tensor *pleat_nn_read_npy(pleat_ctx *ctx, const char *path);
+pleat_status pleat_nn_write_npy(const char *path, pleat_tensor *t);
+
+/* NumPy's archives: a zip of npy files, stored or deflated, read and written by libzip. The names are without ".npy". An entry
+ * must hold exactly what its npy header says, and memory is taken as data arrives, so that a small file cannot
+ * claim gigabytes. */
+pleat_tensor *pleat_nn_read_npz(pleat_ctx *ctx, const char *path, const char *name);
+/* The name of array i into buffer, cut to fit; false behind the last one, or on an error. */
+bool pleat_nn_npz_name(pleat_ctx *ctx, const char *path, size_t i, char *buffer, size_t bytes);
+pleat_status pleat_nn_write_npz(const char *path, size_t n, const char *const *names,
+                                pleat_tensor *const *ts);
+
+/* A file that becomes visible only when it is whole. Create, write to f, then commit or abort. */
+typedef struct pleat_nn_file {
+    FILE *f;
+    char *path, *temporary;
+} pleat_nn_file;
+
+pleat_status pleat_nn_file_create(pleat_ctx *ctx, const char *path, pleat_nn_file *out);
+/* Flush, fsync, close, rename. On an error (also one of an earlier write) the temporary file is removed. */
+pleat_status pleat_nn_file_commit(pleat_ctx *ctx, pleat_nn_file *file);
+void pleat_nn_file_abort(pleat_nn_file *file);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

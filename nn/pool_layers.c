@@ -1,0 +1,127 @@
+/* Layers that change the size of an image: pools, upsampling, pixel_shuffle. */
+#include <string.h>
+
+#include "module.h"
+
+/* ---- pools --------------------------------------------------------------------------------------------- */
+
+static pleat_pool_args pool_of(const pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_pool_args *a = pleat_nn_attrs(m);
+    return (pleat_pool_args){.x = x,
+                             .kernel = {a->kernel[0], a->kernel[1]},
+                             .stride = {a->stride[0], a->stride[1]},
+                             .pad = {a->pad[0], a->pad[1]},
+                             .dilation = {a->dilation[0], a->dilation[1]},
+                             .ceil_mode = a->ceil_mode,
+                             .exclude_pad = a->exclude_pad};
+}
+
+static pleat_tensor *max_pool2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_max_pool2d_with(pool_of(m, x));
+}
+
+static pleat_tensor *avg_pool2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_avg_pool2d_with(pool_of(m, x));
+}
+
+/* ", stride 2x2" behind what the buffer holds, unless the pair is the usual one. */
+static void describe_pair(char *buffer, size_t bytes, const char *what, const size_t pair[2],
+                          const size_t usual[2]) {
+    size_t used = strlen(buffer);
+    if (pair[0] != usual[0] || pair[1] != usual[1])
+        snprintf(buffer + used, bytes - used, ", %s %zux%zu", what, pair[0], pair[1]);
+}
+
+static void pool_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    const pleat_nn_pool_args *a = pleat_nn_attrs(m);
+    if (!bytes) return;
+    snprintf(buffer, bytes, "kernel %zux%zu", a->kernel[0], a->kernel[1]);
+    describe_pair(buffer, bytes, "stride", a->stride, a->kernel);
+    describe_pair(buffer, bytes, "pad", a->pad, (size_t[]){0, 0});
+    describe_pair(buffer, bytes, "dilation", a->dilation, (size_t[]){1, 1});
+}
+
+static const pleat_nn_kind max_pool2d_kind = {
+    .name = "MaxPool2d", .forward = max_pool2d_forward, .describe = pool_describe};
+static const pleat_nn_kind avg_pool2d_kind = {
+    .name = "AvgPool2d", .forward = avg_pool2d_forward, .describe = pool_describe};
+
+/* The rule that the options break along axis k, or NULL. */
+static const char *wrong_axis(const pleat_nn_pool_args *a, size_t k) {
+    if (!a->kernel[k]) return ".kernel = {R, S} must be given, both at least 1";
+    if (!a->stride[k]) return "stride must be at least 1 along both axes; write .stride = {2, 2}";
+    if (!a->dilation[k]) return "dilation must be at least 1 along both axes; write .dilation = {2, 2}";
+    return a->pad[k] > a->kernel[k] / 2 ? "pad must be at most half the kernel" : NULL;
+}
+
+static pleat_nn_module *pool_new(const pleat_nn_kind *kind, pleat_nn_pool_args a) {
+    if (!a.stride[0] && !a.stride[1]) memcpy(a.stride, a.kernel, sizeof a.stride);
+    if (!a.dilation[0] && !a.dilation[1]) a.dilation[0] = a.dilation[1] = 1;
+    const char *wrong = wrong_axis(&a, 0);
+    if (!wrong) wrong = wrong_axis(&a, 1);
+    if (kind == &max_pool2d_kind && a.exclude_pad) wrong = "exclude_pad is for avg_pool2d only";
+    if (kind == &avg_pool2d_kind && (a.dilation[0] > 1 || a.dilation[1] > 1))
+        wrong = "dilation is for max_pool2d only";
+    return wrong ? pln_refuse(a.ctx, kind->name, wrong) : pleat_nn_module_new(a.ctx, kind, &a, sizeof a);
+}
+
+pleat_nn_module *pleat_nn_max_pool2d_with(pleat_nn_pool_args args) {
+    return pool_new(&max_pool2d_kind, args);
+}
+pleat_nn_module *pleat_nn_avg_pool2d_with(pleat_nn_pool_args args) {
+    return pool_new(&avg_pool2d_kind, args);
+}
+
+/* ---- by a number or two -------------------------------------------------------------------------------- */
+
+static const size_t *sizes_of(const pleat_nn_module *m) { return pleat_nn_attrs(m); }
+
+static void describe_sizes(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    snprintf(buffer, bytes, "%zux%zu", sizes_of(m)[0], sizes_of(m)[1]);
+}
+
+static void describe_size(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    snprintf(buffer, bytes, "%zu", sizes_of(m)[0]);
+}
+
+static pleat_tensor *adaptive_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_adaptive_avg_pool2d(x, sizes_of(m)[0], sizes_of(m)[1]);
+}
+
+static pleat_tensor *nearest_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_resize_nearest(x, .factor = {sizes_of(m)[0], sizes_of(m)[0]});
+}
+
+static pleat_tensor *bilinear_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_resize_bilinear(x, .factor = {sizes_of(m)[0], sizes_of(m)[0]});
+}
+
+static pleat_tensor *shuffle_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_pixel_shuffle(x, sizes_of(m)[0]);
+}
+
+static const pleat_nn_kind adaptive_kind = {
+    .name = "AdaptiveAvgPool2d", .forward = adaptive_forward, .describe = describe_sizes};
+static const pleat_nn_kind nearest_kind = {
+    .name = "UpsampleNearest", .forward = nearest_forward, .describe = describe_size};
+static const pleat_nn_kind bilinear_kind = {
+    .name = "UpsampleBilinear", .forward = bilinear_forward, .describe = describe_size};
+static const pleat_nn_kind shuffle_kind = {
+    .name = "PixelShuffle", .forward = shuffle_forward, .describe = describe_size};
+
+static pleat_nn_module *sized(pleat_ctx *ctx, const pleat_nn_kind *kind, size_t a, size_t b) {
+    size_t sizes[2] = {a, b};
+    if (!a || !b) return pln_refuse(ctx, kind->name, "sizes and factors must be at least 1");
+    return pleat_nn_module_new(ctx, kind, sizes, sizeof sizes);
+}
+
+pleat_nn_module *pleat_nn_adaptive_avg_pool2d(pleat_ctx *ctx, size_t P, size_t Q) {
+    return sized(ctx, &adaptive_kind, P, Q);
+}
+pleat_nn_module *pleat_nn_upsample_nearest(pleat_ctx *ctx, size_t factor) {
+    return sized(ctx, &nearest_kind, factor, factor);
+}
+pleat_nn_module *pleat_nn_upsample_bilinear(pleat_ctx *ctx, size_t factor) {
+    return sized(ctx, &bilinear_kind, factor, factor);
+}
+pleat_nn_module *pleat_nn_pixel_shuffle(pleat_ctx *ctx, size_t r) { return sized(ctx, &shuffle_kind, r, r); }

@@ -1,0 +1,145 @@
+/* What a network consists of, as a forward pass meets it: rows for a program, and a table for people. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "module.h"
+
+/* ---- rows ---------------------------------------------------------------------------------------------- */
+
+typedef struct collector {
+    pln_observer observer; /* first, so that a pointer to it is one to the collector */
+    const pleat_nn_module *root;
+    pleat_nn_layer_info *rows;
+    size_t room, count;
+} collector;
+
+/* "encoder.0" into buffer; nothing for the root. */
+static void path_of(const pleat_nn_module *m, const pleat_nn_module *root, char *buffer, size_t bytes) {
+    buffer[0] = '\0';
+    if (m == root || !m->parent) return;
+    path_of(m->parent, root, buffer, bytes);
+    const char *name = "";
+    for (size_t i = 0; i < m->parent->count; i++)
+        if (m->parent->entries[i].child == m) name = m->parent->entries[i].name;
+    size_t used = strlen(buffer);
+    snprintf(buffer + used, bytes - used, used ? ".%s" : "%s", name);
+}
+
+static void saw(pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
+    collector *c = (collector *)(void *)o;
+    if (pleat_nn_child_count(m) || pleat_is_poison(y)) return;
+    if (c->count++ >= c->room) return;
+    pleat_nn_layer_info *row = &c->rows[c->count - 1];
+    *row = (pleat_nn_layer_info){
+        .kind = m->kind->name, .rank = pleat_rank(y), .params = pleat_nn_param_numel(m)};
+    path_of(m, c->root, row->name, sizeof row->name);
+    if (m->kind->describe) m->kind->describe(m, row->description, sizeof row->description);
+    memcpy(row->shape, pleat_shape(y), row->rank * sizeof *row->shape);
+    if (m->kind->macs) row->macs = m->kind->macs(m, x, y);
+}
+
+/* Note which modules are in evaluation, in the order of the tree, or put them back to what was noted. */
+static void modes(pleat_nn_module *m, bool *evaluating, size_t *i, bool restore) {
+    if (restore)
+        m->evaluating = evaluating[(*i)++];
+    else if (evaluating)
+        evaluating[(*i)++] = m->evaluating;
+    else
+        ++*i;
+    for (size_t k = 0; k < m->count; k++)
+        if (m->entries[k].child) modes(m->entries[k].child, evaluating, i, restore);
+}
+
+static pleat_status observe(pleat_nn_module *m, size_t rank, const size_t *shape, collector *c) {
+    bool recording = pleat_set_recording(m->ctx, false);
+    pleat_tensor *first = pleat_nn_param(m, 0);
+    pleat_scope scope = pleat_begin(m->ctx);
+    pleat_nn_train(m, false);
+    m->observer = &c->observer;
+    pleat_tensor *y =
+        pleat_nn_forward(m, pleat_zeros(m->ctx, first ? pleat_dtype_of(first) : PLEAT_F32, rank, shape));
+    m->observer = NULL;
+    bool poison = pleat_is_poison(y);
+    pleat_end(scope);
+    pleat_set_recording(m->ctx, recording);
+    return poison ? pleat_error(m->ctx)->code : PLEAT_OK;
+}
+
+pleat_status pleat_nn_layers(pleat_nn_module *m, size_t rank, const size_t *shape, pleat_nn_layer_info *rows,
+                             size_t room, size_t *count) {
+    *count = 0;
+    if (!m) return PLEAT_ERR_ARGUMENT;
+    size_t modules = 0, i = 0;
+    modes(m, NULL, &modules, false);
+    bool *evaluating = malloc(modules * sizeof *evaluating);
+    if (!evaluating)
+        return pleat_fail(m->ctx, PLEAT_ERR_MEMORY, "layers", "no memory for %zu modules", modules);
+    collector c = {.observer = {saw}, .root = m, .rows = rows, .room = rows ? room : 0};
+    modes(m, evaluating, &i, false);
+    pleat_status status = observe(m, rank, shape, &c);
+    i = 0;
+    modes(m, evaluating, &i, true);
+    free(evaluating);
+    *count = c.count;
+    return status;
+}
+
+/* ---- a table ------------------------------------------------------------------------------------------- */
+
+/* "1,234,567" */
+static const char *grouped(double v, char text[40]) {
+    char digits[32];
+    size_t n = (size_t)snprintf(digits, sizeof digits, "%.0f", v), used = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i && (n - i) % 3 == 0) text[used++] = ',';
+        text[used++] = digits[i];
+    }
+    text[used] = '\0';
+    return text;
+}
+
+static void shape_text(const pleat_nn_layer_info *row, char *text, size_t bytes) {
+    size_t used = (size_t)snprintf(text, bytes, "[");
+    for (size_t i = 0; i < row->rank && used < bytes; i++)
+        used += (size_t)snprintf(text + used, bytes - used, i ? ",%zu" : "%zu", row->shape[i]);
+    if (used < bytes) snprintf(text + used, bytes - used, "]");
+}
+
+static void print_rows(const pleat_nn_layer_info *rows, size_t count, FILE *out) {
+    char layer[300], shape[200], number[2][40];
+    int width[2] = {5, 12};
+    for (size_t pass = 0; pass < 2; pass++) {
+        if (pass)
+            fprintf(out, "%-*s  %-*s  %12s  %14s\n", width[0], "layer", width[1], "output shape",
+                    "parameters", "multiply-adds");
+        for (size_t i = 0; i < count; i++) {
+            bool told = rows[i].description[0] != '\0';
+            int used =
+                snprintf(layer, sizeof layer, "%s%s%s%s%s%s", rows[i].name, rows[i].name[0] ? "  " : "",
+                         rows[i].kind, told ? "(" : "", rows[i].description, told ? ")" : "");
+            shape_text(&rows[i], shape, sizeof shape);
+            if (used > width[0]) width[0] = used < 60 ? used : 60;
+            if ((int)strlen(shape) > width[1]) width[1] = (int)strlen(shape);
+            if (pass)
+                fprintf(out, "%-*s  %-*s  %12s  %14s\n", width[0], layer, width[1], shape,
+                        grouped((double)rows[i].params, number[0]), grouped(rows[i].macs, number[1]));
+        }
+    }
+    double params = 0, macs = 0;
+    for (size_t i = 0; i < count; i++) params += (double)rows[i].params, macs += rows[i].macs;
+    fprintf(out, "%-*s  %-*s  %12s  %14s\n", width[0], "total", width[1], "", grouped(params, number[0]),
+            grouped(macs, number[1]));
+}
+
+pleat_status pleat_nn_summary(pleat_nn_module *m, size_t rank, const size_t *shape, FILE *out) {
+    size_t count;
+    pleat_status status = pleat_nn_layers(m, rank, shape, NULL, 0, &count);
+    if (status) return status;
+    pleat_nn_layer_info *rows = calloc(count + 1, sizeof *rows);
+    if (!rows) return pleat_fail(m->ctx, PLEAT_ERR_MEMORY, "summary", "no memory for %zu layers", count);
+    status = pleat_nn_layers(m, rank, shape, rows, count, &count);
+    if (!status) print_rows(rows, count, out);
+    free(rows);
+    return status;
+}

@@ -1,0 +1,275 @@
+/* The training loop: epochs of steps, validation, and what is written and said about them. */
+#include "train/train.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char op[] = "fit";
+
+static size_t parts_of(const pleat_nn_fit_args *a) {
+    size_t n = 0;
+    while (n < PLEAT_NN_PARTS && a->part[n].net) n++;
+    return n;
+}
+
+static void set_mode(const pleat_nn_fit_args *a, bool training) {
+    for (size_t i = 0; i < parts_of(a); i++) pleat_nn_train(a->part[i].net, training);
+}
+
+/* ---- validation -------------------------------------------------------------------------------------------- */
+
+double pleat_nn_accuracy(pleat_tensor *x, pleat_tensor *labels) {
+    pleat_ctx *ctx = pleat_ctx_of(x);
+    bool recording = pleat_set_recording(ctx, false);
+    pleat_scope scope = pleat_begin(ctx);
+    double share = pleat_item(pleat_mean(pleat_eq(pleat_argmax(x, 1), labels)));
+    pleat_end(scope);
+    pleat_set_recording(ctx, recording);
+    return share;
+}
+
+static pleat_status evaluate(const pleat_nn_fit_args *a, pleat_ctx *ctx, pleat_nn_loader *loader,
+                             double sums[2]) {
+    pleat_nn_batch b;
+    double images = 0;
+    sums[0] = sums[1] = 0;
+    pleat_nn_loader_start(loader, 0, 0);
+    for (bool more = true; more;) {
+        pleat_scope scope = pleat_begin(ctx);
+        double metric = 0;
+        more = pleat_nn_loader_next(loader, &b);
+        if (more) {
+            sums[0] += pleat_item(a->loss(a->user, &b, &metric)) * (double)b.n;
+            sums[1] += metric * (double)b.n;
+            images += (double)b.n;
+        }
+        pleat_end(scope);
+        if (pleat_error(ctx)->code) return pleat_error(ctx)->code;
+    }
+    for (size_t i = 0; i < 2; i++) sums[i] /= images;
+    return PLEAT_OK;
+}
+
+pleat_status pleat_nn_evaluate(const pleat_nn_fit_args *a, pleat_nn_loader *loader, double *loss,
+                               double *metric) {
+    double sums[2] = {NAN, NAN};
+    bool training[PLEAT_NN_PARTS];
+    pleat_ctx *ctx = pleat_nn_ctx(a->part[0].net);
+    if (!ctx || !loader || !a->loss)
+        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "evaluate", "part[0].net, loader and .loss must be given");
+    for (size_t i = 0; i < parts_of(a); i++) training[i] = pleat_nn_is_training(a->part[i].net);
+    bool recording = pleat_set_recording(ctx, false);
+    set_mode(a, false);
+    pleat_status status = evaluate(a, ctx, loader, sums);
+    for (size_t i = 0; i < parts_of(a); i++) pleat_nn_train(a->part[i].net, training[i]);
+    pleat_set_recording(ctx, recording);
+    if (loss) *loss = sums[0];
+    if (metric) *metric = sums[1];
+    return status;
+}
+
+/* ---- a step ------------------------------------------------------------------------------------------------ */
+
+static void set_rates(const pln_fit *f) {
+    for (size_t i = 0; i < parts_of(f->a); i++)
+        if (f->a->part[i].opt)
+            pleat_nn_set_lr(f->a->part[i].opt,
+                            pleat_nn_schedule_lr(&f->a->schedule, f->base[i], f->run->steps));
+}
+
+static pleat_status not_finite(const pln_fit *f, double loss) {
+    return pleat_fail(
+        f->ctx, PLEAT_ERR_ARGUMENT, op,
+        "epoch %zu, step %zu (batch %zu): the loss is %g; try a smaller learning rate or clip_norm%s",
+        f->run->epochs + 1, f->run->steps + 1, f->batch + 1, loss,
+        f->path[PLN_CHECKPOINT] ? "; the last checkpoint is as it was" : "");
+}
+
+static pleat_status make_step(const pln_fit *f, const pleat_nn_batch *b, double *loss, double *metric) {
+    const pleat_nn_fit_args *a = f->a;
+    if (a->step) {
+        pleat_status status = a->step(a->user, b, loss, metric);
+        if (!status) status = pleat_error(f->ctx)->code;
+        return status || isfinite(*loss) ? status : not_finite(f, *loss);
+    }
+    pleat_tensor *t = a->loss(a->user, b, metric);
+    *loss = pleat_item(t);
+    if (pleat_error(f->ctx)->code) return pleat_error(f->ctx)->code;
+    return isfinite(*loss) ? pleat_nn_step(a->part[0].opt, t) : not_finite(f, *loss);
+}
+
+static pleat_status one_batch(pln_fit *f, const pleat_nn_batch *b) {
+    double loss = 0, metric = 0;
+    set_rates(f);
+    pleat_status status = make_step(f, b, &loss, &metric);
+    if (status) return status;
+    for (size_t i = 0; i < parts_of(f->a); i++) pleat_nn_ema_update(f->a->part[i].ema);
+    f->sum_loss += loss;
+    f->sum_metric += metric;
+    f->batch++;
+    f->run->steps++;
+    return pleat_error(f->ctx)->code;
+}
+
+/* ---- an epoch ---------------------------------------------------------------------------------------------- */
+
+/* From f->batch to the end of the epoch, or until a signal comes. */
+static pleat_status run_batches(pln_fit *f, pln_signals *signals, pleat_nn_progress *bar) {
+    pleat_nn_batch b;
+    size_t first = f->batch;
+    pleat_status status = PLEAT_OK;
+    pleat_nn_loader_start(f->a->train, f->run->epochs, first);
+    for (bool more = true; more && !status && f->run->outcome != PLEAT_NN_INTERRUPTED;) {
+        pleat_scope scope = pleat_begin(f->ctx);
+        more = pleat_nn_loader_next(f->a->train, &b);
+        if (more) status = one_batch(f, &b);
+        pleat_end(scope);
+        if (!more) return pleat_error(f->ctx)->code;
+        if (bar && !status)
+            pleat_nn_progress_show(bar, f->batch - first, b.n, f->sum_loss / (double)f->batch);
+        if (!status && pln_signals_came(signals)) f->run->outcome = PLEAT_NN_INTERRUPTED;
+    }
+    return status;
+}
+
+static pleat_status validate(pln_fit *f, pleat_nn_epoch *e) {
+    pleat_nn_ema *ema = f->a->part[0].ema;
+    e->valid_loss = e->valid_metric = NAN;
+    if (!f->a->valid) return PLEAT_OK;
+    pleat_nn_ema_swap(ema);
+    pleat_status status = pleat_nn_evaluate(f->a, f->a->valid, &e->valid_loss, &e->valid_metric);
+    pleat_nn_ema_swap(ema);
+    return status;
+}
+
+/* What the best epoch is told by. */
+static double value_of(const pln_fit *f, const pleat_nn_epoch *e) {
+    if (f->a->best_by_metric) return f->a->valid ? e->valid_metric : e->metric;
+    return f->a->valid ? e->valid_loss : e->loss;
+}
+
+/* Note the epoch's value; true if it is the best so far. */
+static bool is_best(pln_fit *f, double value) {
+    bool first = f->run->epochs == 1;
+    bool better = f->a->best_by_metric ? value > f->best_value : value < f->best_value;
+    f->bad = first || better ? 0 : f->bad + 1;
+    if (f->bad) return false;
+    f->best_value = value;
+    f->run->best = f->run->epochs - 1;
+    return true;
+}
+
+/* What the plateau does to the first rate, it does to all. */
+static void lower_rates(pln_fit *f, double value) {
+    double ratio = pleat_nn_plateau_lr(f->a->plateau, f->base[0], value) / f->base[0];
+    for (size_t i = 0; i < parts_of(f->a); i++) f->base[i] *= ratio;
+}
+
+static void say(const pln_fit *f, const pleat_nn_epoch *e) {
+    FILE *out = f->a->progress;
+    const char *metric = f->a->metric_name;
+    if (!out) return;
+    fprintf(out, "epoch %zu/%zu: loss %.5g", f->run->epochs, f->a->epochs, e->loss);
+    if (metric && !f->a->valid) fprintf(out, ", %s %.5g", metric, e->metric);
+    if (f->a->valid) fprintf(out, ", valid loss %.5g", e->valid_loss);
+    if (f->a->valid && metric) fprintf(out, ", %s %.5g", metric, e->valid_metric);
+    fprintf(out, ", lr %.3g, %.1f s, %.0f images/s%s\n", e->lr, e->seconds, e->images_per_second,
+            f->run->best + 1 == f->run->epochs ? "" : " (not the best)");
+    fflush(out);
+}
+
+static pleat_status finish_epoch(pln_fit *f, double seconds, size_t images) {
+    pleat_nn_epoch *e = &f->run->epoch[f->run->epochs];
+    e->loss = f->sum_loss / (double)f->batch;
+    e->metric = f->sum_metric / (double)f->batch;
+    e->lr = f->a->part[0].opt ? pleat_nn_lr(f->a->part[0].opt) : 0;
+    e->seconds = seconds;
+    e->images_per_second = seconds > 0 ? (double)images / seconds : 0;
+    pleat_status status = validate(f, e);
+    if (status) return status;
+    f->run->epochs++;
+    f->batch = 0;
+    f->sum_loss = f->sum_metric = 0;
+    bool best = is_best(f, value_of(f, e));
+    if (f->a->plateau) lower_rates(f, value_of(f, e));
+    say(f, e);
+    if (best) status = pln_fit_write_best(f);
+    if (!status) status = pln_fit_write_metrics(f);
+    return status ? status : pln_fit_save(f);
+}
+
+static pleat_status run_epoch(pln_fit *f, pln_signals *signals) {
+    char title[48];
+    size_t total = pleat_nn_loader_batches(f->a->train) - f->batch, first = f->batch;
+    snprintf(title, sizeof title, "epoch %zu/%zu", f->run->epochs + 1, f->a->epochs);
+    FILE *out = f->a->progress;
+    pleat_nn_progress bar = pleat_nn_progress_start(out, title, total);
+    pleat_status status = run_batches(f, signals, out ? &bar : NULL);
+    double seconds = pleat_nn_progress_end(&bar);
+    if (status) return status;
+    if (f->run->outcome == PLEAT_NN_INTERRUPTED) return pln_fit_save(f);
+    return finish_epoch(f, seconds, (f->batch - first) * pleat_nn_loader_batch_size(f->a->train));
+}
+
+/* ---- a run ------------------------------------------------------------------------------------------------- */
+
+static pleat_status run_epochs(pln_fit *f, pln_signals *signals) {
+    pleat_status status = PLEAT_OK;
+    while (!status && f->run->outcome == PLEAT_NN_FINISHED && f->run->epochs < f->a->epochs) {
+        if (f->a->patience && f->bad >= f->a->patience)
+            f->run->outcome = PLEAT_NN_STOPPED;
+        else
+            status = run_epoch(f, signals);
+    }
+    return status;
+}
+
+/* The rule that the options break, or NULL. */
+static const char *broken(const pleat_nn_fit_args *a) {
+    if (!a->train) return ".train must be given";
+    if (!a->epochs) return ".epochs must be given, at least 1";
+    if (!a->loss && !a->step) return ".loss or .step must be given";
+    if (!a->step && !a->part[0].opt) return "part[0].opt must be given, or .step, which updates by itself";
+    if (a->valid && !a->loss) return "validation needs .loss";
+    if (a->best_by_metric && !a->metric_name) return "best_by_metric needs a metric_name";
+    if (a->resume && !a->folder) return "resume needs a folder";
+    if (a->options && strlen(a->options) >= 1024) return "options must be shorter than 1024 characters";
+    return NULL;
+}
+
+static pleat_status fit(pln_fit *f) {
+    pln_signals signals;
+    for (size_t i = 0; i < parts_of(f->a); i++)
+        f->base[i] = f->a->part[i].opt ? pleat_nn_lr(f->a->part[i].opt) : 0;
+    pleat_status status = pln_fit_folder(f);
+    if (!status) status = pln_fit_resume(f);
+    if (!status) status = pln_fit_make_room(f, f->a->epochs);
+    if (status) return status;
+    set_mode(f->a, true);
+    pln_signals_hold(&signals);
+    status = run_epochs(f, &signals);
+    pln_signals_release(&signals);
+    return status;
+}
+
+pleat_status pleat_nn_fit_with(pleat_nn_fit_args a) {
+    pleat_nn_run unused;
+    pln_fit f = {.a = &a, .ctx = pleat_nn_ctx(a.part[0].net), .run = a.run ? a.run : &unused};
+    bool training[PLEAT_NN_PARTS];
+    *f.run = (pleat_nn_run){.outcome = PLEAT_NN_FINISHED};
+    const char *wrong = f.ctx ? broken(&a) : "part[0].net must be given";
+    for (size_t i = 0; i < parts_of(&a); i++) training[i] = pleat_nn_is_training(a.part[i].net);
+    pleat_status status = wrong ? pleat_fail(f.ctx, PLEAT_ERR_ARGUMENT, op, "%s", wrong) : fit(&f);
+    if (status) f.run->outcome = PLEAT_NN_FAILED;
+    for (size_t i = 0; i < parts_of(&a); i++) pleat_nn_train(a.part[i].net, training[i]);
+    pln_fit_free_paths(&f);
+    if (f.run == &unused) pleat_nn_run_free(&unused);
+    return status;
+}
+
+void pleat_nn_run_free(pleat_nn_run *run) {
+    if (!run) return;
+    free(run->epoch);
+    *run = (pleat_nn_run){0};
+}

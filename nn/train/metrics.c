@@ -1,0 +1,65 @@
+/* What a run leaves in its folder besides checkpoints: metrics.csv, and the best epoch's parameters. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "train/train.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+pleat_status pln_fit_folder(pln_fit *f) {
+    static const char *const names[] = {"metrics.csv", "checkpoint.safetensors", "best.safetensors"};
+    const char *folder = f->a->folder;
+    struct stat s;
+    if (!folder) return PLEAT_OK;
+    if (mkdir(folder, 0777) && errno != EEXIST)
+        return pleat_fail(f->ctx, PLEAT_ERR_IO, "fit", "%s: cannot make the folder: %s", folder,
+                          strerror(errno));
+    if (stat(folder, &s) || !S_ISDIR(s.st_mode))
+        return pleat_fail(f->ctx, PLEAT_ERR_IO, "fit", "%s: is a file; the run wants a folder", folder);
+    for (size_t i = 0; i < 3; i++) {
+        size_t bytes = strlen(folder) + strlen(names[i]) + 2;
+        f->path[i] = malloc(bytes);
+        if (!f->path[i]) return pleat_fail(f->ctx, PLEAT_ERR_MEMORY, "fit", "no memory for a path");
+        snprintf(f->path[i], bytes, "%s/%s", folder, names[i]);
+    }
+    return PLEAT_OK;
+}
+
+void pln_fit_free_paths(pln_fit *f) {
+    for (size_t i = 0; i < 3; i++) free(f->path[i]);
+}
+
+static void write_row(const pln_fit *f, size_t i, FILE *out) {
+    const pleat_nn_epoch *e = &f->run->epoch[i];
+    bool metric = f->a->metric_name, valid = f->a->valid;
+    fprintf(out, "%zu,%.8g", i + 1, e->loss);
+    if (metric) fprintf(out, ",%.8g", e->metric);
+    if (valid) fprintf(out, ",%.8g", e->valid_loss);
+    if (valid && metric) fprintf(out, ",%.8g", e->valid_metric);
+    fprintf(out, ",%.8g,%.3f,%.1f\n", e->lr, e->seconds, e->images_per_second);
+}
+
+pleat_status pln_fit_write_metrics(const pln_fit *f) {
+    pleat_nn_file file;
+    const char *metric = f->a->metric_name;
+    if (!f->path[PLN_METRICS]) return PLEAT_OK;
+    pleat_status status = pleat_nn_file_create(f->ctx, f->path[PLN_METRICS], &file);
+    if (status) return status;
+    fprintf(file.f, "epoch,loss%s%s%s%s%s,lr,seconds,images_per_second\n", metric ? "," : "",
+            metric ? metric : "", f->a->valid ? ",valid_loss" : "", f->a->valid && metric ? ",valid_" : "",
+            f->a->valid && metric ? metric : "");
+    for (size_t i = 0; i < f->run->epochs; i++) write_row(f, i, file.f);
+    return pleat_nn_file_commit(f->ctx, &file);
+}
+
+pleat_status pln_fit_write_best(const pln_fit *f) {
+    if (!f->path[PLN_BEST]) return PLEAT_OK;
+    const pleat_nn_part *p = &f->a->part[0];
+    pleat_nn_ema_swap(p->ema);
+    pleat_status status = pleat_nn_save(f->path[PLN_BEST], p->net);
+    pleat_nn_ema_swap(p->ema);
+    return status;
+}

@@ -1,0 +1,120 @@
+/* A run in a checkpoint: where it stands, as notes, and its epochs, as the history. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "train/train.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OPTIONS, PLACE, SUMS, BEST, BASE, PLATEAU, NOTES };
+enum { COLUMNS = 7 };
+
+static void name_notes(pleat_nn_note note[NOTES]) {
+    static const char *const keys[NOTES] = {"options", "place", "sums", "best", "base", "plateau"};
+    for (size_t i = 0; i < NOTES; i++) note[i].key = keys[i];
+}
+
+pleat_status pln_fit_make_room(pln_fit *f, size_t n) {
+    size_t bytes;
+    if (n <= f->room) return PLEAT_OK;
+    pleat_nn_epoch *more =
+        __builtin_mul_overflow(n, sizeof *more, &bytes) ? NULL : realloc(f->run->epoch, bytes);
+    if (!more) return pleat_fail(f->ctx, PLEAT_ERR_MEMORY, "fit", "no memory for %zu epochs", n);
+    memset(more + f->room, 0, (n - f->room) * sizeof *more);
+    f->run->epoch = more;
+    f->room = n;
+    return PLEAT_OK;
+}
+
+/* ---- saving ------------------------------------------------------------------------------------------------ */
+
+static void write_notes(const pln_fit *f, pleat_nn_note note[NOTES]) {
+    const pleat_nn_plateau *p = f->a->plateau;
+    const size_t bytes = sizeof note->text;
+    name_notes(note);
+    snprintf(note[OPTIONS].text, bytes, "%s", f->a->options ? f->a->options : "");
+    snprintf(note[PLACE].text, bytes, "%zu %zu %zu", f->run->epochs, f->batch, f->run->steps);
+    snprintf(note[SUMS].text, bytes, "%.17g %.17g", f->sum_loss, f->sum_metric);
+    snprintf(note[BEST].text, bytes, "%zu %zu %.17g", f->run->best, f->bad, f->best_value);
+    snprintf(note[BASE].text, bytes, "%.17g %.17g %.17g %.17g", f->base[0], f->base[1], f->base[2],
+             f->base[3]);
+    if (p) snprintf(note[PLATEAU].text, bytes, "%.17g %zu %zu %zu", p->best, p->calls, p->bad, p->cooling);
+}
+
+static pleat_tensor *history(const pln_fit *f) {
+    size_t n = f->run->epochs;
+    pleat_tensor *t = pleat_empty(f->ctx, PLEAT_F64, PLEAT_SHAPE(n, COLUMNS));
+    double *to = pleat_f64(t);
+    for (size_t i = 0; to && i < n; i++) {
+        const pleat_nn_epoch *e = &f->run->epoch[i];
+        const double row[COLUMNS] = {e->loss, e->metric,  e->valid_loss,       e->valid_metric,
+                                     e->lr,   e->seconds, e->images_per_second};
+        memcpy(to + i * COLUMNS, row, sizeof row);
+    }
+    return t;
+}
+
+static void set_parts(const pln_fit *f, pleat_nn_checkpoint *c) {
+    memcpy(c->part, f->a->part, sizeof c->part);
+}
+
+pleat_status pln_fit_save(const pln_fit *f) {
+    if (!f->path[PLN_CHECKPOINT]) return PLEAT_OK;
+    pleat_nn_note note[NOTES] = {{.key = NULL}};
+    write_notes(f, note);
+    pleat_nn_checkpoint c = {.ctx = f->ctx, .notes = NOTES, .note = note};
+    set_parts(f, &c);
+    pleat_scope scope = pleat_begin(f->ctx);
+    c.history = history(f);
+    pleat_status status =
+        pleat_is_poison(c.history) ? PLEAT_ERR_MEMORY : pleat_nn_save_checkpoint(f->path[PLN_CHECKPOINT], &c);
+    pleat_end(scope);
+    return status;
+}
+
+/* ---- resuming ---------------------------------------------------------------------------------------------- */
+
+static bool read_notes(pln_fit *f, const pleat_nn_note note[NOTES]) {
+    pleat_nn_plateau *p = f->a->plateau;
+    return sscanf(note[PLACE].text, "%zu %zu %zu", &f->run->epochs, &f->batch, &f->run->steps) == 3 &&
+           sscanf(note[SUMS].text, "%lf %lf", &f->sum_loss, &f->sum_metric) == 2 &&
+           sscanf(note[BEST].text, "%zu %zu %lf", &f->run->best, &f->bad, &f->best_value) == 3 &&
+           sscanf(note[BASE].text, "%lf %lf %lf %lf", &f->base[0], &f->base[1], &f->base[2], &f->base[3]) ==
+               4 &&
+           (!p ||
+            sscanf(note[PLATEAU].text, "%lf %zu %zu %zu", &p->best, &p->calls, &p->bad, &p->cooling) == 4);
+}
+
+static pleat_status read_history(pln_fit *f, pleat_tensor *t) {
+    size_t n = f->run->epochs;
+    if (!t || pleat_size(t, 0) != n || pleat_size(t, 1) != COLUMNS)
+        return pleat_fail(f->ctx, PLEAT_ERR_FORMAT, "fit", "%s: its history does not hold %zu epochs",
+                          f->path[PLN_CHECKPOINT], n);
+    pleat_status status = pln_fit_make_room(f, n);
+    const double *v = status ? NULL : pleat_f64(t);
+    for (size_t i = 0; v && i < n; i++, v += COLUMNS)
+        f->run->epoch[i] = (pleat_nn_epoch){v[0], v[1], v[2], v[3], v[4], v[5], v[6]};
+    return status;
+}
+
+static pleat_status load(pln_fit *f, pleat_nn_checkpoint *c) {
+    pleat_status status = pleat_nn_load_checkpoint(f->path[PLN_CHECKPOINT], c);
+    if (!status && !read_notes(f, c->note))
+        status = pleat_fail(f->ctx, PLEAT_ERR_FORMAT, "fit", "%s: a checkpoint, but not of a training run",
+                            f->path[PLN_CHECKPOINT]);
+    return status ? status : read_history(f, c->history);
+}
+
+pleat_status pln_fit_resume(pln_fit *f) {
+    if (!f->a->resume || !f->path[PLN_CHECKPOINT] || access(f->path[PLN_CHECKPOINT], F_OK)) return PLEAT_OK;
+    pleat_nn_note note[NOTES] = {{.key = NULL}};
+    name_notes(note);
+    note[OPTIONS].must = f->a->options;
+    pleat_nn_checkpoint c = {.ctx = f->ctx, .notes = NOTES, .note = note};
+    set_parts(f, &c);
+    pleat_scope scope = pleat_begin(f->ctx);
+    pleat_status status = load(f, &c);
+    pleat_end(scope);
+    return status;
+}
