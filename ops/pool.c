@@ -19,10 +19,25 @@ typedef struct planes {
     void *to;
 } planes;
 
-/* The row of the image under row r of window p, or SIZE_MAX in the padding. */
-static size_t pixel(const windows *w, size_t axis, size_t p, size_t r) {
-    size_t at = p * w->stride[axis] + r * w->dilation[axis];
-    return at >= w->pad[axis] && at - w->pad[axis] < w->image[axis] ? at - w->pad[axis] : SIZE_MAX;
+/* Rows (columns) of a kernel. */
+typedef struct span {
+    size_t first, last; /* the last is not among them */
+} span;
+
+/* Those of window p that lie on the image and not in its padding. */
+static span inside(const windows *w, size_t axis, size_t p) {
+    size_t at = p * w->stride[axis], d = w->dilation[axis], pad = w->pad[axis], end = pad + w->image[axis];
+    if (at >= pad && at + (w->kernel[axis] - 1) * d < end)
+        return (span){0, w->kernel[axis]}; /* no division */
+    size_t first = at < pad ? (pad - at + d - 1) / d : 0, last = at < end ? (end - at + d - 1) / d : 0;
+    if (last > w->kernel[axis]) last = w->kernel[axis];
+    return (span){first < last ? first : last, last};
+}
+
+/* The pixel of a plane under row r and column s of window (p, q), which lies on the image. */
+static size_t place(const windows *w, size_t r, size_t s, size_t p, size_t q) {
+    size_t h = p * w->stride[0] + r * w->dilation[0] - w->pad[0];
+    return h * w->image[1] + q * w->stride[1] + s * w->dilation[1] - w->pad[1];
 }
 
 #define T float
