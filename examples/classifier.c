@@ -35,7 +35,7 @@ static bool make_network(job *j) {
                                  pleat_nn_flatten(ctx), pleat_nn_dropout(ctx, 0.1), //
                                  pleat_nn_linear(ctx, 64, j->e.test.classes));
     if (j->net != NULL) j->adamw = pleat_nn_adamw(j->net, .lr = j->e.lr, .weight_decay = 0.02);
-    if (j->adamw != NULL) j->ema = pleat_nn_ema_new(j->net, 0.998);
+    if (j->adamw != NULL) j->ema = pleat_nn_ema_new(j->net, 0.99);
     return j->ema != NULL;
 }
 

@@ -42,6 +42,7 @@ likes_to_build() {
     needs zlib1g-dev pkg-config --exists zlib
     needs libpng-dev pkg-config --exists libpng
     needs libcjson-dev pkg-config --exists libcjson
+    needs libzip-dev pkg-config --exists libzip
 }
 
 # Install packages as root or by sudo. Where that cannot be done, say why and return 1.
@@ -101,7 +102,7 @@ want_packages() {
 configure() {
     dir=$1
     shift
-    libraries=$(for name in openblas zlib libpng libcjson criterion; do pkg-config --modversion $name 2>/dev/null; done)
+    libraries=$(for name in openblas zlib libpng libcjson libzip criterion; do pkg-config --modversion $name 2>/dev/null; done)
     stamp=$(echo "$root ${CC:-cc} $*" $libraries)
     if [ -f "$dir/build.ninja" ] && meson configure "$dir" >/dev/null 2>&1; then
         [ "$(cat "$dir/setup-stamp" 2>/dev/null || echo "$stamp")" = "$stamp" ] && return

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "files/file.h"
+#include "files/npy.h"
 
 #define READ "read_npy"
 #define WRITE "write_npy"
@@ -46,24 +47,31 @@ static void swap_elements(uint8_t *at, size_t bytes, size_t element) {
 
 typedef struct source {
     pleat_ctx *ctx;
-    const char *name; /* for messages */
-    FILE *f;
+    const char *op, *name; /* for messages */
+    pln_stream in;
     bool regular; /* then file_bytes is known; of a stream, only its end tells how long it was */
     size_t file_bytes, used;
     uint8_t *body; /* the elements, if they were read from a stream */
 } source;
 
 static pleat_status bad(const source *s, const char *what) {
-    return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, READ, "%s: %s", s->name, what);
+    return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, s->op, "%s: %s", s->name, what);
 }
 
-/* A short read is the error `wrong`, unless the system has a reason of its own. */
+/* Report why the stream failed; PLEAT_OK if it did not. */
+static pleat_status failed(const source *s) {
+    const char *why = s->in.failure(s->in.user);
+    return why ? pleat_fail(s->ctx, PLEAT_ERR_IO, s->op, "cannot read %s: %s", s->name, why) : PLEAT_OK;
+}
+
+/* A short read is the error `wrong`, unless the stream has a reason of its own. */
 static pleat_status read_bytes(source *s, void *to, size_t n, const char *wrong) {
-    if (fread(to, 1, n, s->f) == n) {
+    if (s->in.read(s->in.user, to, n) == n) {
         s->used += n;
         return PLEAT_OK;
     }
-    return ferror(s->f) ? pln_read_failed(s->ctx, READ, s->name) : bad(s, wrong);
+    pleat_status status = failed(s);
+    return status ? status : bad(s, wrong);
 }
 
 /* All of a stream's elements. The memory grows with what has been read, so a lying header reserves none. */
@@ -75,15 +83,15 @@ static pleat_status read_stream(source *s, size_t bytes) {
         if (room > bytes) room = bytes;
         uint8_t *larger = realloc(s->body, room);
         if (!larger)
-            return pleat_fail(s->ctx, PLEAT_ERR_MEMORY, READ, "%s: no memory for %zu bytes", s->name, room);
+            return pleat_fail(s->ctx, PLEAT_ERR_MEMORY, s->op, "%s: no memory for %zu bytes", s->name, room);
         s->body = larger;
         status = read_bytes(s, s->body + got, room - got, "truncated: fewer elements than its header says");
         got = room;
     }
     uint8_t extra;
-    if (!status && fread(&extra, 1, 1, s->f))
+    if (!status && s->in.read(s->in.user, &extra, 1))
         return bad(s, "bytes follow behind the elements that its header announces");
-    return !status && ferror(s->f) ? pln_read_failed(s->ctx, READ, s->name) : status;
+    return status ? status : failed(s);
 }
 
 /* ---- reading: the header ------------------------------------------------------------------------------- */
@@ -130,8 +138,8 @@ static bool take_string(header *h, word *w) {
 
 static pleat_status expected(header *h, const char *what) {
     const char *place = next(h) ? h->at : "the end";
-    return pleat_fail(h->s->ctx, PLEAT_ERR_FORMAT, READ, "%s: its header must have %s where it has: %.24s",
-                      h->s->name, what, place);
+    return pleat_fail(h->s->ctx, PLEAT_ERR_FORMAT, h->s->op,
+                      "%s: its header must have %s where it has: %.24s", h->s->name, what, place);
 }
 
 /* A letter for the byte order and the type: '<f4'. */
@@ -145,7 +153,7 @@ static pleat_status read_descr(header *h) {
     h->dtype = word_is(type, "f8") ? PLEAT_F64 : PLEAT_F32;
     h->swapped = order == (machine_is_big_endian() ? '<' : '>');
     if (word_is(type, "f4") || word_is(type, "f8")) return PLEAT_OK;
-    return pleat_fail(h->s->ctx, PLEAT_ERR_DTYPE, READ,
+    return pleat_fail(h->s->ctx, PLEAT_ERR_DTYPE, h->s->op,
                       "%s: the type of its elements is %.*s; it must be <f4, >f4, <f8 or >f8", h->s->name,
                       w.length < 24 ? w.length : 24, w.text);
 }
@@ -167,8 +175,8 @@ static pleat_status read_shape(header *h) {
         if (!isdigit((unsigned char)*h->at) || (*h->at == '0' && isdigit((unsigned char)h->at[1])))
             return expected(h, "a size or )");
         if (h->rank == PLEAT_MAX_RANK)
-            return pleat_fail(h->s->ctx, PLEAT_ERR_FORMAT, READ, "%s: it has more than %d axes", h->s->name,
-                              PLEAT_MAX_RANK);
+            return pleat_fail(h->s->ctx, PLEAT_ERR_FORMAT, h->s->op, "%s: it has more than %d axes",
+                              h->s->name, PLEAT_MAX_RANK);
         h->shape[h->rank++] = strtoul(h->at, &end, 10);
         h->at = end;
         if (!take(h, ',') && (h->rank == 1 || next(h) != ')')) return expected(h, "a comma behind a size");
@@ -184,7 +192,7 @@ static pleat_status read_pair(header *h) {
     if (!take_string(h, &w)) return expected(h, "a key in quotes");
     while (k < 3 && !word_is(w, keys[k])) k++;
     if (k == 3 || h->seen >> k & 1)
-        return pleat_fail(h->s->ctx, PLEAT_ERR_FORMAT, READ,
+        return pleat_fail(h->s->ctx, PLEAT_ERR_FORMAT, h->s->op,
                           "%s: its header has the key %.*s%s; it must have descr, fortran_order and shape",
                           h->s->name, w.length < 24 ? w.length : 24, w.text, k == 3 ? "" : " twice");
     h->seen |= 1u << k;
@@ -238,14 +246,14 @@ static pleat_status read_preamble(source *s, size_t *length) {
     if (status) return status;
     uint8_t major = b[MAGIC], minor = b[MAGIC + 1], *at = b + MAGIC + 2;
     if (major < 1 || major > 3 || minor)
-        return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, READ, "%s: version %d.%d; it must be 1.0, 2.0 or 3.0",
+        return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, s->op, "%s: version %d.%d; it must be 1.0, 2.0 or 3.0",
                           s->name, major, minor);
     status = read_bytes(s, at, major == 1 ? 2 : 4, short_header);
     if (status) return status;
     *length = (size_t)at[1] << 8 | at[0];
     if (major > 1) *length |= (size_t)at[3] << 24 | (size_t)at[2] << 16;
     if (*length <= LONGEST_HEADER) return PLEAT_OK;
-    return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, READ, "%s: a header of %zu bytes; it must have at most %d",
+    return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, s->op, "%s: a header of %zu bytes; it must have at most %d",
                       s->name, *length, LONGEST_HEADER);
 }
 
@@ -254,7 +262,7 @@ static pleat_status read_header(source *s, header *h) {
     pleat_status status = read_preamble(s, &length);
     if (status) return status;
     char *text = malloc(length + 1);
-    if (!text) return pleat_fail(s->ctx, PLEAT_ERR_MEMORY, READ, "%s: no memory for its header", s->name);
+    if (!text) return pleat_fail(s->ctx, PLEAT_ERR_MEMORY, s->op, "%s: no memory for its header", s->name);
     *h = (header){.s = s, .at = text};
     status = read_bytes(s, text, length, "truncated: it ends within its header");
     make_printable(text, status ? 0 : length);
@@ -299,8 +307,9 @@ static pleat_status read_array(source *s, pleat_tensor **out) {
     pleat_status status = read_header(s, &h);
     if (status) return status;
     if (s->regular && s->file_bytes - s->used != h.bytes)
-        return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, READ, "%s: it is %zu bytes long, but its header says %zu",
-                          s->name, s->file_bytes, s->used + h.bytes);
+        return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, s->op,
+                          "%s: it is %zu bytes long, but its header says %zu", s->name, s->file_bytes,
+                          s->used + h.bytes);
     if (!s->regular) status = read_stream(s, h.bytes);
     if (status) return status;
     pleat_tensor *t = pleat_empty(s->ctx, h.dtype, h.rank, h.shape);
@@ -312,18 +321,32 @@ static pleat_status read_array(source *s, pleat_tensor **out) {
     return status;
 }
 
+static pleat_tensor *read_source(source *s) {
+    pleat_tensor *t = pleat_poison(s->ctx);
+    read_array(s, &t);
+    free(s->body);
+    return t;
+}
+
+pleat_tensor *pln_read_npy(pleat_ctx *ctx, const char *op, const char *name, pln_stream in) {
+    return read_source(&(source){.ctx = ctx, .op = op, .name = name, .in = in});
+}
+
+/* ---- reading: files -------------------------------------------------------------------------------------- */
+
+static size_t file_read(void *f, void *to, size_t n) { return fread(to, 1, n, f); }
+static const char *file_failure(void *f) { return ferror((FILE *)f) ? strerror(errno) : NULL; }
+
 pleat_tensor *pleat_nn_read_npy(pleat_ctx *ctx, const char *path) {
-    bool regular = !path || strcmp(path, "-");
-    source s = {.ctx = ctx, .name = regular ? path : "standard input", .f = stdin, .regular = regular};
-    pleat_tensor *t = pleat_poison(ctx);
-    if (regular) {
-        if (pln_file_size(ctx, READ, path, &s.file_bytes)) return t;
-        s.f = fopen(path, "rb");
-        if (!s.f) return pln_read_failed(ctx, READ, path), t;
-    }
-    read_array(&s, &t);
-    if (regular) fclose(s.f);
-    free(s.body);
+    if (path && !strcmp(path, "-"))
+        return pln_read_npy(ctx, READ, "standard input", (pln_stream){file_read, file_failure, stdin});
+    source s = {.ctx = ctx, .op = READ, .name = path, .regular = true};
+    if (pln_file_size(ctx, READ, path, &s.file_bytes)) return pleat_poison(ctx);
+    FILE *f = fopen(path, "rb");
+    if (!f) return pln_read_failed(ctx, READ, path), pleat_poison(ctx);
+    s.in = (pln_stream){file_read, file_failure, f};
+    pleat_tensor *t = read_source(&s);
+    fclose(f);
     return t;
 }
 
@@ -346,7 +369,7 @@ static size_t make_header(const pleat_tensor *t, char *text) {
     return all;
 }
 
-static bool write_array(pleat_tensor *t, FILE *f) {
+bool pln_write_npy(pleat_tensor *t, FILE *f) {
     char text[320];
     uint8_t chunk[4096];
     size_t n = make_header(t, text), element = element_bytes(pleat_dtype_of(t));
@@ -389,8 +412,8 @@ pleat_status pleat_nn_write_npy(const char *path, pleat_tensor *t) {
         status =
             path && !strcmp(path, "-") ? open_output(ctx, &file) : pleat_nn_file_create(ctx, path, &file);
     if (!status)
-        status = write_array(rows, file.f) ? pleat_nn_file_commit(ctx, &file)
-                                           : pln_write_failed(ctx, WRITE, &file);
+        status = pln_write_npy(rows, file.f) ? pleat_nn_file_commit(ctx, &file)
+                                             : pln_write_failed(ctx, WRITE, &file);
     pleat_end(scope);
     return status;
 }

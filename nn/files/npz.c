@@ -1,1 +1,225 @@
-#include "module.h"
+/* NumPy's archives: npy files in a zip, which libzip reads and writes. */
+#define _POSIX_C_SOURCE 200809L
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "files/file.h"
+#include "files/npy.h"
+#include "pleat_config.h"
+
+#define READ "read_npz"
+#define WRITE "write_npz"
+
+#ifndef PL_HAVE_ZIP
+static const char absent[] = "pleat was built without libzip; configure it with -Dnpz=enabled";
+
+pleat_tensor *pleat_nn_read_npz(pleat_ctx *ctx, const char *path, const char *name) {
+    (void)path, (void)name;
+    return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s", absent), pleat_poison(ctx);
+}
+
+bool pleat_nn_npz_name(pleat_ctx *ctx, const char *path, size_t i, char *buffer, size_t bytes) {
+    (void)path, (void)i;
+    if (bytes) buffer[0] = 0;
+    return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s", absent), false;
+}
+
+pleat_status pleat_nn_write_npz(const char *path, size_t n, const char *const *names,
+                                pleat_tensor *const *ts) {
+    (void)path, (void)names;
+    return pleat_fail(n ? pleat_ctx_of(ts[0]) : NULL, PLEAT_ERR_ARGUMENT, WRITE, "%s", absent);
+}
+#else
+#    include <zip.h>
+
+enum { LONGEST_NAME = 1000, MOST_RATIO = 1032 }; /* of deflate: 258 bytes for two bits */
+
+/* ---- reading ----------------------------------------------------------------------------------------------- */
+
+/* The archive, or NULL after an error. */
+static zip_t *open_archive(pleat_ctx *ctx, const char *path) {
+    size_t bytes;
+    int code;
+    zip_error_t why;
+    if (pln_file_size(ctx, READ, path, &bytes)) return NULL;
+    zip_t *z = zip_open(path, ZIP_RDONLY | ZIP_CHECKCONS, &code);
+    if (z) return z;
+    zip_error_init_with_code(&why, code);
+    pleat_fail(ctx, PLEAT_ERR_FORMAT, READ, "%s: not a .npz file: %s", path, zip_error_strerror(&why));
+    zip_error_fini(&why);
+    return NULL;
+}
+
+/* Where the array of that name stands; -1 after an error. */
+static zip_int64_t find_entry(pleat_ctx *ctx, const char *path, zip_t *z, const char *name) {
+    char file[LONGEST_NAME + 8];
+    zip_int64_t entries = zip_get_num_entries(z, 0);
+    snprintf(file, sizeof file, "%.*s.npy", LONGEST_NAME, name);
+    zip_int64_t found = zip_name_locate(z, file, ZIP_FL_ENC_RAW); /* names are unique, or libzip does not open it */
+    if (found >= 0) return found;
+    const char *first = entries > 0 ? zip_get_name(z, 0, ZIP_FL_ENC_RAW) : NULL;
+    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s: there is no array %.64s; it has %lld%s%.64s", path, name,
+               (long long)entries, first ? ", the first is " : "", first ? first : "");
+    return -1;
+}
+
+/* What the directory says of an entry, before any of it is unpacked. */
+static pleat_status check_entry(pleat_ctx *ctx, const char *name, zip_t *z, zip_uint64_t i) {
+    zip_stat_t s;
+    const zip_uint64_t wanted =
+        ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+    if (zip_stat_index(z, i, 0, &s) || (s.valid & wanted) != wanted)
+        return pleat_fail(ctx, PLEAT_ERR_FORMAT, READ, "%s: its entry in the archive is damaged", name);
+    if (s.encryption_method != ZIP_EM_NONE)
+        return pleat_fail(ctx, PLEAT_ERR_FORMAT, READ, "%s: it is encrypted", name);
+    if (s.comp_method != ZIP_CM_STORE && s.comp_method != ZIP_CM_DEFLATE)
+        return pleat_fail(ctx, PLEAT_ERR_FORMAT, READ, "%s: it must be stored or deflated, as NumPy does it",
+                          name);
+    if (s.size / MOST_RATIO > s.comp_size)
+        return pleat_fail(ctx, PLEAT_ERR_FORMAT, READ,
+                          "%s: claims %llu bytes packed into %llu, which cannot be", name,
+                          (unsigned long long)s.size, (unsigned long long)s.comp_size);
+    return PLEAT_OK;
+}
+
+typedef struct entry {
+    zip_file_t *f;
+    bool failed;
+} entry;
+
+static size_t entry_read(void *user, void *to, size_t n) {
+    entry *e = user;
+    zip_int64_t got = e->failed ? -1 : zip_fread(e->f, to, n);
+    e->failed = got < 0;
+    return got < 0 ? 0 : (size_t)got;
+}
+
+/* zip_fread finds a wrong checksum when it has read everything. */
+static const char *entry_failure(void *user) {
+    entry *e = user;
+    return e->failed ? zip_error_strerror(zip_file_get_error(e->f)) : NULL;
+}
+
+static pleat_tensor *read_entry(pleat_ctx *ctx, const char *path, zip_t *z, const char *name) {
+    char full[2 * LONGEST_NAME];
+    zip_int64_t i = find_entry(ctx, path, z, name);
+    if (i < 0) return pleat_poison(ctx);
+    snprintf(full, sizeof full, "%.900s(%.900s)", path, name);
+    if (check_entry(ctx, full, z, (zip_uint64_t)i)) return pleat_poison(ctx);
+    entry e = {.f = zip_fopen_index(z, (zip_uint64_t)i, 0)};
+    if (!e.f) {
+        pleat_fail(ctx, PLEAT_ERR_FORMAT, READ, "%s: %s", full, zip_strerror(z));
+        return pleat_poison(ctx);
+    }
+    pleat_tensor *t = pln_read_npy(ctx, READ, full, (pln_stream){entry_read, entry_failure, &e});
+    zip_fclose(e.f);
+    return t;
+}
+
+pleat_tensor *pleat_nn_read_npz(pleat_ctx *ctx, const char *path, const char *name) {
+    if (!name || !*name || strlen(name) > LONGEST_NAME) {
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "name must have 1 to %d characters", LONGEST_NAME);
+        return pleat_poison(ctx);
+    }
+    zip_t *z = open_archive(ctx, path);
+    if (!z) return pleat_poison(ctx);
+    pleat_tensor *t = read_entry(ctx, path, z, name);
+    zip_discard(z);
+    return t;
+}
+
+bool pleat_nn_npz_name(pleat_ctx *ctx, const char *path, size_t i, char *buffer, size_t bytes) {
+    if (bytes) buffer[0] = 0;
+    zip_t *z = open_archive(ctx, path);
+    if (!z) return false;
+    const char *name = zip_get_name(z, i, ZIP_FL_ENC_RAW);
+    size_t length = name ? strlen(name) : 0;
+    if (length > 4 && !strcmp(name + length - 4, ".npy")) length -= 4;
+    if (name) snprintf(buffer, bytes, "%.*s", (int)(length < LONGEST_NAME ? length : LONGEST_NAME), name);
+    bool found = name != NULL;
+    zip_discard(z);
+    return found;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------------- */
+
+/* Why the names cannot be those of an archive, or NULL. */
+static const char *wrong_names(size_t n, const char *const *names, pleat_tensor *const *ts) {
+    if (!n || !names || !ts) return "at least one array must be given, with its name";
+    for (size_t i = 0; i < n; i++) {
+        const char *name = names[i];
+        if (!name || !*name || strlen(name) > LONGEST_NAME) return "a name must have 1 to 1000 characters";
+        if (*name == '/' || strstr(name, "..")) return "a name must not begin with / nor contain ..";
+        if (!ts[i] || pleat_is_poison(ts[i])) return "an array is NULL or poison: an op failed before";
+        for (size_t k = 0; k < i; k++)
+            if (!strcmp(name, names[k])) return "two arrays have one name";
+    }
+    return NULL;
+}
+
+/* t as the bytes of a npy file. The caller frees *text; false without memory. */
+static bool as_npy(pleat_tensor *t, char **text, size_t *bytes) {
+    *text = NULL;
+    FILE *f = open_memstream(text, bytes);
+    pleat_scope scope = pleat_begin(pleat_ctx_of(t));
+    pleat_tensor *rows = pleat_contiguous(t);
+    bool ok = f && !pleat_is_poison(rows) && pln_write_npy(rows, f);
+    pleat_end(scope);
+    return f && fclose(f) == 0 && ok;
+}
+
+/* Stored as numpy.savez does, with a fixed date, so that the same arrays give the same bytes. */
+static bool add_array(zip_t *z, const char *name, pleat_tensor *t) {
+    enum { DAY_ONE = 33 }; /* the first of January 1980 */
+    char file[LONGEST_NAME + 8], *text;
+    size_t bytes;
+    snprintf(file, sizeof file, "%s.npy", name);
+    zip_source_t *source = as_npy(t, &text, &bytes) ? zip_source_buffer(z, text, bytes, 1) : NULL;
+    if (!source) return free(text), false;
+    zip_int64_t i = zip_file_add(z, file, source, ZIP_FL_ENC_UTF_8);
+    if (i < 0) return zip_source_free(source), false;
+    return !zip_set_file_compression(z, (zip_uint64_t)i, ZIP_CM_STORE, 0) &&
+           !zip_file_set_dostime(z, (zip_uint64_t)i, 0, DAY_ONE, 0);
+}
+
+/* The archive in the memory behind `whole`. */
+static bool make_archive(zip_source_t *whole, size_t n, const char *const *names, pleat_tensor *const *ts) {
+    zip_source_keep(whole); /* closing the archive gives one reference up */
+    zip_t *z = zip_open_from_source(whole, ZIP_TRUNCATE, NULL);
+    if (!z) return zip_source_free(whole), false;
+    bool ok = true;
+    for (size_t i = 0; i < n && ok; i++) ok = add_array(z, names[i], ts[i]);
+    if (ok && zip_close(z) == 0) return true;
+    zip_discard(z);
+    return false;
+}
+
+static bool copy_out(zip_source_t *whole, FILE *f) {
+    char chunk[16384];
+    zip_int64_t n = 0;
+    if (zip_source_open(whole)) return false;
+    while ((n = zip_source_read(whole, chunk, sizeof chunk)) > 0)
+        if (fwrite(chunk, 1, (size_t)n, f) != (size_t)n) break;
+    zip_source_close(whole);
+    return n == 0;
+}
+
+pleat_status pleat_nn_write_npz(const char *path, size_t n, const char *const *names,
+                                pleat_tensor *const *ts) {
+    pleat_ctx *ctx = n && ts && ts[0] ? pleat_ctx_of(ts[0]) : NULL;
+    const char *wrong = wrong_names(n, names, ts);
+    pleat_nn_file file;
+    if (wrong) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, WRITE, "%s", wrong);
+    zip_source_t *whole = zip_source_buffer_create(NULL, 0, 0, NULL);
+    pleat_status status = PLEAT_OK;
+    if (!whole || !make_archive(whole, n, names, ts))
+        status = pleat_fail(ctx, PLEAT_ERR_MEMORY, WRITE, "no memory for the archive %s", path ? path : "");
+    if (!status) status = pleat_nn_file_create(ctx, path, &file);
+    if (!status)
+        status =
+            copy_out(whole, file.f) ? pleat_nn_file_commit(ctx, &file) : pln_write_failed(ctx, WRITE, &file);
+    if (whole) zip_source_free(whole);
+    return status;
+}
+#endif

@@ -1,4 +1,5 @@
-/* PNG files as pixels, through libpng's simplified interface. The size that a file claims is looked at before memory is taken. */
+/* PNG files as pixels, through libpng. (Not through its simplified interface: up to 1.6.39 that one mixes up the rows of
+ * interlaced images of 16 bits.) The size that a file claims is looked at before memory is taken. */
 #include "files/png_read.h"
 
 #include <stdlib.h>
@@ -20,69 +21,99 @@ pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, pln_
 #    define MOST_PIXELS ((size_t)1 << 28)
 #    define MOST_RATIO 1032 /* of deflate: 258 bytes for two bits */
 
-static pleat_status bad(pleat_ctx *ctx, const char *op, const char *path, const char *why) {
-    return pleat_fail(ctx, PLEAT_ERR_FORMAT, op, "%s: %s", path, why);
+/* What is held while libpng may leave by longjmp. */
+typedef struct job {
+    FILE *f;
+    size_t file_bytes, H, W;
+    size_t samples;  /* a pixel, as libpng hands it out: 1 to 4 */
+    uint8_t *pixels; /* [H,W,samples] */
+    png_bytep *rows;
+    bool no_memory;
+    char why[160];
+} job;
+
+static void on_error(png_structp png, png_const_charp why) {
+    job *j = png_get_error_ptr(png);
+    snprintf(j->why, sizeof j->why, "%s", why);
+    png_longjmp(png, 1);
 }
+
+static void on_warning(png_structp png, png_const_charp why) { (void)png, (void)why; }
 
 /* Can a file of so many bytes hold an image of that size, at a bit a pixel or more? */
-static pleat_status check_size(pleat_ctx *ctx, const char *op, const char *path, const png_image *p,
-                               size_t bytes) {
-    size_t pixels = (size_t)p->width * p->height;
-    if (pixels <= MOST_PIXELS && pixels / 8 <= bytes * MOST_RATIO) return PLEAT_OK;
-    return pleat_fail(
-        ctx, PLEAT_ERR_FORMAT, op,
-        "%s: claims %ux%u pixels in %zu bytes; at most %zu are read, and no more than its bytes can hold",
-        path, (unsigned)p->height, (unsigned)p->width, bytes, MOST_PIXELS);
+static bool believable(job *j) {
+    size_t pixels = j->H * j->W;
+    if (pixels <= MOST_PIXELS && pixels / 8 <= j->file_bytes * MOST_RATIO) return true;
+    snprintf(j->why, sizeof j->why,
+             "claims %zux%zu pixels in %zu bytes; at most %zu are read, and no more than its bytes can hold",
+             j->H, j->W, j->file_bytes, MOST_PIXELS);
+    return false;
 }
 
-/* [H,W,C] as libpng gives it to [C,H,W]. */
-static void deal_out(const uint8_t *from, pln_bytes *to) {
-    size_t plane = to->H * to->W;
-    for (size_t i = 0; i < plane; i++)
-        for (size_t c = 0; c < to->C; c++) to->pixels[c * plane + i] = from[i * to->C + c];
+static bool allocate(job *j) {
+    j->pixels = malloc(j->H * j->W * j->samples);
+    j->rows = malloc(j->H * sizeof *j->rows);
+    j->no_memory = !j->pixels || !j->rows;
+    for (size_t h = 0; !j->no_memory && h < j->H; h++) j->rows[h] = j->pixels + h * j->W * j->samples;
+    return !j->no_memory;
 }
 
-/* Transparent pixels are laid on black. */
-static pleat_status decode(pleat_ctx *ctx, const char *op, const char *path, png_image *p, pln_bytes *out) {
-    const png_color black = {0, 0, 0};
-    pln_bytes made = {.C = p->format & PNG_FORMAT_FLAG_COLOR ? 3 : 1, .H = p->height, .W = p->width};
-    p->format = made.C == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
-    size_t bytes = made.C * made.H * made.W;
-    uint8_t *interleaved = malloc(bytes);
-    made.pixels = interleaved ? malloc(bytes) : NULL;
-    pleat_status status = PLEAT_OK;
-    if (!made.pixels)
-        status =
-            pleat_fail(ctx, PLEAT_ERR_MEMORY, op, "%s: no memory for %zux%zu pixels", path, made.H, made.W);
-    else if (!png_image_finish_read(p, &black, interleaved, 0, NULL))
-        status = bad(ctx, op, path, p->message);
-    else
-        deal_out(interleaved, &made);
-    free(interleaved);
-    if (status)
-        free(made.pixels);
-    else
-        *out = made;
-    return status;
+/* Everything becomes 8 bits a sample, a palette its colours, a transparent colour an alpha channel. */
+static bool decode(job *j, png_structp png, png_infop info) {
+    if (setjmp(png_jmpbuf(png))) return false;
+    png_set_user_limits(png, 0x7fffffff, 0x7fffffff); /* the message of ours says more */
+    png_init_io(png, j->f);
+    png_read_info(png, info);
+    j->H = png_get_image_height(png, info);
+    j->W = png_get_image_width(png, info);
+    if (!believable(j)) return false;
+    png_set_expand(png);
+    png_set_scale_16(png);
+    png_set_interlace_handling(png);
+    png_read_update_info(png, info);
+    j->samples = png_get_channels(png, info);
+    if (!allocate(j)) return false;
+    png_read_image(png, j->rows);
+    return true;
+}
+
+/* [H,W,samples] to [C,H,W]; transparent pixels are laid on black. */
+static bool deal_out(const job *j, pln_bytes *to) {
+    size_t plane = j->H * j->W;
+    *to = (pln_bytes){.C = j->samples < 3 ? 1 : 3, .H = j->H, .W = j->W};
+    bool alpha = j->samples > to->C;
+    to->pixels = malloc(to->C * plane);
+    for (size_t i = 0; to->pixels && i < plane; i++) {
+        const uint8_t *from = j->pixels + i * j->samples;
+        unsigned a = alpha ? from[to->C] : 255;
+        for (size_t c = 0; c < to->C; c++) to->pixels[c * plane + i] = (uint8_t)((from[c] * a + 127) / 255);
+    }
+    return to->pixels != NULL;
+}
+
+static pleat_status read_open(pleat_ctx *ctx, const char *op, const char *path, job *j, pln_bytes *out) {
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, j, on_error, on_warning);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    bool ok = info && decode(j, png, info);
+    j->no_memory |= !info;
+    png_destroy_read_struct(&png, &info, NULL);
+    if (ok && !deal_out(j, out)) j->no_memory = true;
+    free(j->pixels);
+    free(j->rows);
+    if (j->no_memory)
+        return pleat_fail(ctx, PLEAT_ERR_MEMORY, op, "%s: no memory for %zux%zu pixels", path, j->H, j->W);
+    return ok ? PLEAT_OK : pleat_fail(ctx, PLEAT_ERR_FORMAT, op, "%s: %s", path, j->why);
 }
 
 pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, pln_bytes *out) {
-    png_image p = {.version = PNG_IMAGE_VERSION};
-    size_t bytes;
+    job j = {.f = NULL};
     *out = (pln_bytes){0};
-    pleat_status status = pln_file_size(ctx, op, path, &bytes);
+    pleat_status status = pln_file_size(ctx, op, path, &j.file_bytes);
     if (status) return status;
-    FILE *f = fopen(path, "rb");
-    if (!f) return pln_read_failed(ctx, op, path);
-    if (!png_image_begin_read_from_stdio(&p, f)) {
-        status = bad(ctx, op, path, p.message);
-    } else {
-        p.flags |= PNG_IMAGE_FLAG_16BIT_sRGB; /* 16 bits are 8 finer ones, not a linear scale */
-        status = check_size(ctx, op, path, &p, bytes);
-        if (!status) status = decode(ctx, op, path, &p, out);
-    }
-    png_image_free(&p);
-    fclose(f);
+    j.f = fopen(path, "rb");
+    if (!j.f) return pln_read_failed(ctx, op, path);
+    status = read_open(ctx, op, path, &j, out);
+    fclose(j.f);
     return status;
 }
 #endif
