@@ -11,7 +11,7 @@
 enum {
     WIDTH = 480,
     HEIGHT = 280,
-    FEW = 40,   /* points that have a sign each */
+    FEW = 40,    /* points that have a sign each */
     MOST = 1000, /* points of a path; more could not be seen */
     LABELLED = 8 /* series whose last value stands at the right */
 };
@@ -179,7 +179,7 @@ static void draw_mark(const drawing *d, size_t mark) {
     const pleat_nn_chart *c = d->c;
     if (!c->count || mark >= c->series[0].n || c->series[0].n < 2) return;
     double x = place_x(d, mark), v = c->series[0].y[mark], middle = (d->f.top + d->f.bottom) / 2;
-    bool high = pln_drawable(v) && pln_axis_at(&d->f.y, v) < middle, right = x > (d->f.left + d->f.right) / 2;
+    bool high = pln_drawable(v) && pln_axis_at(&d->f.y, v)<middle, right = x>(d->f.left + d->f.right) / 2;
     pln_html(d->p, "<path class=\"mark\" d=\"M%s %sV%s\"/>", pln_tenths(x).s, pln_tenths(d->f.top).s,
              pln_tenths(d->f.bottom).s);
     pln_html(d->p, "<text class=\"best %s\" x=\"%s\" y=\"%s\">best</text>", right ? "end" : "start",

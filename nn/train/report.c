@@ -21,7 +21,8 @@ static const char head[] =
     "d='M1 2C4 14 8 13 15 14' fill='none' stroke='%230072b2' stroke-width='3' stroke-linecap='round'/%3E%3C/svg%3E\"/>\n"
     "<title>";
 
-static const char end[] = "</section>\n</main>\n<footer>made by pleat " PLEAT_VERSION "</footer>\n</body>\n</html>\n";
+static const char end[] =
+    "</section>\n</main>\n<footer>made by pleat " PLEAT_VERSION "</footer>\n</body>\n</html>\n";
 
 /* ---- the report ---------------------------------------------------------------------------------------- */
 
@@ -44,13 +45,16 @@ bool pln_report_takes(pleat_nn_report *r, const char *op, const void *something)
 
 void pln_report_done(pleat_nn_report *r, const char *op) {
     if (r->page.lost && !r->status)
-        pln_report_fail(r, PLEAT_ERR_MEMORY, op, "no memory for a page of more than %zu bytes", r->page.length);
+        pln_report_fail(r, PLEAT_ERR_MEMORY, op, "no memory for a page of more than %zu bytes",
+                        r->page.length);
 }
 
 static void begin(pln_page *p, const char *title, const char *about) {
     pln_html(p, "%s", head);
     pln_text(p, title);
-    pln_html(p, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<header>\n<h1>", pln_report_style);
+    pln_html(p, "</title>\n<style>\n");
+    for (size_t i = 0; pln_report_style[i]; i++) pln_html(p, "%s", pln_report_style[i]);
+    pln_html(p, "</style>\n</head>\n<body>\n<header>\n<h1>");
     pln_text(p, title);
     pln_html(p, "</h1>\n");
     if (about) {

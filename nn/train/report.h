@@ -10,13 +10,13 @@ typedef struct pln_digits {
     char s[40];
 } pln_digits;
 
-pln_digits pln_tenths(double v);              /* "12.3", a place in a drawing; |v| < 1e6 */
-pln_digits pln_fixed(double v, int decimals); /* "0.1250" */
-pln_digits pln_short(double v, int digits);   /* "0.125", "1.25e-7", a dash for NaN */
+pln_digits pln_tenths(double v);                 /* "12.3", a place in a drawing; |v| < 1e6 */
+pln_digits pln_fixed(double v, int decimals);    /* "0.1250" */
+pln_digits pln_short(double v, int digits);      /* "0.125", "1.25e-7", a dash for NaN */
 pln_digits pln_scientific(double v, int digits); /* "1.25e-1", "0" */
-pln_digits pln_count(double v);               /* "12,544" */
-pln_digits pln_scaled(double v);              /* "1.23 M" */
-pln_digits pln_duration(double seconds);      /* "3 min 12 s" */
+pln_digits pln_count(double v);                  /* "12,544" */
+pln_digits pln_scaled(double v);                 /* "1.23 M" */
+pln_digits pln_duration(double seconds);         /* "3 min 12 s" */
 
 /* ---- report_page.c -------------------------------------------------------------------------------------- */
 
@@ -123,6 +123,6 @@ void pln_table_begin(pln_page *p, const char *kind, const char *caption);
 void pln_table_end(pln_page *p);
 
 /* report_style.c */
-extern const char pln_report_style[];
+extern const char *const pln_report_style[]; /* NULL ends it */
 
 #endif

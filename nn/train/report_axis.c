@@ -58,7 +58,8 @@ static void linear_ticks(pln_axis *a, const pln_axis_args *args) {
     if (args->whole && step < 1) step = 1, exponent = 0;
     double first = args->grow ? floor(a->low / step + slack) : ceil(a->low / step - slack);
     double last = args->grow ? ceil(a->high / step - slack) : floor(a->high / step + slack);
-    for (double i = first; i <= last && a->ticks < PLN_TICKS; i++) a->tick[a->ticks++] = i * step + 0.0; /* not -0 */
+    for (double i = first; i <= last && a->ticks < PLN_TICKS; i++)
+        a->tick[a->ticks++] = i * step + 0.0; /* not -0 */
     if (args->grow) a->low = fmin(a->low, first * step), a->high = fmax(a->high, last * step);
     write_labels(a, exponent);
 }
@@ -67,7 +68,8 @@ static void linear_ticks(pln_axis *a, const pln_axis_args *args) {
 static void log_ticks(pln_axis *a, const pln_axis_args *args) {
     static const double firsts[] = {1, 2, 5};
     double low = 0, high = HUGE_VAL, least = a->low * (1 + 1e-9), most = a->high * (1 - 1e-9);
-    int from = (int)floor(log10(least)), to = (int)ceil(log10(most)), stride = (to - from) / (int)args->most + 1;
+    int from = (int)floor(log10(least)), to = (int)ceil(log10(most)),
+        stride = (to - from) / (int)args->most + 1;
     for (int i = 3 * from; i <= 3 * to; i++) {
         double v = firsts[(i % 3 + 3) % 3] * pow(10, floor(i / 3.0));
         if (v <= least) low = v;
@@ -96,7 +98,8 @@ static pln_range widen(pln_range r) {
 
 /* One whole number in the middle. */
 static pln_axis lone(double v) {
-    return (pln_axis){.low = v - 1, .high = v + 1, .to = 1, .ticks = 1, .tick = {v}, .label = {pln_fixed(v, 0)}};
+    return (pln_axis){
+        .low = v - 1, .high = v + 1, .to = 1, .ticks = 1, .tick = {v}, .label = {pln_fixed(v, 0)}};
 }
 
 pln_axis pln_axis_new(pln_axis_args args) {

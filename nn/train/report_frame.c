@@ -8,10 +8,10 @@ size_t pln_dashes(size_t k) { return k % DASHES; }
 
 void pln_sign(pln_page *p, size_t k, double x, double y) {
     static const char *const signs[SIGNS] = {
-        "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z", /* circle */
-        "m-3.2-3.2h6.4v6.4h-6.4z",                      /* square */
-        "m0-4.2l4 7h-8z",                               /* triangle */
-        "m0-4.5l4 4.5l-4 4.5l-4-4.5z",                  /* diamond */
+        "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z",                /* circle */
+        "m-3.2-3.2h6.4v6.4h-6.4z",                                     /* square */
+        "m0-4.2l4 7h-8z",                                              /* triangle */
+        "m0-4.5l4 4.5l-4 4.5l-4-4.5z",                                 /* diamond */
         "m-4.3-1.4h2.9v-2.9h2.8v2.9h2.9v2.8h-2.9v2.9h-2.8v-2.9h-2.9z", /* plus */
     };
     pln_html(p, "M%s %s%s", pln_tenths(x).s, pln_tenths(y).s, signs[k % SIGNS]);
@@ -19,8 +19,7 @@ void pln_sign(pln_page *p, size_t k, double x, double y) {
 
 void pln_key(pln_page *p, size_t k, bool line) {
     pln_html(p, "<li><svg class=\"key\" viewBox=\"0 0 %d 12\" aria-hidden=\"true\">", line ? 34 : 12);
-    if (line)
-        pln_html(p, "<path class=\"line c%zu d%zu\" d=\"M1 6H33\"/>", pln_colour(k), pln_dashes(k));
+    if (line) pln_html(p, "<path class=\"line c%zu d%zu\" d=\"M1 6H33\"/>", pln_colour(k), pln_dashes(k));
     pln_html(p, "<path class=\"sign c%zu\" d=\"", pln_colour(k));
     pln_sign(p, k, line ? 17 : 6, 6);
     pln_html(p, "\"/></svg>");

@@ -63,15 +63,23 @@ static size_t character(const char *text, uint32_t *code) {
 
 static const char *escape_of(uint32_t code) {
     switch (code) {
-    case '&': return "&amp;";
-    case '<': return "&lt;";
-    case '>': return "&gt;";
-    case '"': return "&quot;";
-    case '\'': return "&#39;";
-    case 0xfffd: return "\xef\xbf\xbd";
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&quot;";
+    case '\'':
+        return "&#39;";
+    case 0xfffd:
+        return "\xef\xbf\xbd";
     case '\n':
-    case '\t': return NULL;
-    default: return code < 0x20 || (code >= 0x7f && code < 0xa0) ? "" : NULL;
+    case '\t':
+        return NULL;
+    default:
+        return code < 0x20 || (code >= 0x7f && code < 0xa0) ? "" : NULL;
     }
 }
 
@@ -95,7 +103,8 @@ void pln_base64(pln_page *p, const void *bytes, size_t n) {
     const uint8_t *b = bytes;
     for (size_t i = 0; i < n; i += 3) {
         size_t left = n - i;
-        uint32_t bits = (uint32_t)b[i] << 16 | (left > 1 ? (uint32_t)b[i + 1] << 8 : 0) | (left > 2 ? b[i + 2] : 0);
+        uint32_t bits =
+            (uint32_t)b[i] << 16 | (left > 1 ? (uint32_t)b[i + 1] << 8 : 0) | (left > 2 ? b[i + 2] : 0);
         char four[4] = {digits[bits >> 18], digits[bits >> 12 & 63], left > 1 ? digits[bits >> 6 & 63] : '=',
                         left > 2 ? digits[bits & 63] : '='};
         pln_put(p, four, 4);

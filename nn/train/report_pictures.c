@@ -12,7 +12,8 @@ static bool into_page(void *user, const void *bytes, size_t n) {
 }
 
 /* "16 images of 28 x 28 pixels, 8 in a row" behind the caption, for those who do not see them. */
-static void write_image(pln_page *p, const pln_grid *g, size_t zoom, const char *caption, const pln_page *png) {
+static void write_image(pln_page *p, const pln_grid *g, size_t zoom, const char *caption,
+                        const pln_page *png) {
     pln_html(p, "<img width=\"%zu\" height=\"%zu\" alt=\"", g->width * zoom, g->height * zoom);
     pln_text(p, caption);
     pln_html(p, ": %zu image%s of %zu by %zu pixels, %zu in a row\" src=\"data:image/png;base64,", g->n,
@@ -35,7 +36,8 @@ static void write_note(pln_page *p, const char *caption, const char *note) {
 }
 
 /* The grid, laid out at a zoom of 1, as a figure. */
-static void draw_grid(pleat_nn_report *r, const char *op, const char *caption, const pln_grid *g, size_t zoom) {
+static void draw_grid(pleat_nn_report *r, const char *op, const char *caption, const pln_grid *g,
+                      size_t zoom) {
     char why[PLN_PNG_WHY];
     pln_page png = {0};
     if (!pln_png_is_there()) {

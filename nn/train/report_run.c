@@ -33,7 +33,8 @@ static void fill(const pleat_nn_run *run, column of, double *y, pln_range *r) {
 }
 
 /* Training and validation over the epochs; the axis is logarithmic where the values span more than LOG_RATIO. */
-static void draw_curves(pleat_nn_report *r, const pleat_nn_run *run, const char *name, column train, column valid) {
+static void draw_curves(pleat_nn_report *r, const pleat_nn_run *run, const char *name, column train,
+                        column valid) {
     size_t n = run->epochs;
     pln_range range = {HUGE_VAL, -HUGE_VAL};
     double *y = calloc(n, 2 * sizeof *y);
@@ -61,10 +62,14 @@ static void begin_fact(pln_page *p, const char *name) {
 
 static const char *outcome_of(const pleat_nn_run *run) {
     switch (run->outcome) {
-    case PLEAT_NN_FINISHED: return "finished";
-    case PLEAT_NN_STOPPED: return "stopped: no better one came";
-    case PLEAT_NN_INTERRUPTED: return "interrupted";
-    default: return "failed";
+    case PLEAT_NN_FINISHED:
+        return "finished";
+    case PLEAT_NN_STOPPED:
+        return "stopped: no better one came";
+    case PLEAT_NN_INTERRUPTED:
+        return "interrupted";
+    default:
+        return "failed";
     }
 }
 
@@ -78,7 +83,8 @@ static void write_facts(pleat_nn_report *r, const pleat_nn_run *run, const char 
     begin_fact(p, "epochs");
     pln_html(p, "%s<small>%s</small></dd></div>", pln_count((double)run->epochs).s, outcome_of(run));
     begin_fact(p, "best epoch");
-    pln_html(p, "%s<small>by %s</small></dd></div>", pln_count((double)run->best + 1).s, valid ? "validation" : "training");
+    pln_html(p, "%s<small>by %s</small></dd></div>", pln_count((double)run->best + 1).s,
+             valid ? "validation" : "training");
     begin_fact(p, "its loss");
     pln_html(p, "%s</dd></div>", pln_short(valid ? best->valid_loss : best->loss, 4).s);
     if (metric) {
@@ -88,6 +94,78 @@ static void write_facts(pleat_nn_report *r, const pleat_nn_run *run, const char 
         pln_html(p, "</dt><dd>%s</dd></div>", pln_short(valid ? best->valid_metric : best->metric, 4).s);
     }
     begin_fact(p, "time");
-    pln_html(p, "%s<small>%s steps</small></dd></div>", pln_duration(seconds).s, pln_count((double)run->steps).s);
+    pln_html(p, "%s<small>%s steps</small></dd></div>", pln_duration(seconds).s,
+             pln_count((double)run->steps).s);
     pln_html(p, "</dl>\n");
+}
+
+/* ---- epochs -------------------------------------------------------------------------------------------- */
+
+typedef struct field {
+    const char *name;
+    column of;
+    int digits;
+} field;
+
+/* The columns that this run has values for, into fields[6]. */
+static size_t fields_of(const pleat_nn_run *run, const char *metric, field *fields) {
+    const field all[] = {{"loss", loss_of, 4},        {"validation loss", valid_loss_of, 4},
+                         {metric, metric_of, 4},      {"validation", valid_metric_of, 4},
+                         {"learning rate", lr_of, 3}, {"images/s", rate_of, 3}};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        bool about_metric = i == 2 || i == 3;
+        if ((metric || !about_metric) && has(run, all[i].of)) fields[n++] = all[i];
+    }
+    return n;
+}
+
+static void write_names(pln_page *p, const field *fields, size_t n) {
+    pln_html(p, "<thead><tr><th scope=\"col\" class=\"number\">epoch</th>");
+    for (size_t k = 0; k < n; k++) {
+        pln_html(p, "<th scope=\"col\" class=\"number\">");
+        pln_text(p, fields[k].name);
+        pln_html(p, "</th>");
+    }
+    pln_html(p, "</tr></thead>\n<tbody>\n");
+}
+
+static void write_epoch(pln_page *p, const pleat_nn_run *run, size_t i, const field *fields, size_t n) {
+    pln_html(p, "<tr%s><td class=\"number\">%zu%s</td>", i == run->best ? " class=\"winner\"" : "", i + 1,
+             i == run->best ? " (best)" : "");
+    for (size_t k = 0; k < n; k++)
+        pln_html(p, "<td class=\"number\">%s</td>",
+                 pln_short(fields[k].of(&run->epoch[i]), fields[k].digits).s);
+    pln_html(p, "</tr>\n");
+}
+
+/* Of many epochs, the first, the last, the best, and some evenly between. */
+static bool is_shown(const pleat_nn_run *run, size_t i) {
+    size_t step = (run->epochs + ROWS - 1) / ROWS;
+    return i % step == 0 || i + 1 == run->epochs || i == run->best;
+}
+
+static void write_epochs(pleat_nn_report *r, const pleat_nn_run *run, const char *metric) {
+    pln_page *p = &r->page;
+    field fields[6];
+    size_t n = fields_of(run, metric, fields);
+    pln_table_begin(p, "epochs", "Epochs of the run");
+    write_names(p, fields, n);
+    for (size_t i = 0; i < run->epochs; i++)
+        if (is_shown(run, i)) write_epoch(p, run, i, fields, n);
+    pln_html(p, "</tbody>");
+    pln_table_end(p);
+}
+
+void pleat_nn_report_run(pleat_nn_report *r, const pleat_nn_run *run, const char *metric) {
+    if (!pln_report_takes(r, OP, run)) return;
+    if (!run->epochs || !run->epoch) {
+        pleat_nn_report_text(r, "No epoch was finished.");
+        return;
+    }
+    write_facts(r, run, metric);
+    draw_curves(r, run, "loss", loss_of, valid_loss_of);
+    if (metric) draw_curves(r, run, metric, metric_of, valid_metric_of);
+    write_epochs(r, run, metric);
+    pln_report_done(r, OP);
 }

@@ -2,7 +2,8 @@
  * a white page are darker there. */
 #include "train/report.h"
 
-const char pln_report_style[] =
+/* In two parts: a string of C is at most 4095 characters long. */
+const char *const pln_report_style[] = {
     ":root{color-scheme:light dark;"
     "--page:#f3f5f7;--card:#fff;--ink:#191d22;--muted:#565f69;--line:#e2e6ea;--axis:#8c959f;"
     "--best:#e8f1f8;--right:0 114 178;--wrong:213 94 0;"
@@ -44,7 +45,7 @@ const char pln_report_style[] =
     ".grid{stroke:var(--line)}.axis{stroke:var(--axis)}.mark{stroke:var(--axis);stroke-dasharray:2 3}\n"
     ".line{stroke-width:2;stroke-linejoin:round;stroke-linecap:round}\n"
     ".sign{stroke:transparent;stroke-width:10}\n" /* easier to point at */
-    ".dots{stroke:none;fill-opacity:.72}\n"
+    ".dots{stroke:none;fill-opacity:.72}\n",
     ".d1{stroke-dasharray:7 4.5}.d2{stroke-dasharray:.1 5}.d3{stroke-dasharray:10 4 .1 4}.d4{stroke-dasharray:14 5}\n"
     ".line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}.line.c3{stroke:var(--c3)}"
     ".line.c4{stroke:var(--c4)}.line.c5{stroke:var(--c5)}.line.c6{stroke:var(--c6)}.line.c7{stroke:var(--c7)}\n"
@@ -80,4 +81,6 @@ const char pln_report_style[] =
     "@media (max-width:30rem){body{padding:1.5rem .75rem 1rem}section{padding:1rem;border-radius:.6rem}}\n"
     "@media print{body{max-width:none;padding:0;background:#fff}section{border:0;padding:0}"
     "h2{break-after:avoid}figure,tr,dl{break-inside:avoid}.scroll{overflow:visible}"
-    ".counts td,.winner>*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}\n";
+    ".counts td,.winner>*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}\n",
+    NULL,
+};

@@ -34,15 +34,18 @@ static void write_layer(pln_page *p, const pleat_nn_layer_info *l) {
 static void write_layers(pln_page *p, const pleat_nn_layer_info *rows, size_t n, size_t params) {
     double macs = 0;
     pln_table_begin(p, "layers", "Layers of the network");
-    pln_html(p, "<thead><tr><th scope=\"col\">name</th><th scope=\"col\">layer</th><th scope=\"col\">output</th>"
-                "<th scope=\"col\" class=\"number\">parameters</th>"
-                "<th scope=\"col\" class=\"number\">multiply-adds</th></tr></thead>\n<tbody>\n");
+    pln_html(p,
+             "<thead><tr><th scope=\"col\">name</th><th scope=\"col\">layer</th><th scope=\"col\">output</th>"
+             "<th scope=\"col\" class=\"number\">parameters</th>"
+             "<th scope=\"col\" class=\"number\">multiply-adds</th></tr></thead>\n<tbody>\n");
     for (size_t i = 0; i < n; i++) {
         write_layer(p, &rows[i]);
         macs += rows[i].macs;
     }
-    pln_html(p, "</tbody>\n<tfoot><tr><td colspan=\"3\">all</td><td class=\"number\">%s</td>"
-                "<td class=\"number\">%s</td></tr></tfoot>", pln_count((double)params).s, pln_scaled(macs).s);
+    pln_html(p,
+             "</tbody>\n<tfoot><tr><td colspan=\"3\">all</td><td class=\"number\">%s</td>"
+             "<td class=\"number\">%s</td></tr></tfoot>",
+             pln_count((double)params).s, pln_scaled(macs).s);
     pln_table_end(p);
 }
 
@@ -101,7 +104,8 @@ static void write_share(pln_page *p, double part, double whole) {
 static void write_cell(const confusion *c, size_t truth, size_t guess, double row) {
     double count = count_of(c, truth, guess), shade = row > 0 ? 0.55 * sqrt(count / row) : 0;
     const char *kind = truth == guess ? "hit" : count > 0 ? "miss" : "none";
-    pln_html(c->p, "<td class=\"%s\" style=\"--p:%s\">%s</td>", kind, pln_fixed(shade, 3).s, pln_count(count).s);
+    pln_html(c->p, "<td class=\"%s\" style=\"--p:%s\">%s</td>", kind, pln_fixed(shade, 3).s,
+             pln_count(count).s);
 }
 
 static void write_table(const confusion *c, const char *caption) {
@@ -132,7 +136,8 @@ static bool next_worst(const confusion *c, size_t *last, bool first) {
     size_t n = c->classes * c->classes, best = n;
     for (size_t i = 0; i < n; i++) {
         if (i / c->classes == i % c->classes || !c->counts[i]) continue;
-        bool behind = first || c->counts[i] < c->counts[*last] || (c->counts[i] == c->counts[*last] && i > *last);
+        bool behind =
+            first || c->counts[i] < c->counts[*last] || (c->counts[i] == c->counts[*last] && i > *last);
         if (behind && (best == n || c->counts[i] > c->counts[best])) best = i;
     }
     if (best < n) *last = best;
