@@ -439,7 +439,7 @@ static const struct {
     {PLEAT_ERR_FORMAT, "{" WEIGHT "," SCALE "}", "0.bias is missing"},
     {PLEAT_ERR_FORMAT, "{" WEIGHT "," BIAS "," SCALE ",\"2.x\":{}}", "the network has no 2.x"},
     {PLEAT_ERR_FORMAT, "{\"w\\n\\u001b[2J\":{}," BIAS "," SCALE "}",
-     "0.weight is missing; the network has no w??[2J"},
+     "0.weight is missing; the file has w??[2J"},
     {PLEAT_ERR_FORMAT, "{" WEIGHT "," BIAS "," SCALE "," BIAS "}", "0.bias is there twice"},
     {PLEAT_ERR_FORMAT, "{" BIAS "," SCALE "," W("F32", "[2,3]", "[0,24]") ",\"0.Weight\":{}}",
      "has no 0.Weight"},

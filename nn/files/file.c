@@ -25,6 +25,14 @@ pleat_status pln_file_size(pleat_ctx *ctx, const char *op, const char *path, siz
     return PLEAT_OK;
 }
 
+pln_phrase pln_shown(const char *text) {
+    pln_phrase p;
+    snprintf(p.text, sizeof p.text, "%s", text);
+    for (char *c = p.text; *c; c++)
+        if (*c < ' ' || *c > '~') *c = '?';
+    return p;
+}
+
 pleat_status pln_write_failed(pleat_ctx *ctx, const char *op, pleat_nn_file *file) {
     pleat_status status =
         pleat_fail(ctx, PLEAT_ERR_IO, op, "cannot write %s: %s", file->path, strerror(errno));

@@ -11,6 +11,12 @@ pleat_status pln_file_size(pleat_ctx *ctx, const char *op, const char *path, siz
 /* Report that `path` could not be opened or read; errno says why. */
 pleat_status pln_read_failed(pleat_ctx *ctx, const char *op, const char *path);
 
+/* A text out of a file that fits into a message, and does nothing to the terminal that shows it. */
+typedef struct pln_phrase {
+    char text[120];
+} pln_phrase;
+pln_phrase pln_shown(const char *text);
+
 /* Report a failed write to `file` (errno says why) and abort it. */
 pleat_status pln_write_failed(pleat_ctx *ctx, const char *op, pleat_nn_file *file);
 

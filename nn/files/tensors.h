@@ -1,4 +1,11 @@
-/* Named tensors and notes as a safetensors file: what parameters' files and checkpoints share. */
+/* tensors.h: named tensors and texts as a safetensors file: what parameters' files and checkpoints share.
+ *
+ *     pln_tensors s = {.ctx = ctx, .op = "save", .path = path};          s = {.., .op = "load", .whose = "the network"};
+ *     pln_tensors_say(&s, "title", "x");                                 pln_tensors_add(&s, w, 0, "0.weight");
+ *     pln_tensors_add(&s, w, 0, "0.weight");                             status = pln_tensors_read(&s);
+ *     status = pln_tensors_write(&s);                                    if (!status) pln_tensors_assign(&s);
+ *     pln_tensors_close(&s);                                             pln_tensors_close(&s);
+ */
 #ifndef PLN_TENSORS_H
 #define PLN_TENSORS_H
 
@@ -6,56 +13,81 @@
 
 struct cJSON;
 
+enum {
+    PLN_WHOLE = 1,    /* whole numbers, in f64: I64 in the file */
+    PLN_OPTIONAL = 2, /* the file may lack it */
+};
+
+/* The longest name; a buffer for names that may be longer, and are cut, has room for one more. */
+enum { PLN_LONGEST_NAME = 255 };
+
 /* A tensor with its place in a file. */
 typedef struct pln_named {
-    char name[256];
-    pleat_tensor
-        *t; /* to write; or to read into. NULL: reading, a matrix of f64 of any size, if the file has one */
-    bool whole;    /* of whole numbers: I64 in the file */
-    bool optional; /* the file may lack it */
-
-    /* the reader's and writer's own */
-    const struct cJSON *json; /* what the file says about it */
-    size_t begin, end;        /* its bytes, counted from the end of the header */
-    size_t rank, shape[PLEAT_MAX_RANK];
-    pleat_tensor *fresh; /* what was read */
-    size_t order;        /* among the named */
+    char name[PLN_LONGEST_NAME + 1];
+    pleat_tensor *t; /* reading, NULL is a matrix of f64 of any size */
+    unsigned flags;
+    const struct cJSON *json;           /* what the file says about it */
+    size_t rank, shape[PLEAT_MAX_RANK]; /* in the file */
+    size_t begin, end;                  /* its bytes, counted from the end of the header */
+    pleat_tensor *fresh;                /* what was read */
 } pln_named;
 
-/* A text with a name, in the file's metadata. */
-typedef struct pln_text {
-    const char *key, *text;
-} pln_text;
-
-/* Set the first members, the rest is zero. pln_tensors_close frees what the others leave behind. */
+/* The user sets the first members, the rest is zero. The first failure is reported, and from then on nothing happens, so
+ * that it is enough to look at what write, open and read return. */
 typedef struct pln_tensors {
     pleat_ctx *ctx;
     const char *op, *path;
-    const char *whose; /* "the network": in "the network has no ..." */
-    size_t n;
-    pln_named *named;
-    size_t texts; /* to write */
-    const pln_text *text;
+    const char *whose; /* reading: "the network", in "the network has no ..." */
 
-    size_t bytes; /* of all elements */
+    pleat_status status; /* of the first failure */
+    size_t n, room;
+    pln_named *named;
+    struct cJSON *root; /* the header */
     FILE *f;
-    struct cJSON *root;
+    size_t bytes; /* of all elements */
 } pln_tensors;
 
-/* Was this built with cJSON? If not, an error says so. */
-pleat_status pln_tensors_are_there(pleat_ctx *ctx, const char *op);
+/* The next tensor, under a name in printf's manner. */
+void pln_tensors_add(pln_tensors *s, pleat_tensor *t, unsigned flags, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 4, 5)))
+#endif
+    ;
 
-/* Write all, in the order given. Names must be unique and must not be "__metadata__". */
+/* Writing: a text in UTF-8 in the file's metadata. Each key is given once. */
+void pln_tensors_say(pln_tensors *s, const char *key, const char *text);
+/* Everything, in the order in which it was added. */
 pleat_status pln_tensors_write(pln_tensors *s);
 
-/* Read and check everything into named[].fresh, tensors of the innermost scope (NULL where an optional one is missing). Whatever the
- * file has, and only that, must be named; types and shapes must be the same. No tensor has changed. Sorts named by place: put them
- * back into order by pln_tensors_find. */
-pleat_status pln_tensors_read(pln_tensors *s);
-/* The text of that name in the file that was read, or NULL; until close. */
+/* Open the file and read its header. */
+pleat_status pln_tensors_open(pln_tensors *s);
+/* The metadata's text of that key, or NULL; until close. */
 const char *pln_tensors_text(const pln_tensors *s, const char *key);
-/* Copy what was read into the tensors. */
-pleat_status pln_tensors_assign(pln_tensors *s);
+/* Read and check everything into named[].fresh, tensors of the innermost scope (NULL where an optional one is missing). What the
+ * file has, and only that, must have been added; types and shapes must be the same. No tensor has changed. Opens the file, if it
+ * is not open, and puts named into the order of the file. */
+pleat_status pln_tensors_read(pln_tensors *s);
+/* Copy what was read into the tensors; cannot fail. */
+void pln_tensors_assign(pln_tensors *s);
+
 void pln_tensors_close(pln_tensors *s);
+
+/* ---- shared by writing (tensors.c) and reading (tensors_read.c) ----------------------------------------- */
+
+#define PLN_METADATA "__metadata__"
+#define PLN_LARGEST_WHOLE 9007199254740992.0 /* up to here, doubles tell whole numbers apart */
+
+/* The first failure becomes s->status. */
+pleat_status pln_tensors_fail(pln_tensors *s, pleat_status code, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+
+/* Of an element in the file: its bytes, and the format's name for its type. */
+size_t pln_named_width(const pln_named *e);
+const char *pln_named_type(const pln_named *e);
+/* Elements, of the shape in the file. */
+size_t pln_named_numel(const pln_named *e);
 
 #endif
