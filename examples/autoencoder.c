@@ -39,7 +39,7 @@ static bool make_network(job *j) {
     j->encoder = make_encoder(ctx, j->latent);
     j->decoder = make_decoder(ctx, j->latent);
     j->net = pleat_nn_sequential(ctx, j->encoder, j->decoder); /* owns both */
-    if (j->net != NULL) j->adam = pleat_nn_adam(j->net, .lr = j->e.lr);
+    if (example_load(&j->e, j->net)) j->adam = pleat_nn_adam(j->net, .lr = j->e.lr);
     return j->adam != NULL;
 }
 

@@ -34,7 +34,7 @@ static bool make_network(job *j) {
                                  pleat_nn_adaptive_avg_pool2d(ctx, 1, 1),           //
                                  pleat_nn_flatten(ctx), pleat_nn_dropout(ctx, 0.1), //
                                  pleat_nn_linear(ctx, 64, j->e.test.classes));
-    if (j->net != NULL) j->adamw = pleat_nn_adamw(j->net, .lr = j->e.lr, .weight_decay = 0.02);
+    if (example_load(&j->e, j->net)) j->adamw = pleat_nn_adamw(j->net, .lr = j->e.lr, .weight_decay = 0.02);
     if (j->adamw != NULL) j->ema = pleat_nn_ema_new(j->net, 0.99);
     return j->ema != NULL;
 }

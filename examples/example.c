@@ -12,7 +12,7 @@ static const char *const fashion_names[10] = {"T-shirt", "trouser", "pullover", 
 
 /* ---- options ------------------------------------------------------------------------------------------ */
 
-enum { COMMON = 9, OWN = 16 };
+enum { DECISIVE = 6, COMMON = 10, OWN = 16 }; /* options: those that decide the result come first */
 
 /* "--lr 0.001 " behind what the line holds. */
 static void append_option(char *line, size_t bytes, const option_row *r) {
@@ -42,6 +42,8 @@ void example_options(example *e, const char *about, const option_row *own, size_
         {"lr", "RATE", "learning rate", OPTION_REAL, &e->lr, 0, 0},
         {"seed", "N", "of weights, order and noise; the same seed gives the same bits", OPTION_COUNT,
          &e->seed, 0, SIZE_MAX},
+        {"load", "FILE", "start from these parameters (safetensors), and say first how good they are",
+         OPTION_TEXT, &e->load, 0, 0},
         /* and those that do not, or only by how far it goes */
         {"epochs", "N", "passes over the training images", OPTION_COUNT, &e->epochs, 1, 100000},
         {"threads", "N", "0: all cores; the result does not depend on it", OPTION_COUNT, &e->threads, 0,
@@ -54,7 +56,7 @@ void example_options(example *e, const char *about, const option_row *own, size_
     option_table table = {e->name, about, rows, COMMON + count};
     read_options(&table, argc, argv);
     for (size_t i = 0; i < COMMON + count; i++)
-        if (i < 5 || i >= COMMON) append_option(e->options, sizeof e->options, &rows[i]);
+        if (i < DECISIVE || i >= COMMON) append_option(e->options, sizeof e->options, &rows[i]);
     e->options[strcspn(e->options, "\n")] = 0;
 }
 
@@ -137,6 +139,20 @@ bool example_begin(example *e) {
     return e->train_loader != NULL && e->test_loader != NULL;
 }
 
+bool example_load(const example *e, pleat_nn_module *net) {
+    return net != NULL && (e->load == NULL || pleat_nn_load(e->load, net) == PLEAT_OK);
+}
+
+static bool say_how_good(const example *e, const pleat_nn_fit_args *args) {
+    double loss, metric;
+    if (e->load == NULL || args->loss == NULL) return true;
+    if (pleat_nn_evaluate(args, e->test_loader, &loss, &metric) != PLEAT_OK) return false;
+    printf("%s: test loss %.6f", e->load, loss);
+    if (args->metric_name != NULL) printf(", %s %.4f", args->metric_name, metric);
+    printf("\n");
+    return true;
+}
+
 bool example_fit(example *e, pleat_nn_fit_args args) {
     size_t params = 0;
     for (size_t i = 0; i < PLEAT_NN_PARTS && args.part[i].net != NULL; i++)
@@ -152,7 +168,7 @@ bool example_fit(example *e, pleat_nn_fit_args args) {
     args.resume = e->resume;
     args.options = e->options;
     args.progress = stdout;
-    if (pleat_nn_fit_with(args) != PLEAT_OK) return false;
+    if (!say_how_good(e, &args) || pleat_nn_fit_with(args) != PLEAT_OK) return false;
     if (e->run.outcome == PLEAT_NN_INTERRUPTED)
         printf("interrupted after %zu steps; the same command with --resume goes on from there\n",
                e->run.steps);
@@ -198,10 +214,10 @@ pleat_nn_report *example_report(const example *e, const char *title, const char 
     snprintf(numbers[1], sizeof numbers[1], "%zu (%zu steps)", e->run.epochs, e->run.steps);
     snprintf(numbers[2], sizeof numbers[2], "%d", pleat_threads(e->ctx));
     const char *const pairs[][2] = {{"program", e->name},
-                              {"options", e->options},
-                              {"images", numbers[0]},
-                              {"epochs", numbers[1]},
-                              {"threads", numbers[2]}};
+                                    {"options", e->options},
+                                    {"images", numbers[0]},
+                                    {"epochs", numbers[1]},
+                                    {"threads", numbers[2]}};
     pleat_nn_report_heading(r, "The run");
     pleat_nn_report_table(r, sizeof pairs / sizeof *pairs, pairs);
     return r;

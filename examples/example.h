@@ -19,7 +19,7 @@ typedef struct example {
     const char *name; /* of the program and of its parameters' file */
 
     /* the options that all have; set the defaults before example_options */
-    const char *data, *out;
+    const char *data, *out, *load;
     size_t epochs, batch, limit, seed, threads;
     double lr;
     bool resume;
@@ -42,6 +42,9 @@ bool example_begin(example *e);
 
 /* Names of the classes, or NULL if they are not known. */
 const char *const *example_class_names(const example *e);
+
+/* Take up --load's parameters, if there are any; before an ema is made of them. False after an error. */
+bool example_load(const example *e, pleat_nn_module *net);
 
 /* Train with fit's options, to which folder, epochs, loaders, options and progress are added. False if there is nothing to show:
  * an error, or Ctrl-C. */

@@ -32,7 +32,7 @@ static bool make_network(job *j) {
         conv(ctx, NARROW, WIDE, 1), pleat_nn_prelu(ctx, WIDE, PLEAT_F32),     // expand
         pleat_nn_conv_transpose2d(ctx, WIDE, 1, .kernel = {9, 9}, .stride = {FACTOR, FACTOR}, .pad = {4, 4},
                                   .output_padding = {FACTOR - 1, FACTOR - 1})); // enlarge
-    if (j->net != NULL) j->adam = pleat_nn_adam(j->net, .lr = j->e.lr, .clip_norm = 1);
+    if (example_load(&j->e, j->net)) j->adam = pleat_nn_adam(j->net, .lr = j->e.lr, .clip_norm = 1);
     return j->adam != NULL;
 }
 

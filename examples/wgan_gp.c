@@ -41,7 +41,7 @@ static bool make_networks(job *j) {
     double lr = j->e.lr;
     j->critic = make_critic(j->e.ctx);
     j->generator = make_generator(j->e.ctx, j->latent);
-    if (j->critic == NULL || j->generator == NULL) return false;
+    if (j->critic == NULL || !example_load(&j->e, j->generator)) return false;
     j->critic_adam = pleat_nn_adam(j->critic, .lr = lr, .betas = {0.5, 0.9});
     j->generator_adam = pleat_nn_adam(j->generator, .lr = lr, .betas = {0.5, 0.9});
     j->average = pleat_nn_ema_new(j->generator, 0.995);

@@ -22,8 +22,10 @@ train="$bin/autoencoder --data shapes --epochs 1 --batch 500 --out made"
 must "$bin/article"
 must "$bin/gradcheck"
 must "$bin/autoencoder" --help
-for option in data epochs batch lr seed threads out help; do
-    "$bin/autoencoder" --help | grep -q -- "--$option" || fail "--help does not name --$option"
+for program in autoencoder vae classifier superresolution wgan_gp; do
+    for option in data limit load epochs batch lr seed threads out resume help; do
+        "$bin/$program" --help | grep -q -- "--$option" || fail "$program --help does not name --$option"
+    done
 done
 
 refused 2 "unknown option '--speed'" "$bin/autoencoder" --speed 3
@@ -34,6 +36,8 @@ refused 2 "whole number" "$bin/autoencoder" --batch 12x
 refused 2 "number above 0" "$bin/autoencoder" --lr -1
 refused 2 "number above 0" "$bin/autoencoder" --lr nan
 refused 2 "whole number" "$bin/autoencoder" --seed 99999999999999999999
+refused 2 "--resume takes no argument" "$bin/autoencoder" --resume=yes
+refused 2 "unknown option 'x'" "$bin/autoencoder" x
 refused 1 "20001 is more than the 20000 training images" $train --batch 20001
 refused 1 "cannot read nowhere/train-images-idx3-ubyte" $train --data nowhere
 mkdir lying made.d
@@ -51,18 +55,44 @@ fi
 
 if ldd "$bin/autoencoder" | grep -q libpng && ldd "$bin/autoencoder" | grep -q libcjson; then
     must $train --seed 5 --threads 1
-    for name in history.csv reconstructions.png autoencoder.safetensors; do
+    for name in metrics.csv report.html reconstructions.png autoencoder.safetensors best.safetensors checkpoint.safetensors; do
         [ -s "made/$name" ] || fail "the autoencoder did not write $name"
     done
-    [ "$(wc -l <made/history.csv)" = 2 ] || fail "history.csv: $(cat made/history.csv)"
+    [ "$(wc -l <made/metrics.csv)" = 2 ] || fail "metrics.csv: $(cat made/metrics.csv)"
     mv made first
     must $train --seed 5 --threads 2
     cmp first/autoencoder.safetensors made/autoencoder.safetensors || fail "two threads gave other parameters than one"
+
+    # Ctrl-C: status 130, and --resume ends with the same bits
+    short="$bin/autoencoder --data shapes --limit 4000 --epochs 3 --batch 20 --denoise"
+    must $short --out whole
+    for pause in 0.2 0.5; do
+        $short --out parts >out.txt 2>&1 &
+        program=$!
+        sleep $pause
+        kill -TERM $program
+        wait $program
+        status=$?
+        [ $status = 130 ] || [ $status = 0 ] || [ $status = 143 ] || fail "a signal: status $status: $(cat out.txt)"
+        must $short --out parts --resume
+        cmp whole/autoencoder.safetensors parts/autoencoder.safetensors || fail "a resumed run has other parameters"
+        rm -r parts
+    done
+    $short --out whole --resume --lr 0.5 >out.txt 2>err.txt && fail "a resume with other options was accepted"
+    grep -q "and this run has" err.txt || fail "a resume with other options: $(cat err.txt)"
+
     # a full disk: no file may grow beyond 8 KiB, so the parameters do not fit
     cp made/autoencoder.safetensors before
     (trap '' XFSZ; ulimit -f 16; $train --seed 6 >out.txt 2>err.txt)
     [ $? = 1 ] || fail "a full disk was not noticed: $(cat err.txt)"
     grep -q "cannot write" err.txt || fail "a full disk is not named: $(cat err.txt)"
     cmp before made/autoencoder.safetensors || fail "a full disk has damaged the old file"
-    [ "$(ls -A made | wc -l)" = 3 ] || fail "a full disk left something behind: $(ls -A made)"
+    [ -z "$(ls -A made | grep '^\.pleat')" ] || fail "a full disk left something behind: $(ls -A made)"
+
+    # the others, a little
+    for program in vae classifier superresolution wgan_gp "autoencoder --latent 2"; do
+        must "$bin/"$program --data shapes --limit 256 --epochs 1 --batch 64 --out little
+        [ -s little/report.html ] || fail "$program wrote no report"
+        rm -r little
+    done
 fi
