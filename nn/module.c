@@ -88,7 +88,8 @@ static const char *wrong_tensor(const pleat_nn_module *m, const pleat_tensor *t)
     if (!pleat_is_contiguous(t)) return "is not contiguous; pass pleat_contiguous(t)";
     for (size_t i = 0; i < m->count; i++)
         if (m->entries[i].param == t || m->entries[i].buffer == t)
-            return m->entries[i].param ? "is a parameter of this module already" : "is a buffer of this module already";
+            return m->entries[i].param ? "is a parameter of this module already"
+                                       : "is a buffer of this module already";
     return NULL;
 }
 

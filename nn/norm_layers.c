@@ -147,8 +147,7 @@ static const pleat_nn_kind layer_norm_kind = {
     .name = "LayerNorm", .forward = layer_norm_forward, .describe = layer_norm_describe};
 
 pleat_nn_module *pleat_nn_layer_norm_with(pleat_nn_layer_norm_args args) {
-    layer_norm_attrs a = {
-        .rank = args.rank, .eps = args.eps == 0 ? 1e-5 : args.eps};
+    layer_norm_attrs a = {.rank = args.rank, .eps = args.eps == 0 ? 1e-5 : args.eps};
     const char *wrong =
         good_eps(a.eps) ? pln_wrong_dtype(args.dtype) : "eps must be finite and greater than 0";
     if (!args.rank || args.rank > PLEAT_MAX_RANK || !args.shape) wrong = "shape must have 1 to 8 sizes";

@@ -42,8 +42,9 @@ typedef struct pleat_nn_part {
 /* A number or a text that a checkpoint keeps. */
 typedef struct pleat_nn_note {
     const char *key;
-    const char *must; /* reading: what the text must be, else nothing is loaded and an error says both; or NULL */
-    char text[1024];  /* writing: the value; reading: where it goes. Empty if the file has none. */
+    const char
+        *must; /* reading: what the text must be, else nothing is loaded and an error says both; or NULL */
+    char text[1024]; /* writing: the value; reading: where it goes. Empty if the file has none. */
 } pleat_nn_note;
 
 typedef struct pleat_nn_checkpoint {

@@ -75,24 +75,30 @@ static pleat_tensor *normalize_block(pleat_tensor *x, unsigned axes, double eps)
     return pleat_reshape(pleat_apply(&normalize_op, 1, &slab, &eps, sizeof eps), x->rank, x->shape);
 }
 
-/* The rule that is broken, or NULL. */
-static const char *misfit(const pleat_tensor *x, unsigned axes, double eps) {
-    size_t count = 1;
-    if (axes == 0 || axes >> x->rank) return "axes must name axes of x, at least one";
-    if (!(eps > 0) || !isfinite(eps)) return "eps must be finite and greater than 0";
-    for (size_t k = 0; k < x->rank; k++)
-        if (axes >> k & 1u) count *= x->shape[k];
-    return count == 0 ? "an axis is empty, and nothing has no mean" : NULL;
+/* False after an error. */
+static bool usable(const pleat_tensor *x, unsigned axes, double eps) {
+    const char *wrong = NULL;
+    if (axes == 0 || axes >> x->rank)
+        wrong = "axes must name axes of x, at least one";
+    else if (!(eps > 0) || !isfinite(eps))
+        wrong = "eps must be finite and greater than 0";
+    if (wrong != NULL) {
+        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, normalize_op.name, "%s: %s", pl_shape_of(x).text, wrong);
+        return false;
+    }
+    for (size_t k = 0; k < x->rank; k++) {
+        if (!(axes >> k & 1u) || x->shape[k] > 0) continue;
+        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, normalize_op.name,
+                   "%s: axis %zu is empty, and nothing has no mean", pl_shape_of(x).text, k);
+        return false;
+    }
+    return true;
 }
 
 pleat_tensor *pleat_normalize(pleat_tensor *x, unsigned axes, double eps) {
     size_t order[PLEAT_MAX_RANK], back[PLEAT_MAX_RANK], last = 0;
     if (x == NULL || x->poison) return pleat_apply(&normalize_op, 1, &x, NULL, 0);
-    const char *wrong = misfit(x, axes, eps);
-    if (wrong != NULL) {
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, "normalize", "%s: %s", pl_shape_of(x).text, wrong);
-        return pleat_poison(x->ctx);
-    }
+    if (!usable(x, axes, eps)) return pleat_poison(x->ctx);
     if (one_block(axes, x->rank)) return normalize_block(x, axes, eps);
     for (unsigned summed = 0; summed < 2; summed++)
         for (size_t k = 0; k < x->rank; k++)

@@ -5,9 +5,18 @@
 #include <math.h>
 #include <string.h>
 
+/* An option that is wrong. */
 static pleat_tensor *refuse(const pleat_tensor *x, const char *op, const char *rule) {
-    pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op, "%s: %s", pl_shape_of(x).text, rule);
+    pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: %s", pl_shape_of(x).text, rule);
     return pleat_poison(x->ctx);
+}
+
+/* Of the first tensor that there is: it is told if x is missing, and has the poison. */
+static pleat_ctx *context_of(const pleat_norm_args *a) {
+    const pleat_tensor *all[] = {a->x, a->weight, a->bias, a->mean, a->var};
+    size_t i = 0;
+    while (i < 4 && all[i] == NULL) i++;
+    return pleat_ctx_of(all[i]);
 }
 
 /* t, if it is not NULL, must have this shape. False after an error. */
@@ -30,11 +39,12 @@ static pleat_tensor *affine(pleat_tensor *y, pleat_tensor *weight, pleat_tensor 
 
 /* The checks that all three share; false after an error. Puts in the default of eps. */
 static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
-    if (a->x == NULL) pl_null(NULL, op, "x");
+    if (a->x == NULL) pleat_fail(context_of(a), PLEAT_ERR_ARGUMENT, op, "x is a null pointer");
     if (pleat_is_poison(a->x)) return false;
     if (a->eps == 0) a->eps = 1e-5;
     if (a->x->rank < least_rank) {
-        refuse(a->x, op, "x must be [N,C,..], of rank 2 or more");
+        pleat_fail(a->x->ctx, PLEAT_ERR_SHAPE, op, "%s: x must be %s, of rank %zu or more",
+                   pl_shape_of(a->x).text, least_rank == 1 ? "[..,D]" : "[N,C,..]", least_rank);
         return false;
     }
     if (a->eps > 0 && isfinite(a->eps)) return true;
@@ -55,7 +65,7 @@ static pleat_tensor *by_given_statistics(const pleat_norm_args *a) {
 
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {
     static const char op[] = "batch_norm";
-    if (!usable(op, &a, 2)) return pleat_poison(pleat_ctx_of(a.x));
+    if (!usable(op, &a, 2)) return pleat_poison(context_of(&a));
     if (a.groups != 0 || a.axes != 0)
         return refuse(a.x, op, "groups and axes are options of the other norms");
     if ((a.mean == NULL) != (a.var == NULL)) return refuse(a.x, op, "give mean and var, or none of them");
@@ -73,12 +83,16 @@ pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {
 
 pleat_tensor *pleat_group_norm_with(pleat_norm_args a) {
     static const char op[] = "group_norm";
-    if (!usable(op, &a, 2)) return pleat_poison(pleat_ctx_of(a.x));
+    if (!usable(op, &a, 2)) return pleat_poison(context_of(&a));
     if (a.mean != NULL || a.var != NULL || a.axes != 0)
         return refuse(a.x, op, "mean, var and axes are options of the other norms");
     size_t *C = &a.x->shape[1], N = a.x->shape[0], each = 1;
-    if (a.groups == 0 || *C % a.groups != 0)
-        return refuse(a.x, op, ".groups must be given, and divide the channels");
+    if (a.groups == 0) return refuse(a.x, op, ".groups must be given, and divide the channels");
+    if (*C % a.groups != 0) {
+        pleat_fail(a.x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: %zu groups must divide the %zu channels",
+                   pl_shape_of(a.x).text, a.groups, *C);
+        return pleat_poison(a.x->ctx);
+    }
     if (!has_shape(op, "weight", a.weight, 1, C) || !has_shape(op, "bias", a.bias, 1, C))
         return pleat_poison(a.x->ctx);
     for (size_t k = 1; k < a.x->rank; k++) each *= a.x->shape[k];
@@ -91,11 +105,15 @@ pleat_tensor *pleat_group_norm_with(pleat_norm_args a) {
 
 pleat_tensor *pleat_layer_norm_with(pleat_norm_args a) {
     static const char op[] = "layer_norm";
-    if (!usable(op, &a, 1)) return pleat_poison(pleat_ctx_of(a.x));
+    if (!usable(op, &a, 1)) return pleat_poison(context_of(&a));
     if (a.mean != NULL || a.var != NULL || a.groups != 0)
         return refuse(a.x, op, "mean, var and groups are options of the other norms");
     size_t D = a.axes != 0 ? a.axes : 1, rank = a.x->rank;
-    if (D > rank) return refuse(a.x, op, ".axes is more than x has");
+    if (D > rank) {
+        pleat_fail(a.x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: .axes is %zu; it must be at most x's rank %zu",
+                   pl_shape_of(a.x).text, D, rank);
+        return pleat_poison(a.x->ctx);
+    }
     const size_t *shape = a.x->shape + rank - D;
     if (!has_shape(op, "weight", a.weight, D, shape) || !has_shape(op, "bias", a.bias, D, shape))
         return pleat_poison(a.x->ctx);

@@ -4,6 +4,7 @@
 #include "core/core.h"
 #include "kernels/parallel.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -106,12 +107,29 @@ static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
                   : pleat_apply(&gather_op, 2, (pleat_tensor *[]){g, c->in[1]}, c->attrs, sizeof(windows));
 }
 
+/* A choice is a number of x's type, so there must not be more of them than the type tells apart. False after an error. */
+static bool places_are_few(const pleat_pool_args *a) {
+    size_t places, most = (size_t)1 << (a->x->dtype == PLEAT_F64 ? DBL_MANT_DIG : FLT_MANT_DIG);
+    if (!pl_mul_ok(a->kernel[0], a->kernel[1], &places)) places = SIZE_MAX;
+    if (places <= most) return true;
+    pleat_fail(a->x->ctx, PLEAT_ERR_ARGUMENT, choose_op.name,
+               "%s: a kernel of %zux%zu has %zu places; in this type it can have at most %zu",
+               pl_shape_of(a->x).text, a->kernel[0], a->kernel[1], places, most);
+    return false;
+}
+
 pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args) {
     windows w = {.dilation = {args.dilation[0], args.dilation[1]}};
     if (args.dilation[0] == 0 && args.dilation[1] == 0) w.dilation[0] = w.dilation[1] = 1;
     if (args.x == NULL || args.x->poison) return pleat_apply(&choose_op, 1, &args.x, NULL, 0);
     args.dilation[0] = w.dilation[0], args.dilation[1] = w.dilation[1];
-    if (!pl_pool_geometry("max_pool2d", &args, w.image, w.map)) return pleat_poison(args.x->ctx);
+    if (args.exclude_pad) {
+        pleat_fail(args.x->ctx, PLEAT_ERR_ARGUMENT, choose_op.name, "%s: exclude_pad is for avg_pool2d only",
+                   pl_shape_of(args.x).text);
+        return pleat_poison(args.x->ctx);
+    }
+    if (!pl_pool_geometry(choose_op.name, &args, w.image, w.map) || !places_are_few(&args))
+        return pleat_poison(args.x->ctx);
     memcpy(w.kernel, args.kernel, sizeof w.kernel);
     memcpy(w.stride, args.stride, sizeof w.stride);
     memcpy(w.pad, args.pad, sizeof w.pad);
@@ -123,12 +141,14 @@ pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args) {
 
 /* The number of windows along an axis; 0 if not one fits. */
 static size_t windows_along(const pleat_pool_args *a, size_t axis, size_t size) {
-    size_t extent = (a->kernel[axis] - 1) * a->dilation[axis] + 1, padded = size + 2 * a->pad[axis];
-    size_t s = a->stride[axis];
-    if (padded < extent) return 0;
-    size_t n = (padded - extent + (a->ceil_mode ? s - 1 : 0)) / s + 1;
+    size_t extent = (a->kernel[axis] - 1) * a->dilation[axis] + 1, s = a->stride[axis];
+    size_t room = size + 2 * a->pad[axis] + (a->ceil_mode ? s - 1 : 0);
+    if (room < extent) return 0;
+    size_t n = (room - extent) / s + 1;
     return a->ceil_mode && (n - 1) * s >= size + a->pad[axis] ? n - 1 : n;
 }
+
+static const char *const axes[] = {"H", "W"};
 
 /* The rule that the options break along an axis, or NULL. Sizes are kept small enough that none of the sums above overflow. */
 static const char *broken(const pleat_pool_args *a, size_t axis) {
@@ -137,13 +157,13 @@ static const char *broken(const pleat_pool_args *a, size_t axis) {
     if (a->kernel[axis] == 0) return ".kernel = {R, S} must be given, both at least 1";
     if (a->stride[axis] == 0) return "stride must be at least 1 along both axes";
     if (a->dilation[axis] == 0) return "dilation must be at least 1 along both axes";
-    if (a->pad[axis] > a->kernel[axis] / 2) return "pad must be at most half the kernel";
     if (!pl_mul_ok(a->kernel[axis], a->dilation[axis], &extent) || extent > most || a->stride[axis] > most)
         return "the kernel's extent and the stride must fit size_t";
     return NULL;
 }
 
-bool pl_pool_geometry(const char *op, pleat_pool_args *a, size_t image[2], size_t map[2]) {
+/* Completes the options; false after an error. */
+static bool options_are_fine(const char *op, pleat_pool_args *a) {
     const pleat_tensor *x = a->x;
     const char *wrong = x->rank != 4 ? "x must be [N,C,H,W], of rank 4" : NULL;
     if (a->stride[0] == 0 && a->stride[1] == 0) memcpy(a->stride, a->kernel, sizeof a->stride);
@@ -154,13 +174,25 @@ bool pl_pool_geometry(const char *op, pleat_pool_args *a, size_t image[2], size_
         return false;
     }
     for (size_t k = 0; k < 2; k++) {
+        if (a->pad[k] <= a->kernel[k] / 2) continue;
+        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op,
+                   "%s: along axis %s pad is %zu; it must be at most half the kernel, %zu",
+                   pl_shape_of(x).text, axes[k], a->pad[k], a->kernel[k] / 2);
+        return false;
+    }
+    return true;
+}
+
+bool pl_pool_geometry(const char *op, pleat_pool_args *a, size_t image[2], size_t map[2]) {
+    const pleat_tensor *x = a->x;
+    if (!options_are_fine(op, a)) return false;
+    for (size_t k = 0; k < 2; k++) {
         image[k] = x->shape[2 + k];
         map[k] = image[k] > 0 ? windows_along(a, k, image[k]) : 0;
         if (map[k] > 0) continue;
         pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op,
                    "%s: along axis %s the kernel (%zu, dilation %zu) exceeds the image (%zu) padded by %zu",
-                   pl_shape_of(x).text, k == 0 ? "H" : "W", a->kernel[k], a->dilation[k], image[k],
-                   a->pad[k]);
+                   pl_shape_of(x).text, axes[k], a->kernel[k], a->dilation[k], image[k], a->pad[k]);
         return false;
     }
     return true;

@@ -1,6 +1,6 @@
 /* avg_pool2d, adaptive_avg_pool2d, resize_nearest, resize_bilinear, resize_bicubic: one family, y = A_h x A_w^T with a sparse
- * matrix for each axis. An axis has a rule that gives a row of its matrix; the adjoint uses the same rows as columns. Law:
- * <A_h x A_w^T, y> = <x, A_h^T y A_w>, and the rows of A that interpolate sum to 1. */
+ * matrix for each axis. An axis has a rule that gives a row of its matrix; the adjoint is the same loop over the transposed
+ * matrices. Law: <A_h x A_w^T, y> = <x, A_h^T y A_w>, and the rows of A that interpolate sum to 1. */
 #include "core/core.h"
 #include "kernels/parallel.h"
 
@@ -41,6 +41,7 @@ static size_t adaptive_row(const axis *a, size_t i, size_t *start, double *w) {
     return last - first;
 }
 
+/* In whole numbers. PyTorch multiplies i by in/out in f32, and takes the pixel before this one where that falls just short. */
 static size_t nearest_row(const axis *a, size_t i, size_t *start, double *w) {
     *start = i * a->in / a->out;
     w[0] = 1;
@@ -102,10 +103,10 @@ static size_t antialias_row(const axis *a, size_t i, size_t *start, double *w) {
 
 /* ---- the loops ------------------------------------------------------------------------------------------- */
 
-/* A matrix, row by row. */
+/* A matrix, row by row: row i has the weights offset[i] .. offset[i + 1] - 1, for columns from start[i] on. */
 typedef struct taps {
-    size_t most, *start, *count;
-    double *weight; /* most for each row */
+    size_t *start, *offset;
+    double *weight; /* the block that also holds the other two */
 } taps;
 
 typedef struct resample {
@@ -114,7 +115,7 @@ typedef struct resample {
 } resample;
 
 typedef struct planes {
-    const axis *axis;
+    size_t in[2], out[2];
     taps taps[2];
     const void *from;
     void *to;
@@ -130,44 +131,82 @@ typedef struct planes {
 #define NAME(f) f##_f64
 #include "resize.inc"
 
-static bool make_taps(const pleat_call *c, const axis *a, taps *t) {
-    size_t bytes, each;
-    bool fits =
-        pl_mul_ok(a->most, sizeof(double), &each) && pl_mul_ok(a->out, each + 2 * sizeof(size_t), &bytes);
+static bool take_taps(const pleat_call *c, size_t rows, size_t weights, taps *t) {
+    size_t bytes, indices;
+    bool fits = pl_mul_ok(weights, sizeof(double), &bytes) &&
+                pl_mul_ok(rows + 1, 2 * sizeof(size_t), &indices) &&
+                !__builtin_add_overflow(bytes, indices, &bytes);
     t->weight = fits ? pl_take(&c->ctx->memory, bytes) : NULL;
     if (t->weight == NULL) return pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for the weights");
-    t->most = a->most;
-    t->start = (size_t *)(void *)(t->weight + a->out * a->most);
-    t->count = t->start + a->out;
-    for (size_t i = 0; i < a->out; i++) t->count[i] = a->row(a, i, &t->start[i], t->weight + i * a->most);
+    t->offset = (size_t *)(void *)(t->weight + weights);
+    t->start = t->offset + rows + 1;
     return true;
 }
 
-static bool run_planes(const pleat_call *c, const pleat_tensor *x, pl_task f32, pl_task f64) {
-    const resample *r = c->attrs;
-    pl_memory *memory = &c->ctx->memory;
-    planes p = {.axis = r->axis, .from = x->data, .to = c->out->data};
-    pleat_pool *pool = pl_pool_for(c->ctx, 4 * (double)(x->numel + c->out->numel));
-    size_t bytes = (size_t)pleat_pool_threads(pool) * r->axis[1].in * sizeof(double);
-    bool ok = make_taps(c, &r->axis[0], &p.taps[0]) && make_taps(c, &r->axis[1], &p.taps[1]);
-    if (ok) p.rows = pl_take(memory, bytes);
-    if (ok && p.rows == NULL) ok = pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for a row");
-    if (ok) pl_parallel(pool, c->shape[0] * c->shape[1], c->dtype == PLEAT_F64 ? f64 : f32, &p);
-    pl_give(memory, p.rows);
-    pl_give(memory, p.taps[0].weight);
-    pl_give(memory, p.taps[1].weight);
+static bool make_taps(const pleat_call *c, const axis *a, taps *t) {
+    size_t weights;
+    if (!pl_mul_ok(a->out, a->most, &weights)) weights = SIZE_MAX; /* which is refused */
+    if (!take_taps(c, a->out, weights, t)) return false;
+    t->offset[0] = 0;
+    for (size_t i = 0; i < a->out; i++)
+        t->offset[i + 1] = t->offset[i] + a->row(a, i, &t->start[i], t->weight + t->offset[i]);
+    return true;
+}
+
+/* The first and the last entry of a row never lie before those of the row above, so the rows that have an entry in a column lie
+ * side by side, too. */
+static bool transpose_taps(const pleat_call *c, const axis *a, const taps *from, taps *t) {
+    if (!take_taps(c, a->in, from->offset[a->out], t)) return false;
+    memset(t->offset, 0, (a->in + 1) * sizeof *t->offset);
+    for (size_t i = a->out; i-- > 0;)
+        for (size_t k = from->offset[i]; k < from->offset[i + 1]; k++) {
+            size_t column = from->start[i] + k - from->offset[i];
+            t->offset[column + 1]++;
+            t->start[column] = i;
+        }
+    for (size_t h = 0; h < a->in; h++) t->offset[h + 1] += t->offset[h];
+    for (size_t i = 0; i < a->out; i++)
+        for (size_t k = from->offset[i]; k < from->offset[i + 1]; k++) {
+            size_t column = from->start[i] + k - from->offset[i];
+            t->weight[t->offset[column] + i - t->start[column]] = from->weight[k];
+        }
+    return true;
+}
+
+static bool axis_taps(const pleat_call *c, const axis *a, bool adjoint, taps *t) {
+    taps rows = {.weight = NULL};
+    if (!adjoint) return make_taps(c, a, t);
+    bool ok = make_taps(c, a, &rows) && transpose_taps(c, a, &rows, t);
+    pl_give(&c->ctx->memory, rows.weight);
     return ok;
 }
 
-static bool run(const pleat_call *c, pl_task f32, pl_task f64) {
+static bool run_planes(const pleat_call *c, const pleat_tensor *x, bool adjoint) {
+    const resample *r = c->attrs;
+    pl_memory *memory = &c->ctx->memory;
+    planes p = {.in = {x->shape[2], x->shape[3]}, .out = {c->shape[2], c->shape[3]}, .from = x->data};
+    pleat_pool *pool = pl_pool_for(c->ctx, 4 * (double)(x->numel + c->out->numel));
+    size_t bytes = (size_t)pleat_pool_threads(pool) * p.in[1] * sizeof(double);
+    p.to = c->out->data;
+    bool ok = true;
+    for (size_t k = 0; ok && k < 2; k++) ok = axis_taps(c, &r->axis[k], adjoint, &p.taps[k]);
+    if (ok) p.rows = pl_take(memory, bytes);
+    if (ok && p.rows == NULL) ok = pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for a row");
+    if (ok) pl_parallel(pool, c->shape[0] * c->shape[1], c->dtype == PLEAT_F64 ? apply_f64 : apply_f32, &p);
+    pl_give(memory, p.rows);
+    for (size_t k = 0; k < 2; k++) pl_give(memory, p.taps[k].weight);
+    return ok;
+}
+
+static bool run(const pleat_call *c, bool adjoint) {
     pleat_tensor *x = pl_dense(c->in[0]);
-    bool ok = !x->poison && (c->out->numel == 0 || run_planes(c, x, f32, f64));
+    bool ok = !x->poison && (c->out->numel == 0 || run_planes(c, x, adjoint));
     pl_release(x);
     return ok;
 }
 
-static bool forward(const pleat_call *c) { return run(c, apply_f32, apply_f64); }
-static bool adjoint_forward(const pleat_call *c) { return run(c, transpose_f32, transpose_f64); }
+static bool forward(const pleat_call *c) { return run(c, false); }
+static bool adjoint_forward(const pleat_call *c) { return run(c, true); }
 
 /* ---- the ops --------------------------------------------------------------------------------------------- */
 
@@ -207,8 +246,8 @@ static pleat_tensor *apply(pleat_tensor *x, const resample *r) {
     return pleat_apply(r->op, 1, &x, r, sizeof *r);
 }
 
-static pleat_tensor *refuse(const pleat_tensor *x, const char *op, const char *rule) {
-    pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op, "%s: %s", pl_shape_of(x).text, rule);
+static pleat_tensor *refuse(const pleat_tensor *x, const char *op, pleat_status code, const char *rule) {
+    pleat_fail(x->ctx, code, op, "%s: %s", pl_shape_of(x).text, rule);
     return pleat_poison(x->ctx);
 }
 
@@ -219,13 +258,13 @@ pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args) {
     size_t image[2], map[2];
     if (args.x == NULL || args.x->poison) return apply(args.x, &r);
     if (args.dilation[0] > 1 || args.dilation[1] > 1)
-        return refuse(args.x, r.op->name, "dilation is for max_pool2d only");
+        return refuse(args.x, r.op->name, PLEAT_ERR_ARGUMENT, "dilation is for max_pool2d only");
     args.dilation[0] = args.dilation[1] = 1;
     if (!pl_pool_geometry(r.op->name, &args, image, map)) return pleat_poison(args.x->ctx);
     for (size_t k = 0; k < 2; k++)
         r.axis[k] = (axis){.in = image[k],
                            .out = map[k],
-                           .most = args.kernel[k],
+                           .most = args.kernel[k] < image[k] ? args.kernel[k] : image[k],
                            .row = pool_row,
                            .kernel = args.kernel[k],
                            .stride = args.stride[k],
@@ -234,23 +273,33 @@ pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args) {
     return apply(args.x, &r);
 }
 
-/* Why x [N,C,H,W] cannot become `size` pixels, or NULL. */
-static const char *misfit(const pleat_tensor *x, const size_t size[2]) {
-    size_t product;
-    if (x->rank != 4) return "x must be [N,C,H,W], of rank 4";
-    if (x->shape[2] == 0 || x->shape[3] == 0) return "an image without pixels";
-    if (size[0] == 0 || size[1] == 0) return "the result must have at least 1x1 pixels";
+/* Can x [N,C,H,W] become `size` pixels? False after an error. */
+static bool fits(const pleat_tensor *x, const char *op, const size_t size[2]) {
+    const char *wrong = NULL;
+    size_t end, product;
+    if (x->rank != 4)
+        wrong = "x must be [N,C,H,W], of rank 4";
+    else if (x->shape[2] == 0 || x->shape[3] == 0)
+        wrong = "an image must have at least 1x1 pixels";
+    if (wrong != NULL) {
+        refuse(x, op, PLEAT_ERR_SHAPE, wrong);
+        return false;
+    }
+    if (size[0] == 0 || size[1] == 0) wrong = "it must have at least 1x1 pixels";
     for (size_t k = 0; k < 2; k++)
-        if (!pl_mul_ok(x->shape[2 + k], size[k] + 2, &product)) return "input and output size overflow";
-    return NULL;
+        if (__builtin_add_overflow(size[k], 2, &end) || !pl_mul_ok(x->shape[2 + k], end, &product))
+            wrong = "the sizes of image and result overflow";
+    if (wrong != NULL)
+        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op, "%s: a result of %zux%zu pixels: %s", pl_shape_of(x).text,
+                   size[0], size[1], wrong);
+    return wrong == NULL;
 }
 
 pleat_tensor *pleat_adaptive_avg_pool2d(pleat_tensor *x, size_t P, size_t Q) {
     resample r = {.op = &adaptive_op};
     size_t size[2] = {P, Q};
     if (x == NULL || x->poison) return apply(x, &r);
-    const char *wrong = misfit(x, size);
-    if (wrong != NULL) return refuse(x, r.op->name, wrong);
+    if (!fits(x, r.op->name, size)) return pleat_poison(x->ctx);
     for (size_t k = 0; k < 2; k++) {
         size_t in = x->shape[2 + k];
         r.axis[k] = (axis){.in = in, .out = size[k], .most = in / size[k] + 2, .row = adaptive_row};
@@ -281,14 +330,15 @@ static pleat_tensor *resize(const pleat_op *op, pleat_resize_args a, size_t widt
     if (a.x == NULL || a.x->poison) return apply(a.x, &r);
     bool sized = a.size[0] != 0 || a.size[1] != 0, enlarged = a.factor[0] != 0 || a.factor[1] != 0;
     if (sized == enlarged)
-        return refuse(a.x, op->name, "give .size = {H, W} or .factor = {fh, fw}, and not both");
+        return refuse(a.x, op->name, PLEAT_ERR_ARGUMENT,
+                      "give .size = {H, W} or .factor = {fh, fw}, and not both");
     for (size_t k = 0; enlarged && a.x->rank == 4 && k < 2; k++)
         if (!pl_mul_ok(a.x->shape[2 + k], a.factor[k], &a.size[k]))
-            return refuse(a.x, op->name, "size times factor overflows");
+            return refuse(a.x, op->name, PLEAT_ERR_SHAPE, "size times factor overflows");
     if ((a.align_corners || a.antialias) && width == 1)
-        return refuse(a.x, op->name, "align_corners and antialias are for bilinear and bicubic");
-    const char *wrong = misfit(a.x, a.size);
-    if (wrong != NULL) return refuse(a.x, op->name, wrong);
+        return refuse(a.x, op->name, PLEAT_ERR_ARGUMENT,
+                      "align_corners and antialias are for bilinear and bicubic");
+    if (!fits(a.x, op->name, a.size)) return pleat_poison(a.x->ctx);
     for (size_t k = 0; k < 2; k++) r.axis[k] = resize_axis(&a, a.x->shape[2 + k], a.size[k], width, row);
     return apply(a.x, &r);
 }

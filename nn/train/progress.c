@@ -24,7 +24,8 @@ static int columns(const pleat_nn_progress *p) {
 }
 
 pleat_nn_progress pleat_nn_progress_start(FILE *out, const char *title, size_t total) {
-    pleat_nn_progress p = {.out = out, .terminal = out && isatty(fileno(out)), .started = now(), .total = total};
+    pleat_nn_progress p = {
+        .out = out, .terminal = out && isatty(fileno(out)), .started = now(), .total = total};
     p.drawn = p.started - 1;
     snprintf(p.title, sizeof p.title, "%s", title ? title : "");
     return p;

@@ -75,7 +75,7 @@ size_t pln_axis_width(const pln_axis *a);
 /* ---- report_frame.c ------------------------------------------------------------------------------------- */
 
 /* Units of a drawing that a character of its labels may need: they are larger where the drawing is small. */
-enum { PLN_LETTER = 9, PLN_LINE = 17 };
+enum { PLN_LETTER = 10, PLN_LINE = 18 };
 
 /* The axes of a drawing, and where the plot lies in it. */
 typedef struct pln_frame {

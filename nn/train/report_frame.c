@@ -1,7 +1,7 @@
 /* What all drawings share: axes with grid and numbers, and signs that are told apart without colours, too. */
 #include "train/report.h"
 
-enum { COLOURS = 8, DASHES = 5, SIGNS = 5, PAD = 8 };
+enum { COLOURS = 8, DASHES = 5, SIGNS = 7, PAD = 8 };
 
 size_t pln_colour(size_t k) { return k % COLOURS; }
 size_t pln_dashes(size_t k) { return k % DASHES; }
@@ -13,6 +13,8 @@ void pln_sign(pln_page *p, size_t k, double x, double y) {
         "m0-4.2l4 7h-8z",                                              /* triangle */
         "m0-4.5l4 4.5l-4 4.5l-4-4.5z",                                 /* diamond */
         "m-4.3-1.4h2.9v-2.9h2.8v2.9h2.9v2.8h-2.9v2.9h-2.8v-2.9h-2.9z", /* plus */
+        "m0 4.2l4-7h-8z",                                              /* triangle upside down */
+        "m-3.9-1.9l2-2l1.9 1.9l1.9-1.9l2 2l-1.9 1.9l1.9 1.9l-2 2l-1.9-1.9l-1.9 1.9l-2-2l1.9-1.9z", /* cross */
     };
     pln_html(p, "M%s %s%s", pln_tenths(x).s, pln_tenths(y).s, signs[k % SIGNS]);
 }
@@ -27,9 +29,12 @@ void pln_key(pln_page *p, size_t k, bool line) {
 
 /* ---- the frame ----------------------------------------------------------------------------------------- */
 
-static void place(pln_frame *f) {
+static bool is_named(const char *name) { return name && *name; }
+
+static void place(pln_frame *f, const char *x_name, const char *y_name) {
     f->left = (double)(pln_axis_width(&f->y) + 1) * PLN_LETTER;
-    f->top = 28, f->bottom = f->height - 48;
+    f->top = is_named(y_name) ? 28 : 10;
+    f->bottom = f->height - (is_named(x_name) ? 48 : 26);
     f->right = f->width - f->room;
     f->x.from = f->left + PAD, f->x.to = f->right - PAD;
     f->y.from = f->bottom, f->y.to = f->top;
@@ -58,14 +63,14 @@ static void write_numbers(pln_page *p, const pln_frame *f) {
 }
 
 static void write_name(pln_page *p, const char *kind, double x, double y, const char *name) {
-    if (!name || !*name) return;
+    if (!is_named(name)) return;
     pln_html(p, "<text class=\"%s\" x=\"%s\" y=\"%s\">", kind, pln_tenths(x).s, pln_tenths(y).s);
     pln_text(p, name);
     pln_html(p, "</text>");
 }
 
 void pln_draw_frame(pln_page *p, pln_frame *f, const char *x_name, const char *y_name) {
-    place(f);
+    place(f, x_name, y_name);
     draw_grid(p, f);
     write_numbers(p, f);
     write_name(p, "start", 2, 14, y_name);

@@ -6,7 +6,7 @@
 
 #define OP "report_run"
 
-enum { LOG_RATIO = 30, ROWS = 50 };
+enum { LOG_RATIO = 30, ROWS = 30 };
 
 typedef double (*column)(const pleat_nn_epoch *e);
 
@@ -14,6 +14,7 @@ static double loss_of(const pleat_nn_epoch *e) { return e->loss; }
 static double valid_loss_of(const pleat_nn_epoch *e) { return e->valid_loss; }
 static double metric_of(const pleat_nn_epoch *e) { return e->metric; }
 static double valid_metric_of(const pleat_nn_epoch *e) { return e->valid_metric; }
+static double seconds_of(const pleat_nn_epoch *e) { return e->seconds; }
 static double lr_of(const pleat_nn_epoch *e) { return e->lr; }
 static double rate_of(const pleat_nn_epoch *e) { return e->images_per_second; }
 
@@ -54,118 +55,153 @@ static void draw_curves(pleat_nn_report *r, const pleat_nn_run *run, const char 
 
 /* ---- facts --------------------------------------------------------------------------------------------- */
 
-static void begin_fact(pln_page *p, const char *name) {
+static void write_fact(pln_page *p, const char *name, const char *value, const char *note) {
     pln_html(p, "<div><dt>");
     pln_text(p, name);
-    pln_html(p, "</dt><dd>");
+    pln_html(p, "</dt><dd>%s<small>%s</small></dd></div>\n", value, note);
 }
 
 static const char *outcome_of(const pleat_nn_run *run) {
     switch (run->outcome) {
     case PLEAT_NN_FINISHED:
-        return "finished";
+        return "all that were asked for";
     case PLEAT_NN_STOPPED:
         return "stopped: no better one came";
     case PLEAT_NN_INTERRUPTED:
         return "interrupted";
     default:
-        return "failed";
+        return "ended by an error";
     }
 }
 
-static void write_facts(pleat_nn_report *r, const pleat_nn_run *run, const char *metric) {
-    pln_page *p = &r->page;
+static void write_facts(pln_page *p, const pleat_nn_run *run, const char *metric) {
     const pleat_nn_epoch *best = &run->epoch[run->best];
+    const char *which = has(run, valid_loss_of) ? "validation" : "training";
     bool valid = has(run, valid_loss_of);
+    char note[96];
     double seconds = 0;
     for (size_t i = 0; i < run->epochs; i++) seconds += run->epoch[i].seconds;
-    pln_html(p, "<dl class=\"facts\">");
-    begin_fact(p, "epochs");
-    pln_html(p, "%s<small>%s</small></dd></div>", pln_count((double)run->epochs).s, outcome_of(run));
-    begin_fact(p, "best epoch");
-    pln_html(p, "%s<small>by %s</small></dd></div>", pln_count((double)run->best + 1).s,
-             valid ? "validation" : "training");
-    begin_fact(p, "its loss");
-    pln_html(p, "%s</dd></div>", pln_short(valid ? best->valid_loss : best->loss, 4).s);
-    if (metric) {
-        begin_fact(p, "its ");
-        p->length -= sizeof "</dt><dd>" - 1;
-        pln_text(p, metric);
-        pln_html(p, "</dt><dd>%s</dd></div>", pln_short(valid ? best->valid_metric : best->metric, 4).s);
-    }
-    begin_fact(p, "time");
-    pln_html(p, "%s<small>%s steps</small></dd></div>", pln_duration(seconds).s,
-             pln_count((double)run->steps).s);
+    pln_html(p, "<dl class=\"facts\">\n");
+    snprintf(note, sizeof note, "%s, epoch %zu (best)", which, run->best + 1);
+    write_fact(p, "loss", pln_short(valid ? best->valid_loss : best->loss, 4).s, note);
+    if (metric) write_fact(p, metric, pln_short(valid ? best->valid_metric : best->metric, 4).s, note);
+    write_fact(p, "epochs", pln_count((double)run->epochs).s, outcome_of(run));
+    snprintf(note, sizeof note, "%s steps", pln_count((double)run->steps).s);
+    write_fact(p, "time", pln_duration(seconds).s, note);
     pln_html(p, "</dl>\n");
 }
 
-/* ---- epochs -------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
-typedef struct field {
-    const char *name;
-    column of;
-    int digits;
-} field;
+enum { COLUMNS = 7 };
 
-/* The columns that this run has values for, into fields[6]. */
-static size_t fields_of(const pleat_nn_run *run, const char *metric, field *fields) {
-    const field all[] = {{"loss", loss_of, 4},        {"validation loss", valid_loss_of, 4},
-                         {metric, metric_of, 4},      {"validation", valid_metric_of, 4},
-                         {"learning rate", lr_of, 3}, {"images/s", rate_of, 3}};
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        bool about_metric = i == 2 || i == 3;
-        if ((metric || !about_metric) && has(run, all[i].of)) fields[n++] = all[i];
+typedef struct table {
+    pln_page *p;
+    const pleat_nn_run *run;
+    size_t columns;
+    struct {
+        column of;
+        const char *name, *part;              /* "accuracy", "validation" */
+        pln_digits (*write)(double v, int d); /* the number d is the column's */
+        int decimals;
+    } column[COLUMNS];
+} table;
+
+static pln_digits duration(double v, int d) {
+    (void)d;
+    return pln_duration(v);
+}
+
+static pln_digits whole(double v, int d) {
+    (void)d;
+    return pln_count(v);
+}
+
+/* A column without any value is left out. */
+static void add_column(table *t, const char *name, const char *part, column of,
+                       pln_digits (*write)(double v, int d)) {
+    if (!has(t->run, of)) return;
+    t->column[t->columns].name = name, t->column[t->columns].part = part;
+    t->column[t->columns].of = of, t->column[t->columns].write = write;
+    t->column[t->columns++].decimals = 3;
+}
+
+/* Four digits for the least value, if the column's values are of much the same size. */
+static void add_results(table *t, const char *name, const char *part, column of) {
+    double least = HUGE_VAL, most = 0;
+    for (size_t i = 0; i < t->run->epochs; i++) {
+        double v = fabs(of(&t->run->epoch[i]));
+        if (v > 0) least = fmin(least, v);
+        if (v > most) most = v;
     }
-    return n;
+    size_t before = t->columns;
+    add_column(t, name, part, of, pln_short);
+    if (t->columns == before) return;
+    t->column[before].decimals = 4;
+    if (!(least >= 1e-3 && most < 1e5)) return;
+    int decimals = 3 - (int)floor(log10(least));
+    t->column[before].write = pln_fixed;
+    t->column[before].decimals = decimals < 0 ? 0 : decimals < 5 ? decimals : 5;
 }
 
-static void write_names(pln_page *p, const field *fields, size_t n) {
-    pln_html(p, "<thead><tr><th scope=\"col\" class=\"number\">epoch</th>");
-    for (size_t k = 0; k < n; k++) {
-        pln_html(p, "<th scope=\"col\" class=\"number\">");
-        pln_text(p, fields[k].name);
-        pln_html(p, "</th>");
+static void write_head(const table *t) {
+    pln_html(t->p, "<thead><tr><th scope=\"col\" class=\"number\">epoch</th>");
+    for (size_t k = 0; k < t->columns; k++) {
+        pln_html(t->p, "<th scope=\"col\" class=\"number\">");
+        pln_text(t->p, t->column[k].name);
+        pln_html(t->p, "<small>%s</small></th>", t->column[k].part);
     }
-    pln_html(p, "</tr></thead>\n<tbody>\n");
+    pln_html(t->p, "</tr></thead>\n<tbody>\n");
 }
 
-static void write_epoch(pln_page *p, const pleat_nn_run *run, size_t i, const field *fields, size_t n) {
-    pln_html(p, "<tr%s><td class=\"number\">%zu%s</td>", i == run->best ? " class=\"winner\"" : "", i + 1,
-             i == run->best ? " (best)" : "");
-    for (size_t k = 0; k < n; k++)
-        pln_html(p, "<td class=\"number\">%s</td>",
-                 pln_short(fields[k].of(&run->epoch[i]), fields[k].digits).s);
-    pln_html(p, "</tr>\n");
+static void write_epoch(const table *t, size_t i) {
+    bool best = i == t->run->best;
+    pln_html(t->p, "<tr%s><th scope=\"row\" class=\"number\">%s%s</th>", best ? " class=\"winner\"" : "",
+             best ? "<small>best</small> " : "", pln_count((double)i + 1).s);
+    for (size_t k = 0; k < t->columns; k++) {
+        double v = t->column[k].of(&t->run->epoch[i]);
+        pln_digits text = isfinite(v) ? t->column[k].write(v, t->column[k].decimals) : pln_short(v, 1);
+        pln_html(t->p, "<td class=\"number\">%s</td>", text.s);
+    }
+    pln_html(t->p, "</tr>\n");
 }
 
-/* Of many epochs, the first, the last, the best, and some evenly between. */
-static bool is_shown(const pleat_nn_run *run, size_t i) {
-    size_t step = (run->epochs + ROWS - 1) / ROWS;
-    return i % step == 0 || i + 1 == run->epochs || i == run->best;
-}
-
-static void write_epochs(pleat_nn_report *r, const pleat_nn_run *run, const char *metric) {
-    pln_page *p = &r->page;
-    field fields[6];
-    size_t n = fields_of(run, metric, fields);
+/* All epochs, or, of many, the first, the last, the best and some between. */
+static void write_epochs(pln_page *p, const pleat_nn_run *run, const char *metric) {
+    table t = {.p = p, .run = run};
+    size_t step = (run->epochs - 1) / ROWS + 1;
+    add_results(&t, "loss", "training", loss_of);
+    add_results(&t, "loss", "validation", valid_loss_of);
+    if (metric) add_results(&t, metric, "training", metric_of);
+    if (metric) add_results(&t, metric, "validation", valid_metric_of);
+    add_column(&t, "learning rate", "", lr_of, pln_short);
+    add_column(&t, "time", "", seconds_of, duration);
+    add_column(&t, "images/s", "", rate_of, whole);
+    if (step > 1) pln_html(p, "<p class=\"note\">One of %zu epochs, and the best and the last:</p>\n", step);
     pln_table_begin(p, "epochs", "Epochs of the run");
-    write_names(p, fields, n);
+    write_head(&t);
     for (size_t i = 0; i < run->epochs; i++)
-        if (is_shown(run, i)) write_epoch(p, run, i, fields, n);
+        if (i % step == 0 || i == run->best || i + 1 == run->epochs) write_epoch(&t, i);
     pln_html(p, "</tbody>");
     pln_table_end(p);
 }
 
-void pleat_nn_report_run(pleat_nn_report *r, const pleat_nn_run *run, const char *metric) {
+void pleat_nn_report_run(pleat_nn_report *r, const pleat_nn_run *run, const char *metric_name) {
     if (!pln_report_takes(r, OP, run)) return;
-    if (!run->epochs || !run->epoch) {
-        pleat_nn_report_text(r, "No epoch was finished.");
+    if (!run->epochs) {
+        pleat_nn_report_text(r, "No epoch came to its end.");
         return;
     }
-    write_facts(r, run, metric);
+    if (!pln_report_takes(r, OP, run->epoch)) return;
+    if (run->best >= run->epochs) {
+        pln_report_fail(r, PLEAT_ERR_ARGUMENT, OP, "the best epoch is %zu, but there are %zu; the first is 0",
+                        run->best, run->epochs);
+        return;
+    }
+    write_facts(&r->page, run, metric_name);
     draw_curves(r, run, "loss", loss_of, valid_loss_of);
-    if (metric) draw_curves(r, run, metric, metric_of, valid_metric_of);
-    write_epochs(r, run, metric);
+    if (metric_name) draw_curves(r, run, metric_name, metric_of, valid_metric_of);
+    if (!pln_report_open(r)) return;
+    write_epochs(&r->page, run, metric_name);
     pln_report_done(r, OP);
 }

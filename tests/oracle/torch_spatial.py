@@ -32,6 +32,9 @@ POOLS = [
     (1, 1, (5, 5), (2, 2), (3, 3), (0, 0), (1, 1), 1, 0),
     (1, 2, (8, 7), (2, 3), (2, 1), (1, 1), (2, 2), 0, 0),
     (1, 1, (9, 8), (3, 2), (2, 3), (1, 1), (2, 3), 1, 0),
+    (1, 2, (2, 3), (4, 4), (3, 2), (0, 1), (1, 1), 1, 0),
+    (1, 1, (3, 1), (4, 2), (4, 2), (0, 0), (1, 1), 1, 1),
+    (1, 1, (4, 4), (3, 3), (3, 2), (1, 0), (2, 2), 1, 0),
 ]
 
 
@@ -56,8 +59,8 @@ def resizes():
         put(f"nearest.{i}.options", out)
         gradients(f"nearest.{i}", lambda x: F.interpolate(x, out, mode="nearest"), x.clone())
         for mode in "bilinear", "bicubic":
-            for align, anti in (0, 0), (1, 0), (0, 1):
-                name = f"{mode}.{i * 3 + align + 2 * anti}"
+            for align, anti in (0, 0), (1, 0), (0, 1), (1, 1):
+                name = f"{mode}.{i * 4 + align + 2 * anti}"
                 put(f"{name}.options", [*out, align, anti])
                 gradients(name, lambda x: F.interpolate(x, out, mode=mode, align_corners=bool(align),
                                                         antialias=bool(anti)), x.clone())
