@@ -58,9 +58,11 @@ Test(report_parts, numbers_are_short) { check_numbers(); }
 
 /* A locale with a decimal comma, if this machine has one. */
 Test(report_parts, numbers_have_a_point_in_every_locale) {
-    static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "fr_FR.utf8", "es_ES.UTF-8"};
+    static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "fr_FR.utf8",
+                                        "es_ES.UTF-8"};
     bool found = false;
-    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) found = setlocale(LC_NUMERIC, names[i]);
+    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++)
+        found = setlocale(LC_NUMERIC, names[i]);
     if (!found) cr_skip_test("no locale with a comma here");
     check_numbers();
 }
@@ -72,15 +74,19 @@ static void check_axis(pln_axis_args args) {
     pln_axis a = pln_axis_new(args);
     a.from = 50, a.to = 450;
     double low = args.range.low, high = args.range.high;
-    cr_assert(isfinite(a.low) && isfinite(a.high) && a.low < a.high, "%g..%g: %g..%g", low, high, a.low, a.high);
-    if (low <= high) cr_assert(a.low <= low && a.high >= high, "%g..%g is not in %g..%g", low, high, a.low, a.high);
+    cr_assert(isfinite(a.low) && isfinite(a.high) && a.low < a.high, "%g..%g: %g..%g", low, high, a.low,
+              a.high);
+    if (low <= high)
+        cr_assert(a.low <= low && a.high >= high, "%g..%g is not in %g..%g", low, high, a.low, a.high);
     cr_assert(a.ticks >= 1 && a.ticks < PLN_TICKS, "%g..%g: %zu ticks", low, high, a.ticks);
     for (size_t i = 0; i < a.ticks; i++) {
         double place = pln_axis_at(&a, a.tick[i]), said = strtod(a.label[i].s, NULL);
         cr_assert(place >= 50 && place <= 450 && strlen(a.label[i].s) < 16, "%s at %g", a.label[i].s, place);
-        cr_assert(fabs(said - a.tick[i]) <= 1e-6 * fmax(fabs(a.low), fabs(a.high)), "%.17g is called %s", a.tick[i],
-                  a.label[i].s);
-        if (i) cr_assert(a.tick[i] > a.tick[i - 1] && strcmp(a.label[i].s, a.label[i - 1].s), "%g..%g", low, high);
+        cr_assert(fabs(said - a.tick[i]) <= 1e-6 * fmax(fabs(a.low), fabs(a.high)), "%.17g is called %s",
+                  a.tick[i], a.label[i].s);
+        if (i)
+            cr_assert(a.tick[i] > a.tick[i - 1] && strcmp(a.label[i].s, a.label[i - 1].s), "%g..%g", low,
+                      high);
     }
 }
 
@@ -88,16 +94,17 @@ static void check_range(double low, double high) {
     for (int kind = 0; kind < 8; kind++)
         for (size_t most = 2; most < 9; most += 3) {
             pln_axis_args args = {{low, high}, most, kind & 1, kind & 2, kind & 4};
-            if (args.whole && (low != floor(low) || high != floor(high) || fabs(low) > 1e9 || fabs(high) > 1e9))
+            if (args.whole &&
+                (low != floor(low) || high != floor(high) || fabs(low) > 1e9 || fabs(high) > 1e9))
                 continue;
             check_axis(args);
         }
 }
 
 Test(report_parts, axes_take_any_range) {
-    static const double v[] = {0,     1,      2,      -3,     0.1,   1e-5,   1e-12, 1e-290, 5e-324, 1e-200,
-                               1e300, -1e300, 1e200,  1e6,    999999, 1e-3,  0.999, 100,    3000,   12,
-                               -1e-7, 7e8,    1.0001, 1e-289, 2e-4,   1e299, 0.3};
+    static const double v[] = {0,      1,     2,      -3,    0.1,    1e-5,   1e-12, 1e-290, 5e-324,
+                               1e-200, 1e300, -1e300, 1e200, 1e6,    999999, 1e-3,  0.999,  100,
+                               3000,   12,    -1e-7,  7e8,   1.0001, 1e-289, 2e-4,  1e299,  0.3};
     for (size_t i = 0; i < sizeof v / sizeof *v; i++)
         for (size_t j = 0; j < sizeof v / sizeof *v; j++)
             if (v[i] <= v[j]) check_range(v[i], v[j]);
@@ -146,22 +153,22 @@ Test(report_parts, texts_are_escaped) {
         {"a <b> & \"c\" 'd'", "a &lt;b&gt; &amp; &quot;c&quot; &#39;d&#39;"},
         {"line\nnext\tcolumn\r", "line\nnext\tcolumn"},
         {"\x01\x07\x1b[31m\x7f", "[31m"},
-        {"\xc2\x85\xc2\xa0", "\xc2\xa0"},                            /* a control character, a space */
+        {"\xc2\x85\xc2\xa0", "\xc2\xa0"}, /* a control character, a space */
         {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x99\x82", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x99\x82"},
         {"\xff", NO},
         {"a\x80z", "a" NO "z"},
-        {"\xc3", NO},                                                /* cut off */
+        {"\xc3", NO}, /* cut off */
         {"\xe2\x82", NO NO},
         {"\xe2\x82<", NO NO "&lt;"},
-        {"\xc0\xbc", NO NO},                                         /* a "<" that is longer than need be */
+        {"\xc0\xbc", NO NO}, /* a "<" that is longer than need be */
         {"\xe0\x80\xbc", NO NO NO},
         {"\xf0\x80\x80\xbc", NO NO NO NO},
-        {"\xed\xa0\x80", NO NO NO},                                  /* a surrogate */
-        {"\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80"},    /* their neighbours */
+        {"\xed\xa0\x80", NO NO NO},                               /* a surrogate */
+        {"\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80"}, /* their neighbours */
         {"\xf4\x8f\xbf\xbd", "\xf4\x8f\xbf\xbd"},
-        {"\xf4\x90\x80\x80", NO NO NO NO},                           /* beyond the last */
+        {"\xf4\x90\x80\x80", NO NO NO NO}, /* beyond the last */
         {"\xf8\x88\x80\x80\x80", NO NO NO NO NO},
-        {"\xef\xbf\xbe", NO NO NO},                                  /* no character */
+        {"\xef\xbf\xbe", NO NO NO}, /* no character */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pln_page p = {0};
@@ -175,9 +182,14 @@ Test(report_parts, texts_are_escaped) {
 
 /* RFC 4648, section 10. */
 Test(report_parts, bytes_become_base64) {
-    static const char *const cases[][2] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},
-                                           {"foo", "Zm9v"},  {"foob", "Zm9vYg=="},  {"fooba", "Zm9vYmE="},
-                                           {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfb", "//77"}};
+    static const char *const cases[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"},
+                                           {"\xff\xfe\xfb", "//77"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pln_page p = {0};
         pln_base64(&p, cases[i][0], strlen(cases[i][0]));
