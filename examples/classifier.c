@@ -118,7 +118,7 @@ static void write_results(job *j) {
 /* ---- the program ------------------------------------------------------------------------------------------ */
 
 int main(int argc, char **argv) {
-    job j = {.e = {.name = "classifier", .epochs = 8, .batch = 128, .lr = 4e-3, .transform = {.flip = 0.5}}};
+    job j = {.e = {.name = "classifier", .epochs = 12, .batch = 128, .lr = 3e-3, .transform = {.flip = 0.5}}};
     example_options(&j.e,
                     "Trains a classifier of less than 100,000 parameters on 28x28 grey images with labels.\n"
                     "Writes metrics.csv, report.html, mistakes.png and classifier.safetensors.",

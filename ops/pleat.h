@@ -443,7 +443,8 @@ typedef struct pleat_pool_args {
 } pleat_pool_args;
 
 /* x [N,C,H,W] -> y [N,C,P,Q], P = floor((H + 2 ph - (R-1) dh - 1) / sh) + 1 (ceil with .ceil_mode), and Q alike. The largest
- * (padding is never it), and the mean (padding counts as 0). The first of equal pixels gets the gradient. torch.nn.functional. */
+ * (padding is never it), and the mean (padding counts as 0). The first of equal pixels gets the gradient. torch.nn.functional.
+ * max_pool2d numbers the places of a kernel in x's type: at most 2^24 in f32. */
 pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args);
 #define pleat_max_pool2d(...) pleat_max_pool2d_with((pleat_pool_args){.unset_ = 0, __VA_ARGS__})
 pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args);
@@ -465,7 +466,8 @@ typedef struct pleat_resize_args {
 
 /* x [N,C,H,W] -> y [N,C,size]    torch.nn.functional.interpolate with mode nearest, bilinear and bicubic (a = -0.75; with
  * .antialias a = -0.5, as there). Each is y = A_h x A_w^T with a sparse matrix for each axis, and so are the mean pools: they
- * are one family, whose gradients are the same with A transposed. */
+ * are one family, whose gradients are the same with A transposed. Nearest takes pixel floor(p H/P), in whole numbers: torch
+ * multiplies by H/P in f32, and is one pixel short where that rounds down (2 to 82 pixels, pixel 41). */
 pleat_tensor *pleat_resize_nearest_with(pleat_resize_args args);
 #define pleat_resize_nearest(...) pleat_resize_nearest_with((pleat_resize_args){.unset_ = 0, __VA_ARGS__})
 pleat_tensor *pleat_resize_bilinear_with(pleat_resize_args args);

@@ -158,6 +158,7 @@ static bool make_taps(const pleat_call *c, const axis *a, taps *t) {
 static bool transpose_taps(const pleat_call *c, const axis *a, const taps *from, taps *t) {
     if (!take_taps(c, a->in, from->offset[a->out], t)) return false;
     memset(t->offset, 0, (a->in + 1) * sizeof *t->offset);
+    memset(t->start, 0, a->in * sizeof *t->start); /* a pool's stride may leave a column without an entry */
     for (size_t i = a->out; i-- > 0;)
         for (size_t k = from->offset[i]; k < from->offset[i + 1]; k++) {
             size_t column = from->start[i] + k - from->offset[i];

@@ -418,6 +418,20 @@ Test(spatial, normalized_has_mean_0_and_variance_1) {
                 1e-6);
 }
 
+/* A mean so large that the mean of squares minus the square of the mean would have no correct digit. All sums are exact. */
+Test(spatial, normalize_bears_a_large_mean) {
+    pleat_tensor *x = whole(PLEAT_F64, PLEAT_SHAPE(3, 4, 5)), *u = whole(PLEAT_F64, PLEAT_SHAPE(3, 4, 5)),
+                 *g[2];
+    for (unsigned axes = 1; axes < 8; axes++) {
+        pleat_tensor *far = pleat_shift(x, (double)(1ull << 40));
+        pleat_tensor *y = pleat_normalize(far, axes, 0.5), *near_0 = pleat_normalize(x, axes, 0.5);
+        EXPECT_NEAR(y, near_0, 1e-3);
+        EXPECT_OK(pleat_grads(y, u, 1, &far, &g[0], 0));
+        EXPECT_OK(pleat_grads(near_0, u, 1, &x, &g[1], 0));
+        EXPECT_NEAR(g[0], g[1], 1e-3);
+    }
+}
+
 Test(spatial, dropout_keeps_the_expectation) {
     pleat_tensor *x = pleat_full(ctx, PLEAT_F64, PLEAT_SHAPE(100, 200), 3), *g;
     pleat_rng before = *pleat_ctx_rng(ctx);

@@ -54,10 +54,14 @@ static void write_labels(pln_axis *a, int exponent) {
 static void linear_ticks(pln_axis *a, const pln_axis_args *args) {
     static const double slack = 1e-6;
     int exponent;
-    double step = round_up((a->high - a->low) / (double)args->most, &exponent);
-    if (args->whole && step < 1) step = 1, exponent = 0;
-    double first = args->grow ? floor(a->low / step + slack) : ceil(a->low / step - slack);
-    double last = args->grow ? ceil(a->high / step - slack) : floor(a->high / step + slack);
+    double step, first, last, most = (double)args->most;
+    do { /* once, unless no multiple of so wide a step lies in the range */
+        step = round_up((a->high - a->low) / most, &exponent);
+        if (args->whole && step < 1) step = 1, exponent = 0;
+        first = args->grow ? floor(a->low / step + slack) : ceil(a->low / step - slack);
+        last = args->grow ? ceil(a->high / step - slack) : floor(a->high / step + slack);
+        most *= 2;
+    } while (first > last && !args->whole && most < 1000);
     for (double i = first; i <= last && a->ticks < PLN_TICKS; i++)
         a->tick[a->ticks++] = i * step + 0.0; /* not -0 */
     if (args->grow) a->low = fmin(a->low, first * step), a->high = fmax(a->high, last * step);
@@ -106,7 +110,8 @@ pln_axis pln_axis_new(pln_axis_args args) {
     if (args.whole && args.range.low == args.range.high) return lone(args.range.low);
     pln_range r = widen(args.range);
     pln_axis a = {.low = r.low, .high = r.high, .to = 1};
-    a.log = args.log && args.range.low > LEAST && log10(r.high) - log10(r.low) > 0.5;
+    a.log = args.log && args.range.low > LEAST && args.range.low <= args.range.high && r.low > 0 &&
+            log10(r.high) - log10(r.low) > 0.5;
     if (a.log)
         log_ticks(&a, &args);
     else
