@@ -356,6 +356,7 @@ Test(fit, resumes_only_what_it_is) {
     free(before);
     args.resume = true;
     args.options = "--lr 0.02";
+    pleat_nn_run_free(&j->run);
     n = bits_of(j, &before);
     expect_failure(j, pleat_nn_fit_with(args),
                    "was made with options \"--lr 0.01\", and this run has \"--lr 0.02\"");
