@@ -1,0 +1,36 @@
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+
+#include "timing.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+enum { SAMPLES = 4096 };
+
+static const double warm_up = 0.03;
+
+double bench_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_median_ms(void (*body)(void *), void *arg, double seconds, int repeats) {
+    double sample[SAMPLES];
+    int n = 0;
+    body(arg);
+    body(arg);
+    for (double start = bench_now(); bench_now() - start < warm_up;) body(arg);
+    for (double start = bench_now(); n < SAMPLES && (n < repeats || bench_now() - start < seconds); n++) {
+        double begin = bench_now();
+        body(arg);
+        sample[n] = bench_now() - begin;
+    }
+    qsort(sample, (size_t)n, sizeof *sample, by_value);
+    return 1e3 * sample[n / 2];
+}
