@@ -129,8 +129,8 @@ typedef struct pleat_nn_fit_args {
  * not finite ends the run with an error that names epoch and step, and leaves the last checkpoint alone.
  *
  * Ctrl-C (SIGINT, SIGTERM) is held back while fit runs, and looked for after each step: the first one saves the checkpoint, within
- * the epoch, and returns; from then on signals act as usual, so a second one leaves at once. Nothing is installed: the signals are
- * blocked in the calling thread (the library's own threads block all signals) and the mask is restored. */
+ * the epoch, and returns; from then on signals act as before, so a second one leaves at once. While fit runs, a handler of its own
+ * counts them, in whatever thread they land; the handlers of the program are put back. Signals that are ignored stay ignored. */
 pleat_status pleat_nn_fit_with(pleat_nn_fit_args args);
 #define pleat_nn_fit(...) pleat_nn_fit_with((pleat_nn_fit_args){.unset_ = 0, .run = __VA_ARGS__})
 

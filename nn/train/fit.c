@@ -1,4 +1,6 @@
 /* The training loop: epochs of steps, validation, and what is written and said about them. */
+#define _POSIX_C_SOURCE 200809L /* struct sigaction */
+
 #include "train/train.h"
 
 #include <math.h>

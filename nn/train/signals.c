@@ -1,31 +1,40 @@
-/* Ctrl-C without a handler: the signals are blocked while a run is under way, and asked for between its steps. */
+/* Ctrl-C by a handler that only counts: the run looks at the count between its steps. Blocking the signals would need no global,
+ * but a BLAS may have threads of its own (OpenBLAS starts them when it is loaded), and there the signal would land. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "train/train.h"
 
-#include <pthread.h>
-#include <time.h>
+#include <stdatomic.h>
 
-static void watch(pln_signals *s, int number) {
-    struct sigaction action;
-    if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_IGN) sigaddset(&s->watched, number);
+static const int numbers[PLN_SIGNALS] = {SIGINT, SIGTERM};
+
+/* What a handler can reach is global; it counts up, and a run compares. */
+static atomic_uint arrived;
+
+static void count(int number) {
+    (void)number;
+    atomic_fetch_add(&arrived, 1);
 }
 
 void pln_signals_hold(pln_signals *s) {
-    sigemptyset(&s->watched);
-    watch(s, SIGINT);
-    watch(s, SIGTERM);
-    s->held = pthread_sigmask(SIG_BLOCK, &s->watched, &s->before) == 0;
+    struct sigaction counting = {.sa_handler = count, .sa_flags = SA_RESTART};
+    sigemptyset(&counting.sa_mask);
+    s->seen = atomic_load(&arrived);
+    for (size_t i = 0; i < PLN_SIGNALS; i++) {
+        s->held[i] = sigaction(numbers[i], NULL, &s->before[i]) == 0 && s->before[i].sa_handler != SIG_IGN &&
+                     sigaction(numbers[i], &counting, NULL) == 0;
+    }
 }
 
 bool pln_signals_came(pln_signals *s) {
-    struct timespec at_once = {0, 0};
-    if (!s->held || sigtimedwait(&s->watched, NULL, &at_once) < 0) return false;
+    if (atomic_load(&arrived) == s->seen) return false;
     pln_signals_release(s);
     return true;
 }
 
 void pln_signals_release(pln_signals *s) {
-    if (s->held) pthread_sigmask(SIG_SETMASK, &s->before, NULL);
-    s->held = false;
+    for (size_t i = 0; i < PLN_SIGNALS; i++) {
+        if (s->held[i]) sigaction(numbers[i], &s->before[i], NULL);
+        s->held[i] = false;
+    }
 }

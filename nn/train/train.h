@@ -2,7 +2,7 @@
 #ifndef PLN_TRAIN_H
 #define PLN_TRAIN_H
 
-#include <signal.h>
+#include <signal.h> /* struct sigaction: its includers ask for POSIX first */
 
 #include "pleat_nn.h"
 
@@ -24,12 +24,15 @@ enum { PLN_METRICS, PLN_CHECKPOINT, PLN_BEST };
 
 /* ---- signals ---- */
 
+enum { PLN_SIGNALS = 2 }; /* SIGINT and SIGTERM */
+
 typedef struct pln_signals {
-    sigset_t watched, before;
-    bool held;
+    struct sigaction before[PLN_SIGNALS];
+    bool held[PLN_SIGNALS];
+    unsigned seen;
 } pln_signals;
 
-/* Hold back SIGINT and SIGTERM, unless they are ignored anyway. */
+/* Count SIGINT and SIGTERM in place of what they do, unless they are ignored anyway. */
 void pln_signals_hold(pln_signals *s);
 /* Has one come? From then on they act as usual. */
 bool pln_signals_came(pln_signals *s);
