@@ -138,8 +138,8 @@ static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     pleat_conv_shape g;
     if (!geometry(c, &g)) return false;
     double macs = (double)c->out->numel * (double)g.R * (double)g.S * (double)(g.C / g.G);
-    pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16)};
-    work.bytes = pleat_conv_workspace(&g, pl_element(c->dtype), op, pleat_pool_threads(work.pool));
+    pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16), .path = c->ctx->conv_path};
+    work.bytes = pleat_conv_workspace(&g, pl_element(c->dtype), op, work.path, pleat_pool_threads(work.pool));
     work.memory = pl_take(&c->ctx->memory, work.bytes);
     pleat_tensor *a = pl_dense(c->in[0]), *b = pl_dense(c->in[1]);
     bool ready = work.memory != NULL && !a->poison && !b->poison && run_body(c, &g, op, a, b, &work) == 0;

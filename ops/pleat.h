@@ -114,7 +114,8 @@ typedef struct pleat_ctx_args {
 } pleat_ctx_args;
 
 /* A new context, or NULL if there is no memory for it. The caller frees it with pleat_ctx_free, which also
- * frees every tensor that was made in it. */
+ * frees every tensor that was made in it. With PLEAT_CONV_PATH=plain, panels, avx2 or avx512 in the environment, convolutions are
+ * computed on that path wherever it can be gone (pleat_kernels.h); any other name is the context's first error. */
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args);
 #define pleat_ctx_new(...) pleat_ctx_new_with((pleat_ctx_args){.unset_ = 0, __VA_ARGS__})
 void pleat_ctx_free(pleat_ctx *ctx);

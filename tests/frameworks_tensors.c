@@ -185,7 +185,7 @@ Test(tensors, geometry) {
         cr_assert_null(pleat_conv_check(&g, sizeof(double)));
         pleat_tensor *y = pleat_empty(ctx, PLEAT_F64, PLEAT_SHAPE(2, 6, p.out[0], p.out[1]));
         pleat_conv_op op = l->transpose ? PLEAT_CONV_TRANSPOSE : PLEAT_CONV_FORWARD;
-        pleat_work work = {.bytes = pleat_conv_workspace(&g, sizeof(double), op, 1)};
+        pleat_work work = {.bytes = pleat_conv_workspace(&g, sizeof(double), op, PLEAT_CONV_AUTO, 1)};
         work.memory = malloc(work.bytes);
         int status = (l->transpose ? pleat_conv2d_transpose_f64 : pleat_conv2d_f64)(
             &g, pleat_f64(a.input), pleat_f64(a.weight), pleat_f64(y), &work);

@@ -149,8 +149,10 @@ bool geometry_parse(const char *text, pleat_conv_shape *g) {
 
 geometry_line geometry_reproduce(const pleat_conv_shape *g, const char *program, const char *test) {
     geometry_line line;
-    snprintf(line.text, sizeof line.text, "reproduce: PLEAT_CASE='%.200s' build/tests/%s --filter '%s'",
-             geometry_print(g).text, program, test);
+    const char *path = getenv("PLEAT_CONV_PATH");
+    snprintf(line.text, sizeof line.text,
+             "reproduce: PLEAT_CONV_PATH=%.20s PLEAT_CASE='%.200s' build/tests/%s --filter '%s'",
+             path ? path : "auto", geometry_print(g).text, program, test);
     return line;
 }
 

@@ -103,6 +103,14 @@ static size_t result_size(const problem *p, pleat_conv_op op) {
     return op == PLEAT_CONV_FORWARD ? p->ny : op == PLEAT_CONV_TRANSPOSE ? p->nx : p->nw;
 }
 
+/* Forced by the environment, so that every test here runs on every path. */
+static pleat_conv_path path(void) {
+    pleat_conv_path forced = PLEAT_CONV_AUTO;
+    const char *name = getenv("PLEAT_CONV_PATH");
+    cr_assert(name == NULL || pleat_conv_path_named(name, &forced), "no path is called %s", name);
+    return forced;
+}
+
 static double *expected(const problem *p, pleat_conv_op op) {
     double *a = numbers(result_size(p, op));
     reference_conv(&p->g, op, op == PLEAT_CONV_TRANSPOSE ? a : p->x, op == PLEAT_CONV_WEIGHT ? a : p->w,
@@ -129,8 +137,9 @@ static double *run(const problem *p, pleat_conv_op op, size_t element, int threa
                    buffer_of(p->y, p->ny, element)};
     int result = op == PLEAT_CONV_TRANSPOSE ? 0 : op == PLEAT_CONV_WEIGHT ? 1 : 2;
     memset(buffer_data(b[result]), 0xff, b[result].bytes);
-    buffer memory = buffer_new(pleat_conv_workspace(&p->g, element, op, threads));
-    pleat_work work = {buffer_data(memory), memory.bytes, threads > 1 ? pleat_pool_new(threads) : NULL};
+    buffer memory = buffer_new(pleat_conv_workspace(&p->g, element, op, path(), threads));
+    pleat_work work = {buffer_data(memory), memory.bytes, threads > 1 ? pleat_pool_new(threads) : NULL,
+                       path()};
     void *xwy[3] = {buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2])};
     cr_assert_eq(call(&p->g, op, element, xwy, &work), 0);
     pleat_pool_free(work.pool);
@@ -187,6 +196,18 @@ Test(kernels, reference) {
     }
     cr_assert(20 * empty <= cases || getenv("PLEAT_CASE"),
               "%zu of %zu cases are mostly zeros and prove little", empty, cases);
+}
+
+/* A path that is forced is gone: few shapes are left to the plain one. */
+Test(kernels, forced_paths_are_gone) {
+    pleat_conv_shape g;
+    size_t cases = 0, taken = 0;
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES, &g); i++)
+        for (int op = 0; op < 3; op++)
+            cases++, taken += pleat_conv_takes(&g, elements[i % 2], ops[op], path());
+    bool lacks = path() == PLEAT_CONV_AVX2 || path() == PLEAT_CONV_AVX512;
+    cr_assert(100 * taken >= 97 * cases || (lacks && taken == 0) || getenv("PLEAT_CASE"), "%zu of %zu", taken,
+              cases);
 }
 
 /* Sizes that take several strips, blocks of channels and partial sums. */
@@ -477,15 +498,16 @@ Test(kernels, threads_do_not_show) {
     }
 }
 
-/* At most 1 MiB a thread, or one column of a kernel that is larger. */
+/* At most 1 MiB a thread, or one column of a kernel that is larger, and beside that one copy of the weights. */
 static void check_workspace(const pleat_conv_shape *g, size_t element, int threads) {
     cr_assert_null(pleat_conv_check(g, element), "%s", geometry_print(g).text);
     size_t kernel = (g->R * g->S * element + 63) / 64 * 64, limit = kernel > MIB ? kernel : MIB;
+    size_t copy = path() == PLEAT_CONV_PLAIN ? 0 : geometry_kernel(g) * element;
     for (int op = 0; op < 3; op++) {
-        size_t bytes = pleat_conv_workspace(g, element, ops[op], threads);
+        size_t bytes = pleat_conv_workspace(g, element, ops[op], path(), threads);
         size_t each = threads > 1 ? (size_t)threads : 1;
-        cr_assert(bytes <= each * limit, "%s asks for %zu bytes for %zu threads: %s", op_names[op], bytes,
-                  each, geometry_print(g).text);
+        cr_assert(bytes <= each * limit + copy + 256, "%s asks for %zu bytes for %zu threads: %s",
+                  op_names[op], bytes, each, geometry_print(g).text);
     }
 }
 
@@ -520,9 +542,9 @@ Test(kernels, too_little_workspace_is_refused) {
             buffer b[3] = {buffer_of(p.x, p.nx, elements[e]), buffer_of(p.w, p.nw, elements[e]),
                            buffer_of(p.y, p.ny, elements[e])};
             void *xwy[3] = {buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2])};
-            size_t enough = pleat_conv_workspace(&g, elements[e], ops[op], 3);
+            size_t enough = pleat_conv_workspace(&g, elements[e], ops[op], path(), 3);
             cr_assert_gt(enough, 0);
-            pleat_work work = {NULL, enough - 1, pool};
+            pleat_work work = {NULL, enough - 1, pool, path()};
             cr_assert_eq(call(&g, ops[op], elements[e], xwy, &work), -1);
             const double *before[3] = {p.x, p.w, p.y};
             for (int i = 0; i < 3; i++) {

@@ -11,7 +11,7 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static double *doubles(size_t n) { return calloc(n ? n : 1, sizeof(double)); }
 
 static pleat_work workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
-    size_t bytes = pleat_conv_workspace(g, element, op, 1);
+    size_t bytes = pleat_conv_workspace(g, element, op, PLEAT_CONV_AUTO, 1);
     return (pleat_work){.memory = malloc(bytes ? bytes : 1), .bytes = bytes};
 }
 

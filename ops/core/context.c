@@ -22,6 +22,14 @@ static pl_memory memory_of(const pleat_ctx_args *a) {
                        .user = own ? a->user : NULL};
 }
 
+/* An experiment or a test forces a path; the program is not asked. */
+static void read_environment(pleat_ctx *ctx) {
+    const char *name = getenv("PLEAT_CONV_PATH");
+    if (name != NULL && !pleat_conv_path_named(name, &ctx->conv_path))
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "ctx_new",
+                   "PLEAT_CONV_PATH is %s, not one of auto, plain, panels, avx2, avx512", name);
+}
+
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args) {
     enum { SCOPES = 16 };
     pl_memory memory = memory_of(&args);
@@ -39,6 +47,7 @@ pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args) {
     ctx->poison = (pleat_tensor){.ctx = ctx, .poison = true, .numel = 1, .refs = 1, .list = PL_NOWHERE};
     pleat_set_threads(ctx, args.threads != 0 ? args.threads : pleat_cores());
     pleat_blas_single_thread();
+    read_environment(ctx);
     return ctx;
 }
 

@@ -109,6 +109,7 @@ struct pleat_ctx {
     pl_memory memory;
     int threads; /* wanted */
     pleat_pool *pool;
+    pleat_conv_path conv_path;
     bool recording;
     pleat_rng rng;
     pleat_error_info error;

@@ -1,18 +1,12 @@
-/* The convolution family as three GEMM bodies over strips of columns. Law: they are the partial derivatives of one
- * trilinear form, <y, conv2d(x, w)> = <x, conv2d_transpose(y, w)> = <w, conv2d_weight(x, y)>. */
-#include "kernels/gemm.h"
-#include "kernels/parallel.h"
-#include "kernels/pleat_kernels.h"
+/* The convolution family: which shapes are legal, and which engine computes them. Law: the three are the partial derivatives of
+ * one trilinear form, <y, conv2d(x, w)> = <x, conv2d_transpose(y, w)> = <w, conv2d_weight(x, y)>. */
+#include "kernels/engine.h"
 
 #include <limits.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
-static size_t divide_up(size_t a, size_t b) { return a / b + (a % b != 0); }
-static size_t round_up(size_t a, size_t b) { return divide_up(a, b) * b; }
 
 /* ---- sizes ------------------------------------------------------------------------------------------- */
 
@@ -87,123 +81,96 @@ size_t pleat_conv_image_size(size_t size, size_t kernel, size_t stride, size_t d
     return image > 0 ? (size_t)image : 0;
 }
 
-/* ---- plan -------------------------------------------------------------------------------------------- */
+/* ---- paths ------------------------------------------------------------------------------------------- */
 
-enum {
-    COLUMN_BYTES = 512 * 1024,  /* columns of one block and strip: they stay in L2 */
-    PARTIAL_BYTES = 512 * 1024, /* partial sums of the kernel's gradient */
-    LINE = 64,                  /* of the cache: no two threads write to the same one */
-    TASKS = 8,                  /* wanted at least, to share out among threads */
-    ROWS = 384,                 /* a good height of a column matrix: about what BLAS packs at a time */
-    FEWEST_ROWS = 192,          /* tasks are not cut smaller than that */
-    FEWEST_COLUMNS = 192,
-};
-
-/* How the work is cut. It depends on the shape alone, so that results do not depend on the number of threads. */
-typedef struct plan {
-    size_t in, out;            /* channels of one group */
-    size_t image, map, kernel; /* H*W, P*Q, R*S */
-    bool direct;               /* the image is its own column matrix */
-    size_t channels, blocks;   /* channels in a block, blocks in a group */
-    size_t columns, strips;    /* map pixels in a strip, strips in a map */
-    size_t pieces, chunks;     /* pairs of image and strip in a partial sum, and partial sums */
-    size_t column_bytes;       /* of one thread */
-    size_t partial_bytes;      /* of all partial sums but the first, which is made in place */
-} plan;
-
-static bool image_is_columns(const pleat_conv_shape *g) {
-    return g->R == 1 && g->S == 1 && g->stride[0] == 1 && g->stride[1] == 1 && g->pad[0] == 0 &&
-           g->pad[1] == 0 && g->H == g->P && g->W == g->Q;
-}
-
-/* Parts of nearly equal size, none larger than `part`, and all but the last a multiple of `unit`. */
-static size_t even_parts(size_t size, size_t part, size_t unit) {
-    size_t even = divide_up(size, divide_up(size, part));
-    return part < unit ? even : least(part, round_up(even, unit));
-}
-
-static plan make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
-    plan p = {.in = g->C / g->G, .out = g->O / g->G};
-    p.image = g->H * g->W, p.map = g->P * g->Q, p.kernel = g->R * g->S;
-    p.direct = image_is_columns(g);
-
-    /* The column matrix is near a square, because both sides of a product are packed for it; higher where the
-     * map is small. Forward cuts the map for more tasks, transpose the channels. */
-    size_t budget = p.direct && op != PLEAT_CONV_WEIGHT ? SIZE_MAX : COLUMN_BYTES / element;
-    size_t share = divide_up(TASKS, most(g->N, 1) * g->G), limit = p.in;
-    if (op == PLEAT_CONV_TRANSPOSE)
-        limit = least(p.in, most(divide_up(FEWEST_ROWS, p.kernel), divide_up(p.in, share)));
-    p.channels = least(limit, most(1, ROWS / p.kernel));
-    p.columns = least(p.map, most(1, budget / (p.channels * p.kernel)));
-    if (op == PLEAT_CONV_FORWARD) p.columns = least(p.columns, most(FEWEST_COLUMNS, divide_up(p.map, share)));
-    p.channels = least(limit, most(p.channels, budget / (p.columns * p.kernel)));
-    p.channels = even_parts(p.in, p.channels, 1);
-    p.columns = even_parts(p.map, p.columns, 16);
-    p.blocks = divide_up(p.in, p.channels);
-    p.strips = divide_up(p.map, p.columns);
-    if (!p.direct) p.column_bytes = round_up(p.channels * p.kernel * p.columns * element, LINE);
-
-    if (op == PLEAT_CONV_WEIGHT) {
-        size_t weights = round_up(g->O * p.in * p.kernel * element, LINE), pieces = g->N * p.strips;
-        size_t chunks = least(divide_up(TASKS, g->G * p.blocks), 1 + PARTIAL_BYTES / weights);
-        p.pieces = most(1, divide_up(pieces, chunks));
-        p.chunks = most(1, divide_up(pieces, p.pieces));
-        p.partial_bytes = (p.chunks - 1) * weights;
+bool pleat_conv_path_named(const char *name, pleat_conv_path *path) {
+    static const char *const names[] = {"auto", "plain", "panels", "avx2", "avx512"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i]) != 0) continue;
+        *path = (pleat_conv_path)i;
+        return true;
     }
-    return p;
+    return false;
 }
 
-static size_t workspace(const plan *p, int threads) {
-    size_t bytes;
-    if (__builtin_mul_overflow(p->column_bytes, (size_t)(threads > 1 ? threads : 1), &bytes) ||
-        __builtin_add_overflow(bytes, p->partial_bytes, &bytes))
-        return SIZE_MAX;
-    return bytes;
+static bool runs_here(pleat_conv_path path) {
+#ifdef PL_X86
+    if (path == PLEAT_CONV_AVX512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+    if (path == PLEAT_CONV_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return path == PLEAT_CONV_PLAIN || path == PLEAT_CONV_PANELS;
 }
 
-size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads) {
-    plan p = make_plan(g, element, op);
-    return workspace(&p, threads);
+static const pl_engine *engine_of(pleat_conv_path path) {
+#ifdef PL_X86
+    if (path == PLEAT_CONV_AVX512) return &pl_panels_avx512;
+    if (path == PLEAT_CONV_AVX2) return &pl_panels_avx2;
+#endif
+    return path == PLEAT_CONV_PANELS ? &pl_panels : &pl_plain;
 }
 
-/* The i-th of the parts that something is cut into. */
-typedef struct part {
-    size_t first, count;
-} part;
-
-static part part_of(size_t size, size_t each, size_t i) {
-    return (part){i * each, least(each, size - i * each)};
+bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path) {
+    return path == PLEAT_CONV_AUTO || (runs_here(path) && engine_of(path)->fits(g, element, op));
 }
 
-/* ---- bodies ------------------------------------------------------------------------------------------ */
-
-/* What the tasks of one call share. */
-typedef struct job {
-    const pleat_conv_shape *g;
-    plan plan;
-    const void *a, *b; /* the operands, in the order of the public functions */
-    void *c;           /* the result */
-    char *memory;      /* partial sums, then the columns of each thread */
-} job;
-
-static void *scratch(const job *j, size_t thread) {
-    return j->memory + j->plan.partial_bytes + thread * j->plan.column_bytes;
+/* The fixed choice: the widest vectors that the processor has. With the narrow ones that every processor has, BLAS, which
+ * knows the processor better, wins. */
+static const pl_engine *engine_for(const pleat_conv_shape *g, size_t element, pleat_conv_op op,
+                                   pleat_conv_path path) {
+    static const pleat_conv_path wide[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2, PLEAT_CONV_PLAIN};
+    for (size_t i = 0; path == PLEAT_CONV_AUTO; i++)
+        if (pleat_conv_takes(g, element, op, wide[i])) path = wide[i];
+    return engine_of(pleat_conv_takes(g, element, op, path) ? path : PLEAT_CONV_PLAIN);
 }
 
-/* The sum over one chunk, of the result's size. The first is the result itself. */
-static void *partial_sum(const job *j, size_t chunk) {
-    if (chunk == 0) return j->c;
-    return j->memory + (chunk - 1) * (j->plan.partial_bytes / (j->plan.chunks - 1));
+enum { LINE = 64 }; /* of the cache */
+
+size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path,
+                            int threads) {
+    size_t bytes = engine_for(g, element, op, path)->workspace(g, element, op, threads);
+    return bytes == 0 || bytes > SIZE_MAX - LINE ? bytes : bytes + LINE; /* to begin at a line */
 }
 
-#define T float
-#define NAME(name) name##_f32
-#include "kernels/conv.inc"
-#undef T
-#undef NAME
+static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
+               void *c, const pleat_work *work) {
+    const pl_engine *engine = engine_for(g, element, op, work->path);
+    size_t beyond = (size_t)(uintptr_t)work->memory % LINE, skipped = beyond ? LINE - beyond : 0;
+    if (work->bytes < pleat_conv_workspace(g, element, op, work->path, pleat_pool_threads(work->pool)))
+        return -1;
+    pleat_work aligned = *work;
+    aligned.memory = (char *)work->memory + skipped, aligned.bytes -= skipped;
+    engine->run(g, element, op, a, b, c, &aligned);
+    return 0;
+}
 
-#define T double
-#define NAME(name) name##_f64
-#include "kernels/conv.inc"
-#undef T
-#undef NAME
+int pleat_conv2d_f32(const pleat_conv_shape *g, const float *x, const float *w, float *y,
+                     const pleat_work *work) {
+    return run(g, sizeof(float), PLEAT_CONV_FORWARD, x, w, y, work);
+}
+
+int pleat_conv2d_transpose_f32(const pleat_conv_shape *g, const float *y, const float *w, float *x,
+                               const pleat_work *work) {
+    return run(g, sizeof(float), PLEAT_CONV_TRANSPOSE, y, w, x, work);
+}
+
+int pleat_conv2d_weight_f32(const pleat_conv_shape *g, const float *x, const float *y, float *w,
+                            const pleat_work *work) {
+    return run(g, sizeof(float), PLEAT_CONV_WEIGHT, x, y, w, work);
+}
+
+int pleat_conv2d_f64(const pleat_conv_shape *g, const double *x, const double *w, double *y,
+                     const pleat_work *work) {
+    return run(g, sizeof(double), PLEAT_CONV_FORWARD, x, w, y, work);
+}
+
+int pleat_conv2d_transpose_f64(const pleat_conv_shape *g, const double *y, const double *w, double *x,
+                               const pleat_work *work) {
+    return run(g, sizeof(double), PLEAT_CONV_TRANSPOSE, y, w, x, work);
+}
+
+int pleat_conv2d_weight_f64(const pleat_conv_shape *g, const double *x, const double *y, double *w,
+                            const pleat_work *work) {
+    return run(g, sizeof(double), PLEAT_CONV_WEIGHT, x, y, w, work);
+}

@@ -3,7 +3,7 @@
  *     pleat_conv_shape g = {.N = 1, .C = 4, .O = 2, .G = 1, .H = 6, .W = 6, .P = 3, .Q = 3, .R = 3, .S = 3,
  *                           .stride = {2, 2}, .dilation = {1, 1}, .pad = {0, 0}};
  *     const char *wrong = pleat_conv_check(&g, sizeof(float));      // NULL, or the rule that is broken
- *     size_t bytes = pleat_conv_workspace(&g, sizeof(float), PLEAT_CONV_TRANSPOSE, 1);
+ *     size_t bytes = pleat_conv_workspace(&g, sizeof(float), PLEAT_CONV_TRANSPOSE, PLEAT_CONV_AUTO, 1);
  *     pleat_conv2d_transpose_f32(&g, y, w, x, &(pleat_work){.memory = malloc(bytes), .bytes = bytes});
  *
  * The canonical form. N batch, C channels in, O channels out, G groups, H W image, P Q map, R S kernel; per axis a
@@ -21,6 +21,7 @@
 #ifndef PLEAT_KERNELS_H
 #define PLEAT_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -77,20 +78,38 @@ int pleat_pool_threads(const pleat_pool *pool); /* 1 for NULL */
 /* The processor cores that this process may use. */
 int pleat_cores(void);
 
-/* ---- the three GEMM bodies --------------------------------------------------------------------------- */
+/* ---- the three operators ----------------------------------------------------------------------------- */
 
 typedef enum pleat_conv_op { PLEAT_CONV_FORWARD, PLEAT_CONV_TRANSPOSE, PLEAT_CONV_WEIGHT } pleat_conv_op;
 
-/* The caller's memory for columns. */
+/* How an operator is computed. All paths give the same values, but for the order in which a sum is taken. */
+typedef enum pleat_conv_path {
+    PLEAT_CONV_AUTO, /* the fixed choice for shape and processor */
+    PLEAT_CONV_PLAIN, /* im2col, col2im and BLAS: takes every shape, runs anywhere; what the others are held against */
+    PLEAT_CONV_PANELS, /* products whose panels are packed straight from the image, with vectors that every processor has */
+    PLEAT_CONV_AVX2,   /* the same for x86-64 with AVX2 and FMA */
+    PLEAT_CONV_AVX512, /* the same with AVX-512 (F, VL, BW, DQ) */
+} pleat_conv_path;
+
+/* The path called auto, plain, panels, avx2 or avx512; false for other names. */
+bool pleat_conv_path_named(const char *name, pleat_conv_path *path);
+
+/* Whether the processor has what the path needs, and the path takes the shape. Where it does not, a call that asks for it goes
+ * the plain way. */
+bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path);
+
+/* The caller's memory for columns and panels. */
 typedef struct pleat_work {
-    void *memory;     /* aligned for the element type; 64 bytes is best */
-    size_t bytes;     /* at least pleat_conv_workspace(g, element, op, threads of the pool) */
-    pleat_pool *pool; /* NULL: the caller's thread alone */
+    void *memory;         /* of any alignment */
+    size_t bytes;         /* at least pleat_conv_workspace(g, element, op, path, threads of the pool) */
+    pleat_pool *pool;     /* NULL: the caller's thread alone */
+    pleat_conv_path path; /* default PLEAT_CONV_AUTO */
 } pleat_work;
 
-/* Bytes of workspace. At most 1 MiB for each thread, whatever the sizes (the columns are made in strips), unless a
- * single channel's kernel is larger than that. */
-size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads);
+/* Bytes of workspace. At most 1 MiB for each thread, whatever the sizes (all is done in strips), and beside that one packed copy
+ * of the weights; on the plain path only the first, unless a single channel's kernel is larger than that. */
+size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path,
+                            int threads);
 
 /* x [N,C,H,W], w [O,C/G,R,S] -> y [N,O,P,Q]      y = dT/dy: W im2col(x)
  * y [N,O,P,Q], w [O,C/G,R,S] -> x [N,C,H,W]      x = dT/dx: col2im(W^T y)

@@ -1,0 +1,32 @@
+/* What computes the convolution family: one table for each way of doing it. */
+#ifndef PL_ENGINE_H
+#define PL_ENGINE_H
+
+#include "kernels/pleat_kernels.h"
+#include "pleat_config.h"
+
+#include <stdbool.h>
+
+typedef struct pl_engine {
+    /* Whether the engine takes the shape. */
+    bool (*fits)(const pleat_conv_shape *g, size_t element, pleat_conv_op op);
+    /* Bytes of workspace for so many threads; SIZE_MAX where that overflows. */
+    size_t (*workspace)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads);
+    /* The body: a and b are the operands of the public function, in its order. Shape and workspace have been checked; the workspace
+     * begins at a line of the cache. */
+    void (*run)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
+                void *c, const pleat_work *work);
+} pl_engine;
+
+/* im2col, col2im and BLAS. Takes every shape: the reference of the others. */
+extern const pl_engine pl_plain;
+
+/* Products of our own, whose panels are packed straight from the image: no column matrix, no scatter-add. Compiled once for each
+ * instruction set. Takes kernels of at most 32 by 32 and strides of at most 16, where the smallest strip of one channel stays
+ * within the workspace. */
+extern const pl_engine pl_panels;
+#ifdef PL_X86
+extern const pl_engine pl_panels_avx2, pl_panels_avx512;
+#endif
+
+#endif

@@ -1,0 +1,406 @@
+/* The panel engines: this file is compiled once for each instruction set, and PL_PANELS is the name of the table.
+ *
+ * A product of the family is C = A B, where A holds weights and B pixels: B's rows are (channel, tap), its columns the pixels of a
+ * strip of the result. The strip's share of the source, padded with zeros and with each residue of the stride in a plane of its
+ * own, is copied into cells; there every tap is a constant offset and neighbouring pixels are neighbours. So a transposed
+ * convolution is one dense product for each residue of the result's pixels (its phases), and nothing is added twice. */
+#include "kernels/engine.h"
+#include "kernels/parallel.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#    define REGISTERS 32
+enum { VECTOR_BYTES = 64 };
+#elif defined(__AVX__)
+#    define REGISTERS 16
+enum { VECTOR_BYTES = 32 };
+#elif defined(__aarch64__)
+#    define REGISTERS 32
+enum { VECTOR_BYTES = 16 };
+#else
+#    define REGISTERS 16
+enum { VECTOR_BYTES = 16 };
+#endif
+
+/* A tile is up to TALL rows by 2 vectors of sums, or up to WIDE rows by 4: as many as stay in registers. */
+enum { TALL = REGISTERS == 32 ? 14 : 6, WIDE = REGISTERS == 32 ? 6 : 2 };
+
+enum {
+    MOST_TAPS = 32,             /* along an axis */
+    MOST_SPLIT = 16,            /* strides */
+    DEPTH = 288,                /* rows of B in a block, unless a single channel has more */
+    B_BYTES = 448 * 1024,       /* of packed pixels: they stay in L2 */
+    CELL_BYTES = 320 * 1024,    /* of the padded source */
+    PACKING = 5,                /* what packing a column costs, in rows of A */
+    FEW_COLUMNS = 128,          /* tasks are not cut smaller than that */
+    MOST_COLUMNS = 4096,        /* of a strip, all phases together */
+    SUM_BYTES = 160 * 1024,     /* of the sums of a tile's rows */
+    TASKS = 8,                  /* wanted at least, to share out among threads */
+    OUTPUTS = 128,              /* weight gradient: map channels in a block */
+    WEIGHT_DEPTH = 576,         /* weight gradient: (channel, tap) pairs in a block */
+    WEIGHT_ROWS = 6,            /* weight gradient: rows of a tile */
+    THREAD_BYTES = 1023 * 1024, /* of a thread's memory, at most */
+    LINE = 64,                  /* of the cache: no two threads write to the same one */
+};
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+static size_t divide_up(size_t a, size_t b) { return a / b + (a % b != 0); }
+static size_t round_up(size_t a, size_t b) { return divide_up(a, b) * b; }
+
+static ptrdiff_t divide_down(ptrdiff_t a, ptrdiff_t b) { return a / b - (a % b < 0); }
+
+/* The largest of the nearly equal parts that something is cut into, none larger than `part`. */
+static size_t even_part(size_t size, size_t part) { return divide_up(size, divide_up(size, part)); }
+
+/* The i-th of the parts that something is cut into. */
+typedef struct part {
+    size_t first, count;
+} part;
+
+static part part_of(size_t size, size_t each, size_t i) {
+    return (part){i * each, least(each, size - i * each)};
+}
+
+/* The i-th of so many parts whose sizes differ by at most one. */
+static part even_slice(size_t size, size_t parts, size_t i) {
+    size_t first = size * i / parts;
+    return (part){first, size * (i + 1) / parts - first};
+}
+
+/* ---- axes -------------------------------------------------------------------------------------------- */
+
+/* One axis. Pixel i of phase a of the result is its pixel a + i*phases; plane f of the cells holds in cell u the source's
+ * pixel u*split + f + low. Tap r reaches, from pixel i of phase a, cell i + reach.cell of plane reach.plane. */
+typedef struct axis {
+    bool from_image;       /* the source is the image and the result the map; or the other way round */
+    size_t source, result; /* sizes */
+    size_t phases, split;
+    size_t pixels, extra; /* pixels of the first phase, and cells beyond them that taps reach */
+    ptrdiff_t low;
+    size_t taps, dilation, stride;
+    ptrdiff_t pad;
+} axis;
+
+typedef struct reach {
+    size_t tap, plane, cell;
+} reach;
+
+/* The result is the map: one phase, and as many planes as there are residues of the stride. */
+static axis map_axis(const pleat_conv_shape *g, size_t k) {
+    size_t image[2] = {g->H, g->W}, map[2] = {g->P, g->Q}, taps[2] = {g->R, g->S};
+    axis a = {.from_image = true, .source = image[k], .result = map[k], .taps = taps[k]};
+    a.dilation = g->dilation[k], a.stride = g->stride[k], a.pad = g->pad[k];
+    a.phases = 1, a.split = a.stride, a.pixels = a.result;
+    a.extra = (a.taps - 1) * a.dilation / a.stride;
+    a.low = -a.pad;
+    return a;
+}
+
+/* The result is the image: pixel h of it meets map pixel (h + pad - r*dilation) / stride for the taps r where that is whole. */
+static axis image_axis(const pleat_conv_shape *g, size_t k) {
+    size_t image[2] = {g->H, g->W}, map[2] = {g->P, g->Q}, taps[2] = {g->R, g->S};
+    axis a = {.source = map[k], .result = image[k], .taps = taps[k]};
+    a.dilation = g->dilation[k], a.stride = g->stride[k], a.pad = g->pad[k];
+    a.phases = least(a.stride, a.result), a.split = 1, a.pixels = divide_up(a.result, a.phases);
+    ptrdiff_t stride = (ptrdiff_t)a.stride, span = (ptrdiff_t)((a.taps - 1) * a.dilation);
+    a.low = divide_down(a.pad - span, stride);
+    a.extra = (size_t)(divide_down((ptrdiff_t)a.phases - 1 + a.pad, stride) - a.low);
+    return a;
+}
+
+/* The taps of a phase, and how many. */
+static size_t reaches(const axis *a, size_t phase, reach out[MOST_TAPS]) {
+    size_t n = 0;
+    for (size_t tap = 0; tap < a->taps; tap++) {
+        size_t distance = tap * a->dilation;
+        if (a->from_image) {
+            out[n++] = (reach){tap, distance % a->split, distance / a->split};
+            continue;
+        }
+        ptrdiff_t e = (ptrdiff_t)phase + a->pad - (ptrdiff_t)distance;
+        if (e % (ptrdiff_t)a->stride == 0)
+            out[n++] = (reach){tap, 0, (size_t)(e / (ptrdiff_t)a->stride - a->low)};
+    }
+    return n;
+}
+
+static size_t most_reaches(const axis *a) {
+    reach r[MOST_TAPS];
+    size_t n = 0;
+    for (size_t phase = 0; phase < a->phases; phase++) n = most(n, reaches(a, phase, r));
+    return n;
+}
+
+/* Planes that no tap reaches, where the stride exceeds the kernel, stay empty. */
+static bool reached(const axis *a, size_t plane) {
+    reach r[MOST_TAPS];
+    if (!a->from_image) return true;
+    for (size_t i = reaches(a, 0, r); i-- > 0;)
+        if (r[i].plane == plane) return true;
+    return false;
+}
+
+/* Where the cells [0, count) of a plane, the first of them `origin`, meet the source: [begin, end), and the source's pixel there. */
+typedef struct meeting {
+    size_t begin, end, first;
+} meeting;
+
+static meeting meet(const axis *a, size_t origin, size_t count, size_t plane) {
+    ptrdiff_t zero = (ptrdiff_t)(origin * a->split + plane) + a->low, split = (ptrdiff_t)a->split;
+    ptrdiff_t begin = zero < 0 ? (split - 1 - zero) / split : 0, end = (ptrdiff_t)a->source - zero;
+    end = end > 0 ? (end + split - 1) / split : 0;
+    if (end > (ptrdiff_t)count) end = (ptrdiff_t)count;
+    if (begin >= end) return (meeting){0};
+    return (meeting){(size_t)begin, (size_t)end, (size_t)(zero + begin * split)};
+}
+
+/* Cells at the end of a row of cells that are zero, as the next row's first ones are: the two rows can share them. */
+static size_t shared_padding(const axis *a) {
+    size_t cells = a->pixels + a->extra, shared = a->extra;
+    for (size_t f = 0; f < a->split; f++) {
+        if (!reached(a, f)) continue;
+        meeting m = meet(a, 0, cells, f);
+        if (m.begin < m.end) shared = least(shared, least(m.begin, cells - m.end));
+    }
+    return shared;
+}
+
+/* ---- plan -------------------------------------------------------------------------------------------- */
+
+/* How the work is cut. It depends on the shape alone, so that results do not depend on the number of threads. */
+typedef struct plan {
+    axis down, along;
+    size_t in,
+        out; /* channels of the source and of the result in a group; for the weight gradient, C/G and O/G */
+    size_t channels, blocks;    /* of the source: in a block, and blocks */
+    size_t depth;               /* rows of B in a block, at most */
+    size_t images, rows, cols;  /* of a strip, in pixels of a phase */
+    size_t sets, downs, alongs; /* strips over the batch and both axes */
+    size_t outputs, parts;      /* of the result: in a task, and tasks */
+    size_t cell_rows, pitch;    /* of one plane of one image */
+    size_t plane, channel; /* cells of a plane with all its images, and of a channel with all its planes */
+    bool direct;           /* B is read from the cells, columns that belong to no pixel included */
+    size_t columns;        /* of a phase of a strip, rounded up to whole vectors */
+    size_t pieces, chunks; /* weight gradient: strips in a partial sum, and partial sums */
+    size_t b, cells, sums, index; /* bytes of each part of a thread's memory, in this order */
+    size_t bytes,
+        shared; /* of one thread; of what all share: packed weights, or all partial sums but the first */
+} plan;
+
+static size_t lanes(size_t element) { return VECTOR_BYTES / element; }
+static size_t panel(size_t element) { return 2 * lanes(element); }
+
+/* Strips of whole images, of whole rows, or of a part of a row, with at most `columns` pixels; `most_cells` to a channel. */
+static void cut_strips(plan *p, size_t N, size_t columns) {
+    size_t I = p->down.pixels, J = p->along.pixels;
+    p->images = 1, p->rows = 1, p->cols = J;
+    if (J > columns)
+        p->cols = even_part(J, columns);
+    else if (columns / J < I)
+        p->rows = even_part(I, columns / J);
+    else
+        p->rows = I, p->images = even_part(most(N, 1), columns / J / I);
+    p->sets = divide_up(N, p->images), p->downs = divide_up(I, p->rows), p->alongs = divide_up(J, p->cols);
+    size_t beside = p->cols == J ? shared_padding(&p->along) : 0;
+    size_t below = p->rows == I ? shared_padding(&p->down) : 0;
+    p->pitch = p->cols + p->along.extra - beside;
+    p->cell_rows = p->rows + p->down.extra - below;
+    p->plane = (p->images * p->cell_rows + below) * p->pitch + beside;
+    p->channel = p->down.split * p->along.split * p->plane;
+}
+
+/* Columns of a strip from its first pixel to its last, where they are read from the cells. */
+static size_t direct_columns(const plan *p) {
+    return ((p->images - 1) * p->cell_rows + p->rows - 1) * p->pitch + p->cols;
+}
+
+static size_t block_of(const plan *p, size_t taps, size_t depth) {
+    return even_part(p->in, most(1, depth / most(taps, 1)));
+}
+
+static void count_bytes(plan *p, size_t element) {
+    size_t phases = p->along.phases, width = panel(element);
+    size_t tall = least(TALL, p->outputs);
+    p->b =
+        p->direct ? 0 : round_up((phases * round_up(p->columns, width) * p->depth + width) * element, LINE);
+    p->cells = round_up((p->channels * p->channel + 2 * width + lanes(element)) * element, LINE);
+    p->sums = round_up(tall * phases * p->columns * element, LINE);
+    p->index = round_up((phases + 1) * p->depth * sizeof(size_t), LINE);
+    p->bytes = p->b + p->cells + p->sums + p->index;
+}
+
+/* The plan with B packed or not. */
+static plan product_plan_as(const pleat_conv_shape *g, size_t element, pleat_conv_op op, bool direct) {
+    bool image = op == PLEAT_CONV_TRANSPOSE;
+    plan p = {.in = g->C / g->G, .out = g->O / g->G, .direct = direct};
+    if (image) p.in = g->O / g->G, p.out = g->C / g->G;
+    p.down = (image ? image_axis : map_axis)(g, 0), p.along = (image ? image_axis : map_axis)(g, 1);
+    size_t taps = most_reaches(&p.down) * most_reaches(&p.along), phases = p.along.phases;
+    p.channels = block_of(&p, taps, DEPTH), p.depth = p.channels * taps;
+
+    size_t columns = least(MOST_COLUMNS, SUM_BYTES / (least(TALL, p.out) * element)) / phases;
+    if (direct)
+        columns = least(columns, CELL_BYTES / (p.channels * p.down.split * p.along.split * element));
+    else
+        columns = least(columns, B_BYTES / (most(p.depth, 1) * phases * element));
+    size_t all = most(g->N, 1) * p.down.pixels * p.along.pixels;
+    columns = least(columns, most(divide_up(all * g->G, TASKS), FEW_COLUMNS / phases));
+    cut_strips(&p, g->N, most(columns, lanes(element)));
+    p.channels = even_part(p.in, most(1, least(p.channels, CELL_BYTES / element / p.channel)));
+    p.depth = p.channels * taps;
+    p.blocks = divide_up(p.in, p.channels);
+    p.columns = round_up(direct ? direct_columns(&p) : p.images * p.rows * p.cols, lanes(element));
+    size_t strips = p.sets * p.downs * p.alongs * g->G;
+    p.outputs = even_part(p.out, most(divide_up(p.out, divide_up(TASKS, most(strips, 1))), 4 * TALL));
+    p.parts = divide_up(p.out, p.outputs);
+    p.shared = round_up((g->O * (g->C / g->G) * g->R * g->S + lanes(element)) * element, LINE);
+    count_bytes(&p, element);
+    return p;
+}
+
+static plan product_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
+    plan direct = product_plan_as(g, element, op, true);
+    size_t pixels = direct.images * direct.rows * direct.cols;
+    if (direct.out <= WIDE || direct.columns * direct.out <= pixels * (direct.out + PACKING)) return direct;
+    return product_plan_as(g, element, op, false);
+}
+
+static plan weight_plan(const pleat_conv_shape *g, size_t element) {
+    plan p = {.in = g->C / g->G, .out = g->O / g->G, .down = map_axis(g, 0), .along = map_axis(g, 1)};
+    size_t taps = g->R * g->S;
+    p.outputs = even_part(p.out, OUTPUTS);
+    p.parts = divide_up(p.out, p.outputs);
+    p.channels = block_of(&p, taps, WEIGHT_DEPTH);
+    p.depth = round_up(p.outputs, lanes(element));
+    cut_strips(&p, g->N, most(least(512, 256 * 1024 / element / p.depth), lanes(element)));
+    p.channels = even_part(p.in, most(1, least(p.channels, CELL_BYTES / element / p.channel)));
+    p.blocks = divide_up(p.in, p.channels);
+    p.columns = p.images * p.rows * p.cols;
+    size_t rows = round_up(p.channels * taps, WEIGHT_ROWS);
+    p.b = round_up(p.columns * p.depth * element, LINE);
+    p.cells = round_up((p.channels * p.channel + lanes(element)) * element, LINE);
+    p.sums = round_up(rows * p.depth * element, LINE);
+    p.index = round_up((p.columns + 2 * rows) * sizeof(size_t), LINE);
+    p.bytes = p.b + p.cells + p.sums + p.index;
+
+    size_t weights = round_up(g->O * p.in * taps * element, LINE), strips = p.sets * p.downs * p.alongs;
+    size_t chunks = divide_up(TASKS, g->G * p.parts * p.blocks);
+    /* the partial sums take what is left of a thread's memory, or that of one copy of the weights */
+    size_t room = p.bytes < THREAD_BYTES ? (THREAD_BYTES - p.bytes) / weights : 0;
+    chunks = least(chunks, 1 + most(1, room));
+    p.pieces = most(1, divide_up(strips, chunks));
+    p.chunks = most(1, divide_up(strips, p.pieces));
+    p.shared = (p.chunks - 1) * weights;
+    return p;
+}
+
+static plan make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
+    return op == PLEAT_CONV_WEIGHT ? weight_plan(g, element) : product_plan(g, element, op);
+}
+
+static bool fits(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
+    if (g->R > MOST_TAPS || g->S > MOST_TAPS || g->stride[0] > MOST_SPLIT || g->stride[1] > MOST_SPLIT)
+        return false;
+    size_t far = 4096; /* keeps every product of the plan within size_t */
+    for (size_t k = 0; k < 2; k++)
+        if (g->dilation[k] > far || g->pad[k] > (ptrdiff_t)far || g->pad[k] < -(ptrdiff_t)far) return false;
+    plan p = make_plan(g, element, op);
+    return p.bytes <= THREAD_BYTES;
+}
+
+static size_t workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads) {
+    plan p = make_plan(g, element, op);
+    size_t bytes;
+    if (__builtin_mul_overflow(p.bytes, (size_t)(threads > 1 ? threads : 1), &bytes) ||
+        __builtin_add_overflow(bytes, p.shared, &bytes))
+        return SIZE_MAX;
+    return bytes;
+}
+
+/* ---- bodies ------------------------------------------------------------------------------------------ */
+
+/* What the tasks of one call share. */
+typedef struct job {
+    const pleat_conv_shape *g;
+    plan plan;
+    const void *a, *b; /* the operands, in the order of the public functions */
+    void *c;           /* the result */
+    char *memory;      /* what all share, then the scratch memory of each thread */
+    bool transpose;
+} job;
+
+/* A strip: images, pixels of a phase along both axes. */
+typedef struct strip {
+    part images, rows, cols;
+} strip;
+
+static strip strip_of(const plan *p, size_t N, size_t i) {
+    size_t along = i % p->alongs, down = i / p->alongs % p->downs, set = i / p->alongs / p->downs;
+    return (strip){part_of(N, p->images, set), part_of(p->down.pixels, p->rows, down),
+                   part_of(p->along.pixels, p->cols, along)};
+}
+
+/* The scratch memory of a thread. */
+typedef struct scratch {
+    void *b, *cells, *sums;
+    size_t *index;
+} scratch;
+
+static scratch scratch_of(const job *j, size_t thread) {
+    const plan *p = &j->plan;
+    char *m = j->memory + p->shared + thread * p->bytes;
+    return (scratch){m, m + p->b, m + p->b + p->cells, (size_t *)(void *)(m + p->b + p->cells + p->sums)};
+}
+
+/* The taps of phase (a, b) for each channel of a block: how far their cells are off, and, where asked for, where their weights
+ * are. Returns how many. */
+static size_t number_taps(const plan *p, size_t channels, size_t a, size_t b, size_t *offset, size_t *weight,
+                          size_t weight_step) {
+    reach down[MOST_TAPS], along[MOST_TAPS];
+    size_t n = 0, downs = reaches(&p->down, a, down), alongs = reaches(&p->along, b, along);
+    for (size_t c = 0; c < channels; c++)
+        for (size_t r = 0; r < downs; r++)
+            for (size_t s = 0; s < alongs; s++, n++) {
+                size_t plane = down[r].plane * p->along.split + along[s].plane;
+                if (offset)
+                    offset[n] = c * p->channel + plane * p->plane + down[r].cell * p->pitch + along[s].cell;
+                if (weight) weight[n] = c * weight_step + down[r].tap * p->along.taps + along[s].tap;
+            }
+    return n;
+}
+
+#define T float
+#define NAME(name) name##_f32
+#include "kernels/panels_tiles.inc"
+
+#include "kernels/panels_cells.inc"
+
+#include "kernels/panels_product.inc"
+#include "kernels/panels_weight.inc"
+#undef T
+#undef NAME
+
+#define T double
+#define NAME(name) name##_f64
+#include "kernels/panels_tiles.inc"
+
+#include "kernels/panels_cells.inc"
+
+#include "kernels/panels_product.inc"
+#include "kernels/panels_weight.inc"
+#undef T
+#undef NAME
+
+static void run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
+                void *c, const pleat_work *work) {
+    job j = {g, make_plan(g, element, op), a, b, c, work->memory, op == PLEAT_CONV_TRANSPOSE};
+    if (op == PLEAT_CONV_WEIGHT)
+        (element == sizeof(float) ? weight_gradient_f32 : weight_gradient_f64)(&j, work->pool);
+    else
+        (element == sizeof(float) ? product_f32 : product_f64)(&j, work->pool);
+}
+
+const pl_engine PL_PANELS = {fits, workspace, run};
