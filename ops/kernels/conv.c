@@ -111,38 +111,42 @@ static const pl_engine *engine_of(pleat_conv_path path) {
     return path == PLEAT_CONV_PANELS ? &pl_panels : &pl_plain;
 }
 
-bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path) {
-    return path == PLEAT_CONV_AUTO || (runs_here(path) && engine_of(path)->fits(g, element, op));
+/* The paths that are tried for a wish, in this order: the fixed choice takes the widest vectors that the processor has. With the
+ * narrow ones that every processor has, BLAS, which knows the processor better, wins. The plain path takes what is left. */
+static pleat_conv_path next_path(pleat_conv_path wish, size_t i) {
+    static const pleat_conv_path wide[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2, PLEAT_CONV_PLAIN};
+    return wish == PLEAT_CONV_AUTO ? wide[i] : i == 0 ? wish : PLEAT_CONV_PLAIN;
 }
 
-/* The fixed choice: the widest vectors that the processor has. With the narrow ones that every processor has, BLAS, which
- * knows the processor better, wins. */
-static const pl_engine *engine_for(const pleat_conv_shape *g, size_t element, pleat_conv_op op,
-                                   pleat_conv_path path) {
-    static const pleat_conv_path wide[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2, PLEAT_CONV_PLAIN};
-    for (size_t i = 0; path == PLEAT_CONV_AUTO; i++)
-        if (pleat_conv_takes(g, element, op, wide[i])) path = wide[i];
-    return engine_of(pleat_conv_takes(g, element, op, path) ? path : PLEAT_CONV_PLAIN);
+bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path) {
+    if (path == PLEAT_CONV_AUTO) return true;
+    return runs_here(path) && engine_of(path)->workspace(g, element, op, 1) != SIZE_MAX;
 }
 
 enum { LINE = 64 }; /* of the cache */
 
 size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path,
                             int threads) {
-    size_t bytes = engine_for(g, element, op, path)->workspace(g, element, op, threads);
-    return bytes == 0 || bytes > SIZE_MAX - LINE ? bytes : bytes + LINE; /* to begin at a line */
+    for (size_t i = 0;; i++) {
+        pleat_conv_path next = next_path(path, i);
+        size_t bytes = runs_here(next) ? engine_of(next)->workspace(g, element, op, threads) : SIZE_MAX;
+        if (bytes > 0 && bytes < SIZE_MAX - LINE) return bytes + LINE; /* to begin at a line */
+        if (bytes == 0 || next == PLEAT_CONV_PLAIN) return bytes;
+    }
 }
 
 static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
                void *c, const pleat_work *work) {
-    const pl_engine *engine = engine_for(g, element, op, work->path);
-    size_t beyond = (size_t)(uintptr_t)work->memory % LINE, skipped = beyond ? LINE - beyond : 0;
-    if (work->bytes < pleat_conv_workspace(g, element, op, work->path, pleat_pool_threads(work->pool)))
-        return -1;
     pleat_work aligned = *work;
-    aligned.memory = (char *)work->memory + skipped, aligned.bytes -= skipped;
-    engine->run(g, element, op, a, b, c, &aligned);
-    return 0;
+    size_t beyond = (size_t)(uintptr_t)work->memory % LINE, skipped = beyond ? LINE - beyond : 0;
+    if (work->memory != NULL) aligned.memory = (char *)work->memory + skipped;
+    aligned.bytes = work->bytes < LINE ? 0 : work->bytes - LINE;
+    for (size_t i = 0;; i++) {
+        pleat_conv_path next = next_path(work->path, i);
+        pl_outcome outcome =
+            runs_here(next) ? engine_of(next)->run(g, element, op, a, b, c, &aligned) : PL_NOT_TAKEN;
+        if (outcome != PL_NOT_TAKEN) return outcome == PL_DONE ? 0 : -1;
+    }
 }
 
 int pleat_conv2d_f32(const pleat_conv_shape *g, const float *x, const float *w, float *y,

@@ -7,15 +7,15 @@
 
 #include <stdbool.h>
 
+typedef enum pl_outcome { PL_DONE, PL_TOO_LITTLE_MEMORY, PL_NOT_TAKEN } pl_outcome;
+
 typedef struct pl_engine {
-    /* Whether the engine takes the shape. */
-    bool (*fits)(const pleat_conv_shape *g, size_t element, pleat_conv_op op);
-    /* Bytes of workspace for so many threads; SIZE_MAX where that overflows. */
+    /* Bytes of workspace for so many threads; SIZE_MAX where that overflows, or the engine does not take the shape. */
     size_t (*workspace)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads);
-    /* The body: a and b are the operands of the public function, in its order. Shape and workspace have been checked; the workspace
-     * begins at a line of the cache. */
-    void (*run)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
-                void *c, const pleat_work *work);
+    /* The body: a and b are the operands of the public function, in its order; the workspace begins at a line of the cache. Does
+     * nothing where the workspace is too small or the shape not taken. */
+    pl_outcome (*run)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
+                      const void *b, void *c, const pleat_work *work);
 } pl_engine;
 
 /* im2col, col2im and BLAS. Takes every shape: the reference of the others. */

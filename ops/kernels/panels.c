@@ -28,19 +28,24 @@ enum { VECTOR_BYTES = 16 };
 enum { TALL = REGISTERS == 32 ? 14 : 6, WIDE = REGISTERS == 32 ? 6 : 2 };
 
 enum {
-    MOST_TAPS = 32,             /* along an axis */
-    MOST_SPLIT = 16,            /* strides */
-    DEPTH = 288,                /* rows of B in a block, unless a single channel has more */
-    B_BYTES = 448 * 1024,       /* of packed pixels: they stay in L2 */
-    CELL_BYTES = 320 * 1024,    /* of the padded source */
-    PACKING = 5,                /* what packing a column costs, in rows of A */
-    FEW_COLUMNS = 128,          /* tasks are not cut smaller than that */
-    MOST_COLUMNS = 4096,        /* of a strip, all phases together */
-    SUM_BYTES = 160 * 1024,     /* of the sums of a tile's rows */
-    TASKS = 8,                  /* wanted at least, to share out among threads */
-    OUTPUTS = 128,              /* weight gradient: map channels in a block */
-    WEIGHT_DEPTH = 576,         /* weight gradient: (channel, tap) pairs in a block */
-    WEIGHT_ROWS = 6,            /* weight gradient: rows of a tile */
+    MOST_TAPS = 32,          /* along an axis */
+    MOST_SPLIT = 16,         /* strides */
+    DEPTH = 288,             /* rows of B in a block, unless a single channel has more */
+    DIRECT_DEPTH = 576,      /* the same where B is not packed */
+    B_BYTES = 448 * 1024,    /* of packed pixels: they stay in L2 */
+    CELL_BYTES = 288 * 1024, /* of the padded source */
+    PACKING = 5,             /* what packing a column costs, in rows of A */
+    FEW_COLUMNS = 128,       /* tasks are not cut smaller than that */
+    MOST_COLUMNS = 4096,     /* of a strip, all phases together */
+    SUM_BYTES = 160 * 1024,  /* of the sums of a tile's rows */
+    TASKS = 6,               /* wanted at least, to share out among threads */
+    STRIP = 32,              /* what a strip costs beside its columns, in columns */
+    FEW_STRIPS = 2,     /* so many tasks pack the weights for themselves: that spares a way through memory */
+    OUTPUTS = 128,      /* weight gradient: map channels in a block */
+    WEIGHT_DEPTH = 576, /* weight gradient: (channel, tap) pairs in a block */
+    WEIGHT_ROWS = 6,    /* weight gradient: rows of a tile */
+    DOT_TAPS = 6,       /* weight gradient by dot products: taps of a tile */
+    MAP_BYTES = 256 * 1024,     /* weight gradient: of the map of a strip */
     THREAD_BYTES = 1023 * 1024, /* of a thread's memory, at most */
     LINE = 64,                  /* of the cache: no two threads write to the same one */
 };
@@ -143,6 +148,12 @@ static bool reached(const axis *a, size_t plane) {
     return false;
 }
 
+/* Pixels of the phase that lie in the part. */
+static size_t pixels_in(const axis *a, size_t phase, part s) {
+    size_t all = divide_up(a->result - phase, a->phases);
+    return least(s.first + s.count, all) - least(s.first, all);
+}
+
 /* Where the cells [0, count) of a plane, the first of them `origin`, meet the source: [begin, end), and the source's pixel there. */
 typedef struct meeting {
     size_t begin, end, first;
@@ -183,9 +194,10 @@ typedef struct plan {
     size_t cell_rows, pitch;    /* of one plane of one image */
     size_t plane, channel; /* cells of a plane with all its images, and of a channel with all its planes */
     bool direct;           /* B is read from the cells, columns that belong to no pixel included */
+    bool pack_once;        /* the weights, before the tasks begin */
     size_t columns;        /* of a phase of a strip, rounded up to whole vectors */
     size_t pieces, chunks; /* weight gradient: strips in a partial sum, and partial sums */
-    size_t b, cells, sums, index; /* bytes of each part of a thread's memory, in this order */
+    size_t b, cells, sums, a, index; /* bytes of each part of a thread's memory, in this order */
     size_t bytes,
         shared; /* of one thread; of what all share: packed weights, or all partial sums but the first */
 } plan;
@@ -193,16 +205,28 @@ typedef struct plan {
 static size_t lanes(size_t element) { return VECTOR_BYTES / element; }
 static size_t panel(size_t element) { return 2 * lanes(element); }
 
-/* Strips of whole images, of whole rows, or of a part of a row, with at most `columns` pixels; `most_cells` to a channel. */
-static void cut_strips(plan *p, size_t N, size_t columns) {
+/* How many of `size` things, each of so many pixels, to take at a time: as many as make up `columns`, or a few less where then less
+ * of the last vectors is left empty. */
+static size_t even_strip(size_t size, size_t pixels, size_t columns, size_t lane) {
+    size_t parts = divide_up(size, most(1, columns / pixels)), best = SIZE_MAX, count = 1;
+    for (size_t i = 0; i < 4; i++) {
+        size_t each = divide_up(size, parts + i), strips = divide_up(size, each);
+        size_t cost = strips * (round_up(each * pixels, 2 * lane) + STRIP);
+        if (cost < best) best = cost, count = each;
+    }
+    return count;
+}
+
+/* Strips of whole images, of whole rows, or of a part of a row, with at most `columns` pixels. */
+static void cut_strips(plan *p, size_t N, size_t columns, size_t lane) {
     size_t I = p->down.pixels, J = p->along.pixels;
     p->images = 1, p->rows = 1, p->cols = J;
     if (J > columns)
-        p->cols = even_part(J, columns);
+        p->cols = even_strip(J, 1, columns, lane);
     else if (columns / J < I)
-        p->rows = even_part(I, columns / J);
+        p->rows = even_strip(I, J, columns, lane);
     else
-        p->rows = I, p->images = even_part(most(N, 1), columns / J / I);
+        p->rows = I, p->images = even_strip(most(N, 1), I * J, columns, lane);
     p->sets = divide_up(N, p->images), p->downs = divide_up(I, p->rows), p->alongs = divide_up(J, p->cols);
     size_t beside = p->cols == J ? shared_padding(&p->along) : 0;
     size_t below = p->rows == I ? shared_padding(&p->down) : 0;
@@ -212,9 +236,11 @@ static void cut_strips(plan *p, size_t N, size_t columns) {
     p->channel = p->down.split * p->along.split * p->plane;
 }
 
-/* Columns of a strip from its first pixel to its last, where they are read from the cells. */
-static size_t direct_columns(const plan *p) {
-    return ((p->images - 1) * p->cell_rows + p->rows - 1) * p->pitch + p->cols;
+/* Columns of a strip of so many images, rows and pixels, in whole vectors. Read from the cells, they go from the first pixel to the
+ * last. */
+static size_t columns_of(const plan *p, size_t images, size_t rows, size_t cols, size_t element) {
+    size_t n = p->direct ? ((images - 1) * p->cell_rows + rows - 1) * p->pitch + cols : images * rows * cols;
+    return round_up(n, lanes(element));
 }
 
 static size_t block_of(const plan *p, size_t taps, size_t depth) {
@@ -228,8 +254,30 @@ static void count_bytes(plan *p, size_t element) {
         p->direct ? 0 : round_up((phases * round_up(p->columns, width) * p->depth + width) * element, LINE);
     p->cells = round_up((p->channels * p->channel + 2 * width + lanes(element)) * element, LINE);
     p->sums = round_up(tall * phases * p->columns * element, LINE);
-    p->index = round_up((phases + 1) * p->depth * sizeof(size_t), LINE);
-    p->bytes = p->b + p->cells + p->sums + p->index;
+    p->a = p->pack_once ? 0 : round_up((tall * p->depth + lanes(element)) * element, LINE);
+    p->index = round_up((phases + 2) * p->depth * sizeof(size_t), LINE);
+    p->bytes = p->b + p->cells + p->sums + p->a + p->index;
+}
+
+/* Columns of a phase of a strip that the memory of a thread has room for. */
+static size_t room_for_columns(const plan *p, size_t element) {
+    size_t phases = p->along.phases, planes = p->down.split * p->along.split;
+    size_t columns = least(MOST_COLUMNS, SUM_BYTES / (least(TALL, p->out) * element)) / phases;
+    size_t bytes = p->direct ? p->channels * planes * element : most(p->depth, 1) * phases * element;
+    return least(columns, (p->direct ? CELL_BYTES : B_BYTES) / bytes);
+}
+
+/* Strips and parts of the result's channels, so that there are tasks enough: first as many channels to a part as pay for packing
+ * the pixels again, then smaller strips. */
+static void cut_tasks(plan *p, const pleat_conv_shape *g, size_t element) {
+    size_t lane = lanes(element), room = most(room_for_columns(p, element), lane), all = most(g->N, 1) * g->G;
+    cut_strips(p, g->N, room, lane);
+    size_t strips = p->sets * p->downs * p->alongs * g->G;
+    p->outputs = even_part(p->out, most(divide_up(p->out, divide_up(TASKS, most(strips, 1))), 4 * TALL));
+    p->parts = divide_up(p->out, p->outputs);
+    if (strips * p->parts >= TASKS) return;
+    size_t wanted = divide_up(all * p->down.pixels * p->along.pixels, divide_up(TASKS, p->parts));
+    cut_strips(p, g->N, most(least(room, most(wanted, FEW_COLUMNS / p->along.phases)), lane), lane);
 }
 
 /* The plan with B packed or not. */
@@ -238,25 +286,16 @@ static plan product_plan_as(const pleat_conv_shape *g, size_t element, pleat_con
     plan p = {.in = g->C / g->G, .out = g->O / g->G, .direct = direct};
     if (image) p.in = g->O / g->G, p.out = g->C / g->G;
     p.down = (image ? image_axis : map_axis)(g, 0), p.along = (image ? image_axis : map_axis)(g, 1);
-    size_t taps = most_reaches(&p.down) * most_reaches(&p.along), phases = p.along.phases;
-    p.channels = block_of(&p, taps, DEPTH), p.depth = p.channels * taps;
-
-    size_t columns = least(MOST_COLUMNS, SUM_BYTES / (least(TALL, p.out) * element)) / phases;
-    if (direct)
-        columns = least(columns, CELL_BYTES / (p.channels * p.down.split * p.along.split * element));
-    else
-        columns = least(columns, B_BYTES / (most(p.depth, 1) * phases * element));
-    size_t all = most(g->N, 1) * p.down.pixels * p.along.pixels;
-    columns = least(columns, most(divide_up(all * g->G, TASKS), FEW_COLUMNS / phases));
-    cut_strips(&p, g->N, most(columns, lanes(element)));
-    p.channels = even_part(p.in, most(1, least(p.channels, CELL_BYTES / element / p.channel)));
+    size_t taps = most_reaches(&p.down) * most_reaches(&p.along), most_cells = CELL_BYTES / 4 * 5 / element;
+    p.channels = block_of(&p, taps, direct ? DIRECT_DEPTH : DEPTH), p.depth = p.channels * taps;
+    cut_tasks(&p, g, element);
+    p.channels = even_part(p.in, most(1, least(p.channels, most_cells / p.channel)));
     p.depth = p.channels * taps;
     p.blocks = divide_up(p.in, p.channels);
-    p.columns = round_up(direct ? direct_columns(&p) : p.images * p.rows * p.cols, lanes(element));
-    size_t strips = p.sets * p.downs * p.alongs * g->G;
-    p.outputs = even_part(p.out, most(divide_up(p.out, divide_up(TASKS, most(strips, 1))), 4 * TALL));
-    p.parts = divide_up(p.out, p.outputs);
-    p.shared = round_up((g->O * (g->C / g->G) * g->R * g->S + lanes(element)) * element, LINE);
+    p.columns = columns_of(&p, p.images, p.rows, p.cols, element);
+    p.pack_once = p.sets * p.downs * p.alongs > FEW_STRIPS;
+    if (p.pack_once)
+        p.shared = round_up((g->O * (g->C / g->G) * g->R * g->S + lanes(element)) * element, LINE);
     count_bytes(&p, element);
     return p;
 }
@@ -268,20 +307,28 @@ static plan product_plan(const pleat_conv_shape *g, size_t element, pleat_conv_o
     return product_plan_as(g, element, op, false);
 }
 
+/* Dot products, where outer ones would leave vectors over the map's channels empty, or have rows too few for a tile. */
+static bool dots_pay(const plan *p, size_t taps, size_t lane) {
+    return 2 * p->out <= lane || p->in * taps <= 2 * DOT_TAPS;
+}
+
 static plan weight_plan(const pleat_conv_shape *g, size_t element) {
     plan p = {.in = g->C / g->G, .out = g->O / g->G, .down = map_axis(g, 0), .along = map_axis(g, 1)};
-    size_t taps = g->R * g->S;
+    size_t taps = g->R * g->S, lane = lanes(element);
+    p.direct = dots_pay(&p, taps, lane);
     p.outputs = even_part(p.out, OUTPUTS);
     p.parts = divide_up(p.out, p.outputs);
     p.channels = block_of(&p, taps, WEIGHT_DEPTH);
-    p.depth = round_up(p.outputs, lanes(element));
-    cut_strips(&p, g->N, most(least(512, 256 * 1024 / element / p.depth), lanes(element)));
+    p.depth = round_up(p.outputs, lane);
+    size_t columns =
+        least(p.direct ? MOST_COLUMNS : 512, MAP_BYTES / element / (p.direct ? p.outputs : p.depth));
+    cut_strips(&p, g->N, most(columns, lane), p.direct ? lane : 1);
     p.channels = even_part(p.in, most(1, least(p.channels, CELL_BYTES / element / p.channel)));
     p.blocks = divide_up(p.in, p.channels);
-    p.columns = p.images * p.rows * p.cols;
+    p.columns = p.direct ? p.images * p.cell_rows * p.pitch + lane : p.images * p.rows * p.cols;
     size_t rows = round_up(p.channels * taps, WEIGHT_ROWS);
-    p.b = round_up(p.columns * p.depth * element, LINE);
-    p.cells = round_up((p.channels * p.channel + lanes(element)) * element, LINE);
+    p.b = round_up((p.columns * (p.direct ? p.outputs : p.depth) + lane) * element, LINE);
+    p.cells = round_up((p.channels * p.channel + 2 * lane) * element, LINE);
     p.sums = round_up(rows * p.depth * element, LINE);
     p.index = round_up((p.columns + 2 * rows) * sizeof(size_t), LINE);
     p.bytes = p.b + p.cells + p.sums + p.index;
@@ -297,27 +344,28 @@ static plan weight_plan(const pleat_conv_shape *g, size_t element) {
     return p;
 }
 
-static plan make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
-    return op == PLEAT_CONV_WEIGHT ? weight_plan(g, element) : product_plan(g, element, op);
-}
-
-static bool fits(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
+/* False where the engine does not take the shape. */
+static bool make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op, plan *p) {
     if (g->R > MOST_TAPS || g->S > MOST_TAPS || g->stride[0] > MOST_SPLIT || g->stride[1] > MOST_SPLIT)
         return false;
-    size_t far = 4096; /* keeps every product of the plan within size_t */
+    ptrdiff_t far = 4096; /* keeps every product of the plan within size_t */
     for (size_t k = 0; k < 2; k++)
-        if (g->dilation[k] > far || g->pad[k] > (ptrdiff_t)far || g->pad[k] < -(ptrdiff_t)far) return false;
-    plan p = make_plan(g, element, op);
-    return p.bytes <= THREAD_BYTES;
+        if (g->dilation[k] > (size_t)far || g->pad[k] > far || g->pad[k] < -far) return false;
+    *p = op == PLEAT_CONV_WEIGHT ? weight_plan(g, element) : product_plan(g, element, op);
+    return p->bytes <= THREAD_BYTES;
+}
+
+static size_t bytes_of(const plan *p, int threads) {
+    size_t bytes;
+    if (__builtin_mul_overflow(p->bytes, (size_t)(threads > 1 ? threads : 1), &bytes) ||
+        __builtin_add_overflow(bytes, p->shared, &bytes))
+        return SIZE_MAX;
+    return bytes;
 }
 
 static size_t workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads) {
-    plan p = make_plan(g, element, op);
-    size_t bytes;
-    if (__builtin_mul_overflow(p.bytes, (size_t)(threads > 1 ? threads : 1), &bytes) ||
-        __builtin_add_overflow(bytes, p.shared, &bytes))
-        return SIZE_MAX;
-    return bytes;
+    plan p;
+    return make_plan(g, element, op, &p) ? bytes_of(&p, threads) : SIZE_MAX;
 }
 
 /* ---- bodies ------------------------------------------------------------------------------------------ */
@@ -345,14 +393,16 @@ static strip strip_of(const plan *p, size_t N, size_t i) {
 
 /* The scratch memory of a thread. */
 typedef struct scratch {
-    void *b, *cells, *sums;
+    void *b, *cells, *sums, *a;
     size_t *index;
 } scratch;
 
 static scratch scratch_of(const job *j, size_t thread) {
     const plan *p = &j->plan;
     char *m = j->memory + p->shared + thread * p->bytes;
-    return (scratch){m, m + p->b, m + p->b + p->cells, (size_t *)(void *)(m + p->b + p->cells + p->sums)};
+    scratch s = {.b = m, .cells = m + p->b, .sums = m + p->b + p->cells, .a = m + p->b + p->cells + p->sums};
+    s.index = (size_t *)(void *)((char *)s.a + p->a);
+    return s;
 }
 
 /* The taps of phase (a, b) for each channel of a block: how far their cells are off, and, where asked for, where their weights
@@ -394,13 +444,16 @@ static size_t number_taps(const plan *p, size_t channels, size_t a, size_t b, si
 #undef T
 #undef NAME
 
-static void run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
-                void *c, const pleat_work *work) {
-    job j = {g, make_plan(g, element, op), a, b, c, work->memory, op == PLEAT_CONV_TRANSPOSE};
+static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
+                      const void *b, void *c, const pleat_work *work) {
+    job j = {.g = g, .a = a, .b = b, .c = c, .memory = work->memory, .transpose = op == PLEAT_CONV_TRANSPOSE};
+    if (!make_plan(g, element, op, &j.plan)) return PL_NOT_TAKEN;
+    if (bytes_of(&j.plan, pleat_pool_threads(work->pool)) > work->bytes) return PL_TOO_LITTLE_MEMORY;
     if (op == PLEAT_CONV_WEIGHT)
         (element == sizeof(float) ? weight_gradient_f32 : weight_gradient_f64)(&j, work->pool);
     else
         (element == sizeof(float) ? product_f32 : product_f64)(&j, work->pool);
+    return PL_DONE;
 }
 
-const pl_engine PL_PANELS = {fits, workspace, run};
+const pl_engine PL_PANELS = {workspace, run};

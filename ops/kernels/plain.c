@@ -78,18 +78,17 @@ static plan make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     return p;
 }
 
-static bool fits(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
-    (void)g, (void)element, (void)op;
-    return true;
+static size_t bytes_of(const plan *p, int threads) {
+    size_t bytes;
+    if (__builtin_mul_overflow(p->column_bytes, (size_t)(threads > 1 ? threads : 1), &bytes) ||
+        __builtin_add_overflow(bytes, p->partial_bytes, &bytes))
+        return SIZE_MAX;
+    return bytes;
 }
 
 static size_t workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads) {
     plan p = make_plan(g, element, op);
-    size_t bytes;
-    if (__builtin_mul_overflow(p.column_bytes, (size_t)(threads > 1 ? threads : 1), &bytes) ||
-        __builtin_add_overflow(bytes, p.partial_bytes, &bytes))
-        return SIZE_MAX;
-    return bytes;
+    return bytes_of(&p, threads);
 }
 
 /* The i-th of the parts that something is cut into. */
@@ -134,10 +133,12 @@ static void *partial_sum(const job *j, size_t chunk) {
 #undef T
 #undef NAME
 
-static void run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
-                void *c, const pleat_work *work) {
+static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
+                      const void *b, void *c, const pleat_work *work) {
     job j = {g, make_plan(g, element, op), a, b, c, work->memory};
+    if (bytes_of(&j.plan, pleat_pool_threads(work->pool)) > work->bytes) return PL_TOO_LITTLE_MEMORY;
     (element == sizeof(float) ? run_f32 : run_f64)(&j, op, work->pool);
+    return PL_DONE;
 }
 
-const pl_engine pl_plain = {fits, workspace, run};
+const pl_engine pl_plain = {workspace, run};
