@@ -16,7 +16,7 @@ static const char usage[] =
     "  --only NAME     the shape of that name alone\n"
     "  --threads N     threads an op may use (default 1)\n"
     "  --seconds S     time for each median (default 0.25)\n"
-    "  --roofline      also the rate of sgemm for the same m,n,k (an image alone or several side by side, whichever is\n"
+    "  --roofline      also the rate of sgemm for the same m,n,k (strips, images alone or several side by side, what is\n"
     "                  fastest): gemm_fwd and gemm_step, in GFLOP/s, and fwd and step as rates; without columns, so it is\n"
     "                  what im2col and GEMM could reach at best\n"
     "\n"

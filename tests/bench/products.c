@@ -8,6 +8,7 @@
 
 static const size_t most_floats = (size_t)1
                                   << 24; /* of an operand, so that candidates do not fill the machine */
+static const size_t cached_floats = (size_t)1 << 16; /* of columns that stay in a cache */
 static const double never = 1e30;
 
 /* ---- the same product, many times -------------------------------------------------------------------- */
@@ -63,12 +64,13 @@ static pl_gemm conv_gemm(const conv_sizes *s, product p, size_t columns) {
     return g;
 }
 
-/* Columns of `together` images side by side; where that leaves threads without work, the results' columns are shared out. */
-static double conv_together(const conv_sizes *s, product p, pleat_pool *pool, size_t together,
-                            double seconds) {
-    size_t threads = (size_t)pleat_pool_threads(pool), batches = (s->images + together - 1) / together;
-    job j = {.gemm = conv_gemm(s, p, s->map * together), .calls = batches * s->groups, .pool = pool};
-    double more = (double)(batches * together) / (double)s->images;
+/* So many columns at a time, of one image or of several side by side; where that leaves threads without work, the results' columns
+ * are shared out. */
+static double conv_columns(const conv_sizes *s, product p, pleat_pool *pool, size_t columns, double seconds) {
+    size_t threads = (size_t)pleat_pool_threads(pool), total = s->images * s->map;
+    size_t batches = (total + columns - 1) / columns;
+    job j = {.gemm = conv_gemm(s, p, columns), .calls = batches * s->groups, .pool = pool};
+    double more = (double)(batches * columns) / (double)total;
     if (j.calls < threads && j.gemm.n >= threads) {
         size_t part = (j.gemm.n + threads - 1) / threads;
         more *= (double)(part * threads) / (double)j.gemm.n;
@@ -81,10 +83,14 @@ static double conv_together(const conv_sizes *s, product p, pleat_pool *pool, si
 
 double conv_product_ms(const conv_sizes *s, product p, pleat_pool *pool, double seconds) {
     double best = never;
-    size_t together[] = {1, 4, 16, s->images};
-    for (size_t i = 0; i < 4; i++) {
-        if (together[i] > s->images || (i == 3 && s->images == 1)) continue;
-        double ms = conv_together(s, p, pool, together[i], seconds);
+    size_t strip = cached_floats / s->inner, map = s->map, all = s->images * map;
+    if (strip < 64) strip = 64;
+    size_t columns[] = {strip, map, 4 * map, 16 * map, all};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        bool tried =
+            (i == 0 && strip >= map) || (i > 1 && i < 4 && columns[i] >= all) || (i == 4 && all == map);
+        if (tried) continue;
+        double ms = conv_columns(s, p, pool, columns[i], seconds);
         if (ms < best) best = ms;
     }
     return best;

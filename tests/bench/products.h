@@ -12,8 +12,8 @@ typedef struct conv_sizes {
     size_t rows, inner, map, images, groups;
 } conv_sizes;
 
-/* Milliseconds for the product of a whole batch: the fastest of columns of 1, 4, 16 or all images side by side, on the pool's threads
- * (NULL: the caller's) or on one. `seconds` for each that is tried. */
+/* Milliseconds for the product of a whole batch: the fastest of columns in strips that fit a cache, or of 1, 4, 16 or all images
+ * side by side; on the pool's threads (NULL: the caller's) or on one. `seconds` for each that is tried. */
 double conv_product_ms(const conv_sizes *s, product p, pleat_pool *pool, double seconds);
 
 /* The same for a linear layer, x [batch,in], w [out,in]: y = x w', x = y w, w = y' x. */

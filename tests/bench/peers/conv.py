@@ -96,6 +96,8 @@ def main():
     ops = {name: row.split(",")[1] for name, row in shapes.items()}
     for what in ("fwd", "step"):
         Table(what, [p.name for p in peers], ops, rate).print(o.threads)
+    if o.rounds < 2:
+        return
     spreads = [spread([m.get(what) for m in answers]) for answers in measured.values() for what in ("fwd", "step")]
     print(f"\n{sum(s > LOUD for s in spreads)} of {len(spreads)} figures differ by more than {LOUD}x between rounds")
 

@@ -6,10 +6,11 @@
 // native session is called directly: the public one comes back through the event loop, which costs more than a small layer. What
 // a call costs nevertheless is timed with a model that has next to nothing to do, and subtracted.
 import {createRequire} from 'node:module';
+import {resolve} from 'node:path';
 import {createInterface} from 'node:readline';
 
 const [folder, threads] = [process.argv[2], Number(process.argv[3])];
-const require = createRequire(`${folder}/`);
+const require = createRequire(`${resolve(folder)}/`);
 const {Tensor} = require('onnxruntime-node');
 const {binding, initOrt} = require('onnxruntime-node/dist/binding.js');
 

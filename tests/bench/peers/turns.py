@@ -98,10 +98,15 @@ def geomean(values):
     return math.exp(sum(map(math.log, values)) / len(values)) if values and all(values) else None
 
 
+def digits(value):
+    if not isinstance(value, float):
+        return "-" if value is None else str(value)
+    return f"{value:.{3 if value < 1 else 2 if value < 100 else 1}f}"
+
+
 def print_table(heading, rows):
     """Columns as wide as they need; the first to the left, numbers to the right, None as a dash."""
-    cells = [heading] + [["-" if v is None else f"{v:.{3 if v < 9.995 else 1}f}" if isinstance(v, float) else str(v)
-                          for v in row] for row in rows]
+    cells = [heading] + [[digits(v) for v in row] for row in rows]
     width = [max(len(row[i]) for row in cells) for i in range(len(heading))]
     for row in cells:
         print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, width))).rstrip())
