@@ -64,7 +64,7 @@ describe_run() {
 
 # ---- who is there ----
 
-# Memory that is given back to the kernel, and cleared by it again, costs PyTorch more than its arithmetic on small nets.
+# Memory that is given back to the kernel, and cleared by it again, costs a peer more than its arithmetic on small nets.
 keep_memory="MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=67108864"
 
 find_python() {
@@ -107,7 +107,7 @@ find_ort() {
 
 # ---- runs ----
 
-# environment for THREADS, best: what PyTorch runs in
+# torch_settings THREADS: the environment that PyTorch runs best in
 torch_settings() {
     echo "$keep_memory OMP_NUM_THREADS=$1 OPENBLAS_NUM_THREADS=$1${openmp:+ LD_LIBRARY_PATH='$openmp'}"
 }
@@ -125,8 +125,8 @@ run_convolutions() {
         say "onednn: its own blocked layouts, reorders not counted; onednn_nchw: NCHW in and out; direct algorithm"
     fi
     if [ -n "$ort" ]; then
-        set -- "$@" --peer "ort=node '$here/peers/onnxruntime.mjs' '$ort' $threads"
-        say "ort: all graph optimizations, constant weights, the cost of an empty call subtracted; forward only"
+        set -- "$@" --peer "ort=env $keep_memory node '$here/peers/onnxruntime.mjs' '$ort' $threads"
+        say "ort: memory kept, all graph optimizations, constant weights, the cost of an empty call subtracted; forward only"
     fi
     python3 "$here/peers/conv.py" --ours "$build/tests/bench/bench_conv" --shapes "$shapes" ${only:+--only "$only"} \
         --threads "$threads" --rounds "$rounds" --seconds "$seconds" "$@"
