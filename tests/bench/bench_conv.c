@@ -1,5 +1,5 @@
 /* Time the convolution family shape by shape: forward, both gradients, and a step through autograd. */
-#include "kernels/gemm.h"
+#include "products.h"
 #include "timing.h"
 
 #include <pleat.h>
@@ -16,8 +16,9 @@ static const char usage[] =
     "  --only NAME     the shape of that name alone\n"
     "  --threads N     threads an op may use (default 1)\n"
     "  --seconds S     time for each median (default 0.25)\n"
-    "  --roofline      also the rate of sgemm for the same m,n,k: gemm_fwd and gemm_step, in GFLOP/s, and fwd and step\n"
-    "                  as rates; without columns, so it is what im2col and GEMM could reach at best\n"
+    "  --roofline      also the rate of sgemm for the same m,n,k (strips, images alone or several side by side, what is\n"
+    "                  fastest): gemm_fwd and gemm_step, in GFLOP/s, and fwd and step as rates; without columns, so it is\n"
+    "                  what im2col and GEMM could reach at best\n"
     "\n"
     "Prints CSV: name,op,gflop,fwd_ms,bwd_x_ms,bwd_w_ms,step_ms. gflop counts two for a multiply-add of the direct method;\n"
     "a step (forward and both gradients) has three times as many. Times are medians in milliseconds.\n";
@@ -102,27 +103,19 @@ static void run_step(void *arg) {
 
 /* ---- the roofline ------------------------------------------------------------------------------------ */
 
-/* One product of the shape, as often as there are groups and images. */
-typedef struct roofline {
-    pl_gemm gemm;
-    size_t times;
-    float *a, *b, *c;
-} roofline;
-
-static void run_gemm(void *arg) {
-    roofline *r = arg;
-    for (size_t i = 0; i < r->times; i++) pl_gemm_f32(&r->gemm, r->a, r->b, r->c);
-}
-
-static double gemm_ms(size_t times, size_t m, size_t n, size_t k, double seconds) {
-    roofline r = {.gemm = {.m = m, .n = n, .k = k, .lda = k, .ldb = n, .ldc = n}, .times = times};
-    r.a = calloc(m * k, sizeof(float)), r.b = calloc(k * n, sizeof(float)),
-    r.c = calloc(m * n, sizeof(float));
-    double ms = r.a && r.b && r.c ? bench_median_ms(run_gemm, &r, seconds, 5) : 0;
-    free(r.a);
-    free(r.b);
-    free(r.c);
-    return ms;
+/* The rates of the shape's products: forward, and the three of a step. */
+static void print_roofline(const bench *b, double gflop, const options *o) {
+    const shape *s = &b->s;
+    size_t z[2], in = s->cin / s->groups, out = s->cout / s->groups, K = s->kh * s->kw;
+    result_size(b, z);
+    conv_sizes sizes = {
+        .rows = out, .inner = in * K, .map = z[0] * z[1], .images = s->n, .groups = s->groups};
+    if (b->deconv) sizes.rows = in, sizes.inner = out * K, sizes.map = s->h * s->w;
+    pleat_pool *pool = o->threads > 1 ? pleat_pool_new(o->threads) : NULL;
+    double ms[PRODUCTS], sum = 0;
+    for (product p = 0; p < PRODUCTS; p++) sum += ms[p] = conv_product_ms(&sizes, p, pool, o->seconds / 4);
+    pleat_pool_free(pool);
+    printf(",%.1f,%.1f", 1e3 * gflop / ms[b->deconv ? TO_COLUMNS : FROM_COLUMNS], 3e3 * gflop / sum);
 }
 
 /* ---- one shape --------------------------------------------------------------------------------------- */
@@ -163,16 +156,8 @@ static bool time_shape(const shape *s, const options *o) {
     double step_ms = bench_median_ms(run_step, &b, o->seconds, 5);
     printf("%s,%s,%.4f,%.4f,%.4f,%.4f,%.4f", s->name, s->op, gflop, forward_ms, input_ms, weight_ms, step_ms);
     if (o->roofline) {
-        size_t z[2], small = s->h * s->w, K = s->kh * s->kw, in = s->cin / s->groups,
-                     out = s->cout / s->groups;
-        result_size(&b, z);
-        if (!b.deconv) small = z[0] * z[1];
-        size_t o_side = b.deconv ? in : out, c_side = b.deconv ? out : in, times = s->n * s->groups;
-        double conv = gemm_ms(times, o_side, small, c_side * K, o->seconds);
-        double transpose = gemm_ms(times, c_side * K, small, o_side, o->seconds);
-        double weight = gemm_ms(times, o_side, c_side * K, small, o->seconds);
-        printf(",%.1f,%.1f,%.1f,%.1f", 1e3 * gflop / (b.deconv ? transpose : conv),
-               3e3 * gflop / (conv + transpose + weight), 1e3 * gflop / forward_ms, 3e3 * gflop / step_ms);
+        print_roofline(&b, gflop, o);
+        printf(",%.1f,%.1f", 1e3 * gflop / forward_ms, 3e3 * gflop / step_ms);
     }
     printf("\n");
     fflush(stdout);

@@ -6,7 +6,7 @@
 double bench_now(void);
 
 /* Milliseconds: the median of at least `repeats` calls of body(arg), and of as many as `seconds` allow, after two calls and
- * some tens of milliseconds to warm up. */
+ * some tens of milliseconds to warm up; some hundreds, the first time. */
 double bench_median_ms(void (*body)(void *arg), void *arg, double seconds, int repeats);
 
 #endif
