@@ -24,17 +24,20 @@ enum { VECTOR_BYTES = 16 };
 enum { VECTOR_BYTES = 16 };
 #endif
 
+/* Vectors over channels of the result: up to WEIGHT_ROWS pixels by OUT_VECTORS. */
+enum { OUT_VECTORS = REGISTERS == 32 ? 4 : 2 };
+
 /* A tile is up to TALL rows by 2 vectors of sums, or up to WIDE rows by 4: as many as stay in registers. */
 enum { TALL = REGISTERS == 32 ? 14 : 6, WIDE = REGISTERS == 32 ? 6 : 2 };
 
 enum {
     MOST_TAPS = 32,          /* along an axis */
     MOST_SPLIT = 16,         /* strides */
-    DEPTH = 288,             /* rows of B in a block, unless a single channel has more */
+    DEPTH = 576,             /* rows of B in a block, unless a single channel has more */
     DIRECT_DEPTH = 576,      /* the same where B is not packed */
-    B_BYTES = 448 * 1024,    /* of packed pixels: they stay in L2 */
     CELL_BYTES = 288 * 1024, /* of the padded source */
-    PACKING = 5,             /* what packing a column costs, in rows of A */
+    TURNING = 3,             /* what turning the result costs, in rows of A */
+    PIXELS = 24,             /* turned: pixels at a time */
     FEW_COLUMNS = 128,       /* tasks are not cut smaller than that */
     MOST_COLUMNS = 4096,     /* of a strip, all phases together */
     SUM_BYTES = 160 * 1024,  /* of the sums of a tile's rows */
@@ -193,10 +196,11 @@ typedef struct plan {
     size_t outputs, parts;      /* of the result: in a task, and tasks */
     size_t cell_rows, pitch;    /* of one plane of one image */
     size_t plane, channel; /* cells of a plane with all its images, and of a channel with all its planes */
-    bool direct;           /* B is read from the cells, columns that belong to no pixel included */
-    bool pack_once;        /* the weights, before the tasks begin */
-    size_t columns;        /* of a phase of a strip, rounded up to whole vectors */
-    size_t pieces, chunks; /* weight gradient: strips in a partial sum, and partial sums */
+    bool
+        direct; /* vectors go over pixels, columns that belong to no pixel included; or over channels of the result */
+    bool pack_once;                  /* the weights, before the tasks begin */
+    size_t columns;                  /* of a phase of a strip, rounded up to whole vectors */
+    size_t pieces, chunks;           /* weight gradient: strips in a partial sum, and partial sums */
     size_t b, cells, sums, a, index; /* bytes of each part of a thread's memory, in this order */
     size_t bytes,
         shared; /* of one thread; of what all share: packed weights, or all partial sums but the first */
@@ -247,33 +251,45 @@ static size_t block_of(const plan *p, size_t taps, size_t depth) {
     return even_part(p->in, most(1, depth / most(taps, 1)));
 }
 
+/* Rows of the result that a thread makes at a time. */
+static size_t rows_at_once(const plan *p, size_t element) {
+    size_t rows = p->direct ? TALL : OUT_VECTORS * lanes(element);
+    return least(rows, p->direct ? p->outputs : round_up(p->outputs, lanes(element)));
+}
+
+/* Elements of a group's weights once they are packed. */
+static size_t packed_size(const plan *p, size_t element) {
+    size_t out = p->direct ? p->out : round_up(p->out, lanes(element));
+    return p->in * p->down.taps * p->along.taps * out;
+}
+
 static void count_bytes(plan *p, size_t element) {
-    size_t phases = p->along.phases, width = panel(element);
-    size_t tall = least(TALL, p->outputs);
-    p->b =
-        p->direct ? 0 : round_up((phases * round_up(p->columns, width) * p->depth + width) * element, LINE);
-    p->cells = round_up((p->channels * p->channel + 2 * width + lanes(element)) * element, LINE);
-    p->sums = round_up(tall * phases * p->columns * element, LINE);
-    p->a = p->pack_once ? 0 : round_up((tall * p->depth + lanes(element)) * element, LINE);
-    p->index = round_up((phases + 2) * p->depth * sizeof(size_t), LINE);
+    size_t phases = p->along.phases, lane = lanes(element), rows = rows_at_once(p, element);
+    p->b = p->direct ? 0 : round_up(PIXELS * rows * element, LINE);
+    p->cells = round_up((p->channels * p->channel + 5 * lane) * element, LINE);
+    p->sums = round_up(rows * phases * p->columns * element, LINE);
+    p->a = p->pack_once ? 0 : round_up((rows * p->depth + lane) * element, LINE);
+    p->index = round_up(((phases + 1) * p->depth + p->columns) * sizeof(size_t), LINE);
     p->bytes = p->b + p->cells + p->sums + p->a + p->index;
 }
 
 /* Columns of a phase of a strip that the memory of a thread has room for. */
 static size_t room_for_columns(const plan *p, size_t element) {
-    size_t phases = p->along.phases, planes = p->down.split * p->along.split;
-    size_t columns = least(MOST_COLUMNS, SUM_BYTES / (least(TALL, p->out) * element)) / phases;
-    size_t bytes = p->direct ? p->channels * planes * element : most(p->depth, 1) * phases * element;
-    return least(columns, (p->direct ? CELL_BYTES : B_BYTES) / bytes);
+    size_t planes = p->down.split * p->along.split;
+    size_t columns = least(MOST_COLUMNS, SUM_BYTES / (rows_at_once(p, element) * element)) / p->along.phases;
+    return least(columns, CELL_BYTES / (p->channels * planes * element));
 }
 
 /* Strips and parts of the result's channels, so that there are tasks enough: first as many channels to a part as pay for packing
  * the pixels again, then smaller strips. */
 static void cut_tasks(plan *p, const pleat_conv_shape *g, size_t element) {
-    size_t lane = lanes(element), room = most(room_for_columns(p, element), lane), all = most(g->N, 1) * g->G;
+    size_t lane = lanes(element), unit = p->direct ? 1 : OUT_VECTORS * lane, all = most(g->N, 1) * g->G;
+    p->outputs = p->out;
+    size_t room = most(room_for_columns(p, element), lane);
     cut_strips(p, g->N, room, lane);
     size_t strips = p->sets * p->downs * p->alongs * g->G;
-    p->outputs = even_part(p->out, most(divide_up(p->out, divide_up(TASKS, most(strips, 1))), 4 * TALL));
+    size_t part = most(divide_up(p->out, divide_up(TASKS, most(strips, 1))), 4 * TALL);
+    p->outputs = least(p->out, round_up(even_part(p->out, part), unit));
     p->parts = divide_up(p->out, p->outputs);
     if (strips * p->parts >= TASKS) return;
     size_t wanted = divide_up(all * p->down.pixels * p->along.pixels, divide_up(TASKS, p->parts));
@@ -294,17 +310,22 @@ static plan product_plan_as(const pleat_conv_shape *g, size_t element, pleat_con
     p.blocks = divide_up(p.in, p.channels);
     p.columns = columns_of(&p, p.images, p.rows, p.cols, element);
     p.pack_once = p.sets * p.downs * p.alongs > FEW_STRIPS;
-    if (p.pack_once)
-        p.shared = round_up((g->O * (g->C / g->G) * g->R * g->S + lanes(element)) * element, LINE);
+    if (p.pack_once) p.shared = round_up((g->G * packed_size(&p, element) + lanes(element)) * element, LINE);
     count_bytes(&p, element);
     return p;
 }
 
+/* Whether vectors over pixels pay, columns that belong to no pixel included; in hundredths of a multiplication of vectors. Over
+ * channels, the tiles read more (and most where there is one vector), and the result is turned. */
+static bool direct_pays(const plan *direct, size_t lane) {
+    size_t pixels = direct->images * direct->rows * direct->cols, out = round_up(direct->out, lane);
+    return direct->out <= WIDE ||
+           direct->columns * direct->out * 100 <= pixels * (out * (out == lane ? 125 : 108) + TURNING * 100);
+}
+
 static plan product_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
     plan direct = product_plan_as(g, element, op, true);
-    size_t pixels = direct.images * direct.rows * direct.cols;
-    if (direct.out <= WIDE || direct.columns * direct.out <= pixels * (direct.out + PACKING)) return direct;
-    return product_plan_as(g, element, op, false);
+    return direct_pays(&direct, lanes(element)) ? direct : product_plan_as(g, element, op, false);
 }
 
 /* Dot products, where outer ones would leave vectors over the map's channels empty, or have rows too few for a tile. */
