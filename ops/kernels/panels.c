@@ -207,7 +207,6 @@ typedef struct plan {
 } plan;
 
 static size_t lanes(size_t element) { return VECTOR_BYTES / element; }
-static size_t panel(size_t element) { return 2 * lanes(element); }
 
 /* How many of `size` things, each of so many pixels, to take at a time: as many as make up `columns`, or a few less where then less
  * of the last vectors is left empty. */
@@ -288,11 +287,11 @@ static void cut_tasks(plan *p, const pleat_conv_shape *g, size_t element) {
     size_t room = most(room_for_columns(p, element), lane);
     cut_strips(p, g->N, room, lane);
     size_t strips = p->sets * p->downs * p->alongs * g->G;
-    size_t part = most(divide_up(p->out, divide_up(TASKS, most(strips, 1))), 4 * TALL);
-    p->outputs = least(p->out, round_up(even_part(p->out, part), unit));
+    size_t wanted = most(divide_up(p->out, divide_up(TASKS, most(strips, 1))), 4 * TALL);
+    p->outputs = least(p->out, round_up(even_part(p->out, wanted), unit));
     p->parts = divide_up(p->out, p->outputs);
     if (strips * p->parts >= TASKS) return;
-    size_t wanted = divide_up(all * p->down.pixels * p->along.pixels, divide_up(TASKS, p->parts));
+    wanted = divide_up(all * p->down.pixels * p->along.pixels, divide_up(TASKS, p->parts));
     cut_strips(p, g->N, most(least(room, most(wanted, FEW_COLUMNS / p->along.phases)), lane), lane);
 }
 
