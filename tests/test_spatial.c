@@ -446,6 +446,45 @@ Test(spatial, dropout_keeps_the_expectation) {
     cr_assert_eq(pleat_dropout(x, 0), x);
 }
 
+/* One pixel of each 2x2 window. */
+static pleat_tensor *corner(pleat_tensor *x, size_t h, size_t w) {
+    size_t size[] = {pleat_size(x, 0), pleat_size(x, 1), pleat_size(x, 2) / 2, pleat_size(x, 3) / 2};
+    return pleat_slice(x, (size_t[]){0, 0, h, w}, size, (size_t[]){1, 1, 2, 2});
+}
+
+static pleat_tensor *largest_of_corners(pleat_tensor *x) {
+    return pleat_maximum(pleat_maximum(corner(x, 0, 0), corner(x, 0, 1)),
+                         pleat_maximum(corner(x, 1, 0), corner(x, 1, 1)));
+}
+
+/* The windows of 2x2 pixels, which have loops of their own, in images of all widths. */
+Test(spatial, max_pool2d_by_quarters) {
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+        for (size_t W = 2; W < 40; W++) {
+            pleat_tensor *x = pleat_randn(ctx, type, PLEAT_SHAPE(2, 3, 2 + W % 4, W)), *g[2];
+            if (W % 3 == 0) x = pleat_where(pleat_gt(x, pleat_full_like(x, 1.5)), pleat_full_like(x, NAN), x);
+            pleat_tensor *y = pleat_max_pool2d(x, .kernel = {2, 2}), *expected = largest_of_corners(x);
+            EXPECT_SAME(y, expected);
+            if (W % 3 == 0) continue; /* maximum has no gradient beside a NaN */
+            pleat_tensor *u = pleat_randn(ctx, type, 4, pleat_shape(y));
+            EXPECT_OK(pleat_grads(y, u, 1, &x, &g[0], 0));
+            EXPECT_OK(pleat_grads(expected, u, 1, &x, &g[1], 0));
+            EXPECT_SAME(g[0], g[1]);
+        }
+    }
+}
+
+/* Of equal pixels, and of NaNs, the first counts. */
+Test(spatial, max_pool2d_of_equals) {
+    static const double pixels[] = {1, 1, 0, 2, 5, NAN, 3, 3, 1, 1, 2, 2, NAN, 6, 3, 3};
+    static const double gradient[] = {1, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    pleat_tensor *x = pleat_from_f64(ctx, PLEAT_F32, PLEAT_SHAPE(1, 1, 2, 8), pixels), *g;
+    pleat_tensor *y = pleat_max_pool2d(x, .kernel = {2, 2});
+    EXPECT_HOLDS(y, PLEAT_SHAPE(1, 1, 1, 4), VALUES(1, 2, NAN, 3));
+    EXPECT_OK(pleat_grads(y, pleat_full_like(y, 1), 1, &x, &g, 0));
+    EXPECT_HOLDS(g, PLEAT_SHAPE(1, 1, 2, 8), gradient);
+}
+
 FUNCTION(wide_max, pleat_max_pool2d(a, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}))
 FUNCTION(wide_mean, pleat_avg_pool2d(a, .kernel = {3, 3}, .stride = {2, 1}, .pad = {1, 1}))
 FUNCTION(wide_bicubic, pleat_resize_bicubic(a, .factor = {2, 2}))
