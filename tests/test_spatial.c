@@ -123,6 +123,7 @@ static pleat_tensor *apart(pleat_tensor *x) { return pleat_add(x, steps(x, 3)); 
 
 FUNCTION(pool_2, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .stride = {1, 2}, .pad = {1, 0}))
 FUNCTION(pool_ceil, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .ceil_mode = true))
+FUNCTION(pool_quarters, pleat_max_pool2d(apart(a), .kernel = {2, 2}))
 FUNCTION(pool_apart, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .stride = {1, 1}, .dilation = {1, 2}))
 FUNCTION(mean_2, pleat_avg_pool2d(a, .kernel = {2, 3}, .stride = {1, 2}, .pad = {1, 1}))
 FUNCTION(mean_exclude, pleat_avg_pool2d(a, .kernel = {2, 2}, .pad = {1, 1}, .exclude_pad = true))
@@ -151,6 +152,7 @@ Test(spatial, gradients) {
     static const row rows[] = {
         {"max_pool2d", pool_2, -1, 1, .rank = {4}, .shape = {{1, 2, 2, 4}}},
         {"max_pool2d, ceil", pool_ceil, -1, 1, .rank = {4}, .shape = {{1, 1, 3, 3}}},
+        {"max_pool2d, 2x2", pool_quarters, -1, 1, .rank = {4}, .shape = {{1, 1, 4, 11}}},
         {"max_pool2d, dilation", pool_apart, -1, 1, .rank = {4}, .shape = {{1, 1, 2, 3}}},
         {"avg_pool2d", mean_2, -1, 1, .rank = {4}, .shape = {{1, 1, 2, 4}}},
         {"avg_pool2d, without padding", mean_exclude, -1, 1, .rank = {4}, .shape = {{1, 1, 3, 2}}},
@@ -486,13 +488,15 @@ Test(spatial, max_pool2d_of_equals) {
 }
 
 FUNCTION(wide_max, pleat_max_pool2d(a, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}))
+FUNCTION(wide_quarters, pleat_max_pool2d(a, .kernel = {2, 2}))
 FUNCTION(wide_mean, pleat_avg_pool2d(a, .kernel = {3, 3}, .stride = {2, 1}, .pad = {1, 1}))
 FUNCTION(wide_bicubic, pleat_resize_bicubic(a, .factor = {2, 2}))
 FUNCTION(wide_batch, pleat_batch_norm(a))
 FUNCTION(wide_group, pleat_group_norm(a, .groups = 4))
 
 Test(spatial, threads_do_not_show) {
-    static const pleat_function f[] = {wide_max, wide_mean, wide_bicubic, wide_batch, wide_group};
+    static const pleat_function f[] = {wide_max,     wide_quarters, wide_mean,
+                                       wide_bicubic, wide_batch,    wide_group};
     static const int threads[] = {1, 2, 3, 5};
     pleat_tensor *x = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(8, 16, 40, 40));
     for (size_t i = 0; i < sizeof f / sizeof *f; i++) {
