@@ -5,6 +5,9 @@
 
 #include "module.h"
 
+#include <float.h>
+#include <math.h>
+
 #define PLN_STATES 3 /* the most state tensors a method has for a parameter */
 
 /* One update of one parameter. The arrays have n elements of the parameter's type. */
@@ -23,11 +26,20 @@ typedef struct pln_method {
     void (*f32)(const pln_pass *p), (*f64)(const pln_pass *p);
 } pln_method;
 
-/* g, at most bound in size; a NaN stays one. */
-static inline float pln_cut_f32(float g, float bound) { return g > bound ? bound : g < -bound ? -bound : g; }
-static inline double pln_cut_f64(double g, double bound) {
-    return g > bound ? bound : g < -bound ? -bound : g;
+/* g, at most bound in size; a NaN stays one. One comparison after the other, as processors have them for vectors. */
+static inline float pln_cut_f32(float g, float bound) {
+    g = g > bound ? bound : g;
+    return g < -bound ? -bound : g;
 }
+static inline double pln_cut_f64(double g, double bound) {
+    g = g > bound ? bound : g;
+    return g < -bound ? -bound : g;
+}
+
+/* x, or 0 where x has fewer digits than a number of its type has: what decays forever, as the averages of a weight that gets no
+ * gradient do, would end there, and processors take many times as long for such numbers. */
+static inline float pln_flush_f32(float x) { return fabsf(x) < FLT_MIN ? 0 : x; }
+static inline double pln_flush_f64(double x) { return fabs(x) < DBL_MIN ? 0 : x; }
 
 /* What a method's constructor hands to the frame. */
 typedef struct pln_optimizer_args {

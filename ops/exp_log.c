@@ -1,8 +1,9 @@
 /* exp and log: each other's inverse. Law: log(exp(x)) = x. */
 #include "core/core.h"
+#include "core/exp.h"
 
 #define MAP exp_map
-#define EXPR exp(x)
+#define EXPR pl_exp(x)
 #include "core/map1.inc"
 #define MAP log_map
 #define EXPR log(x)

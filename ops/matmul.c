@@ -122,10 +122,36 @@ static void cut(plan *p) {
     p->pieces = (side + p->piece - 1) / p->piece;
 }
 
+#define MAP outer_map
+#define EXPR x *z + 0
+#include "core/map2.inc"
+
+static void exchange_last_axes(pleat_tensor *t) {
+    size_t size = t->shape[t->rank - 1];
+    ptrdiff_t stride = t->stride[t->rank - 1];
+    t->shape[t->rank - 1] = t->shape[t->rank - 2];
+    t->stride[t->rank - 1] = t->stride[t->rank - 2];
+    t->shape[t->rank - 2] = size;
+    t->stride[t->rank - 2] = stride;
+}
+
+/* A column times a row, [m,1] [1,n]: the gradient of a layer's weights for a single item. Nothing is summed, and BLAS would copy
+ * both and add the products to zeros; so does this, for -0. */
+static bool outer(const pleat_call *c) {
+    const flags *f = c->attrs;
+    pleat_tensor column = *c->in[0], row = *c->in[1];
+    if (f->ta) exchange_last_axes(&column);
+    if (f->tb) exchange_last_axes(&row);
+    pl_each(&outer_map, c->out, 2, (pleat_tensor *[]){&row, &column}, NULL);
+    return true;
+}
+
 static bool matmul_forward(const pleat_call *c) {
     const flags *f = c->attrs;
     plan p = {.c = c, .batch = 1};
     if (c->out->numel == 0) return true;
+    bool single = pl_size_from_end(c->in[0], f->ta ? 1 : 0) == 1;
+    if (single && c->shape[c->rank - 1] >= 64) return outer(c); /* rows long enough for a loop of their own */
     bool ready = matrix_of(c->in[0], f->ta, &p.a);
     ready = matrix_of(c->in[1], f->tb, &p.b) && ready;
     if (ready) {

@@ -1,6 +1,6 @@
-/* max_pool2d: the largest pixel of each window. A first op, without a gradient, chooses the pixels; gather and scatter, which
- * are linear and each other's adjoint, move values by that choice, so gradients exist to any order. Law:
- * <gather(x, choice), y> = <x, scatter(y, choice)>. */
+/* max_pool2d: the largest pixel of each window. A first op, without a gradient, finds the largest pixels and their places; the result
+ * is a view of the former. By the places gather and scatter, which are linear and each other's adjoint, move values, so gradients exist
+ * to any order. Law: <gather(x, places), y> = <x, scatter(y, places)>. */
 #include "core/core.h"
 #include "kernels/parallel.h"
 
@@ -14,9 +14,11 @@ typedef struct windows {
 
 /* ---- the loops ------------------------------------------------------------------------------------------- */
 
+/* Plane after plane; `places` belongs to the second half of what search_op makes. */
 typedef struct planes {
     const windows *w;
-    const void *from, *choice;
+    size_t count, per_task;
+    const void *from, *places;
     void *to;
 } planes;
 
@@ -26,7 +28,7 @@ typedef struct span {
 } span;
 
 /* Those of window p that lie on the image and not in its padding. */
-static span inside(const windows *w, size_t axis, size_t p) {
+static inline span inside(const windows *w, size_t axis, size_t p) {
     size_t at = p * w->stride[axis], d = w->dilation[axis], pad = w->pad[axis], end = pad + w->image[axis];
     if (at >= pad && at + (w->kernel[axis] - 1) * d < end)
         return (span){0, w->kernel[axis]}; /* no division */
@@ -41,78 +43,125 @@ static size_t place(const windows *w, size_t r, size_t s, size_t p, size_t q) {
     return h * w->image[1] + q * w->stride[1] + s * w->dilation[1] - w->pad[1];
 }
 
+/* The windows of a row that lie on the image with all their columns. */
+static span whole_windows(const windows *w) {
+    size_t s = w->stride[1], pad = w->pad[1], reach = (w->kernel[1] - 1) * w->dilation[1],
+           end = pad + w->image[1];
+    size_t first = (pad + s - 1) / s, last = end > reach ? (end - reach - 1) / s + 1 : 0;
+    if (last > w->map[1]) last = w->map[1];
+    return (span){first < last ? first : last, last};
+}
+
+/* Are the windows 2x2 pixels, side by side from the corner on? It is what most networks ask for. */
+static bool in_quarters(const windows *w) {
+    for (size_t k = 0; k < 2; k++) {
+        bool plain = w->kernel[k] == 2 && w->stride[k] == 2 && w->dilation[k] == 1 && w->pad[k] == 0;
+        if (!plain || 2 * w->map[k] > w->image[k]) return false;
+    }
+    return true;
+}
+
 #define T float
+#define BITS uint32_t
 #define NAME(f) f##_f32
 #include "pool.inc"
 #undef T
+#undef BITS
 #undef NAME
 #define T double
+#define BITS uint64_t
 #define NAME(f) f##_f64
 #include "pool.inc"
 
 static bool run(const pleat_call *c, pl_task f32, pl_task f64) {
-    pleat_tensor *from = pl_dense(c->in[0]), *choice = c->n > 1 ? pl_dense(c->in[1]) : NULL;
-    bool usable = !from->poison && (choice == NULL || !choice->poison);
+    enum { PIECE = 16384 }; /* pixels a task */
+    const windows *w = c->attrs;
+    pleat_tensor *from = pl_dense(c->in[0]), *found = c->n > 1 ? pl_dense(c->in[1]) : NULL;
+    bool usable = !from->poison && (found == NULL || !found->poison);
     if (usable && c->out->numel > 0) {
-        const windows *w = c->attrs;
-        planes p = {w, from->data, choice == NULL ? NULL : choice->data, c->out->data};
-        double work = (double)c->out->numel * (double)(w->kernel[0] * w->kernel[1]);
-        pl_parallel(pl_pool_for(c->ctx, work), c->shape[0] * c->shape[1], c->dtype == PLEAT_F64 ? f64 : f32,
-                    &p);
+        size_t pixels = w->image[0] * w->image[1], maps = w->map[0] * w->map[1];
+        planes p = {.w = w, .count = c->in[0]->shape[0] * c->in[0]->shape[1], .per_task = 1};
+        p.from = from->data;
+        p.to = c->out->data;
+        if (found != NULL) p.places = found->data + p.count * maps * pl_element(c->dtype);
+        if (pixels < PIECE) p.per_task = PIECE / pixels;
+        double work = (double)(p.count * maps) * (double)(w->kernel[0] * w->kernel[1]) / 4;
+        pl_parallel(pl_pool_for(c->ctx, work), (p.count - 1) / p.per_task + 1,
+                    c->dtype == PLEAT_F64 ? f64 : f32, &p);
     }
     pl_release(from);
-    if (choice != NULL) pl_release(choice);
+    if (found != NULL) pl_release(found);
     return usable;
 }
 
-static bool choose_forward(const pleat_call *c) { return run(c, choose_f32, choose_f64); }
+static bool search_forward(const pleat_call *c) { return run(c, search_f32, search_f64); }
 static bool gather_forward(const pleat_call *c) { return run(c, gather_f32, gather_f64); }
 static bool scatter_forward(const pleat_call *c) { return run(c, scatter_f32, scatter_f64); }
 
 /* ---- the ops --------------------------------------------------------------------------------------------- */
 
-static bool map_shape(pleat_call *c) {
-    const windows *w = c->attrs;
-    size_t shape[4] = {c->in[0]->shape[0], c->in[0]->shape[1], w->map[0], w->map[1]};
+static bool plane_shape(pleat_call *c, const pleat_tensor *like, size_t axis, const size_t plane[2]) {
+    size_t shape[4] = {like->shape[axis], like->shape[axis + 1], plane[0], plane[1]};
     pl_call_shape(c, 4, shape);
     return true;
 }
+
+static bool map_shape(pleat_call *c) { return plane_shape(c, c->in[0], 0, ((const windows *)c->attrs)->map); }
 
 static bool image_shape(pleat_call *c) {
+    return plane_shape(c, c->in[0], 0, ((const windows *)c->attrs)->image);
+}
+
+/* The largest pixels, and behind them their places. */
+static bool found_shape(pleat_call *c) {
     const windows *w = c->attrs;
-    size_t shape[4] = {c->in[0]->shape[0], c->in[0]->shape[1], w->image[0], w->image[1]};
-    pl_call_shape(c, 4, shape);
+    size_t shape[5] = {2, c->in[0]->shape[0], c->in[0]->shape[1], w->map[0], w->map[1]};
+    pl_call_shape(c, 5, shape);
     return true;
 }
 
-static pleat_tensor *choose_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+static bool first_half_shape(pleat_call *c) {
+    plane_shape(c, c->in[0], 1, ((const windows *)c->attrs)->map);
+    pl_row_major(4, c->shape, c->stride);
+    return true;
+}
+
+static pleat_tensor *search_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     (void)c, (void)i, (void)g;
     return NULL;
 }
 
+static pleat_tensor *max_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *gather_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
-static const pleat_op choose_op = {"max_pool2d", map_shape, choose_forward, choose_vjp};
-static const pleat_op gather_op = {"max_pool2d", map_shape, gather_forward, gather_vjp};
+static const pleat_op search_op = {"max_pool2d", found_shape, search_forward, search_vjp};
+static const pleat_op max_op = {"max_pool2d", first_half_shape, NULL, max_vjp}; /* of (found, x) */
+static const pleat_op gather_op = {"max_pool2d_gather", map_shape, gather_forward, gather_vjp};
 static const pleat_op scatter_op = {"max_pool2d_scatter", image_shape, scatter_forward, scatter_vjp};
 
+static pleat_tensor *move(const pleat_op *op, pleat_tensor *g, pleat_tensor *found, const void *attrs) {
+    return pleat_apply(op, 2, (pleat_tensor *[]){g, found}, attrs, sizeof(windows));
+}
+
+static pleat_tensor *max_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    return i == 1 ? move(&scatter_op, g, c->in[0], c->attrs) : NULL;
+}
+
 static pleat_tensor *gather_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    return i == 1 ? NULL
-                  : pleat_apply(&scatter_op, 2, (pleat_tensor *[]){g, c->in[1]}, c->attrs, sizeof(windows));
+    return i == 0 ? move(&scatter_op, g, c->in[1], c->attrs) : NULL;
 }
 
 static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    return i == 1 ? NULL
-                  : pleat_apply(&gather_op, 2, (pleat_tensor *[]){g, c->in[1]}, c->attrs, sizeof(windows));
+    return i == 0 ? move(&gather_op, g, c->in[1], c->attrs) : NULL;
 }
 
-/* A choice is a number of x's type, so there must not be more of them than the type tells apart. False after an error. */
+/* A place is a number of x's type, so there must not be more of them than the type tells apart. False after an error. */
 static bool places_are_few(const pleat_pool_args *a) {
     size_t places, most = (size_t)1 << (a->x->dtype == PLEAT_F64 ? DBL_MANT_DIG : FLT_MANT_DIG);
     if (!pl_mul_ok(a->kernel[0], a->kernel[1], &places)) places = SIZE_MAX;
     if (places <= most) return true;
-    pleat_fail(a->x->ctx, PLEAT_ERR_ARGUMENT, choose_op.name,
+    pleat_fail(a->x->ctx, PLEAT_ERR_ARGUMENT, search_op.name,
                "%s: a kernel of %zux%zu has %zu places; in this type it can have at most %zu",
                pl_shape_of(a->x).text, a->kernel[0], a->kernel[1], places, most);
     return false;
@@ -121,20 +170,20 @@ static bool places_are_few(const pleat_pool_args *a) {
 pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args) {
     windows w = {.dilation = {args.dilation[0], args.dilation[1]}};
     if (args.dilation[0] == 0 && args.dilation[1] == 0) w.dilation[0] = w.dilation[1] = 1;
-    if (args.x == NULL || args.x->poison) return pleat_apply(&choose_op, 1, &args.x, NULL, 0);
+    if (args.x == NULL || args.x->poison) return pleat_apply(&search_op, 1, &args.x, NULL, 0);
     args.dilation[0] = w.dilation[0], args.dilation[1] = w.dilation[1];
     if (args.exclude_pad) {
-        pleat_fail(args.x->ctx, PLEAT_ERR_ARGUMENT, choose_op.name, "%s: exclude_pad is for avg_pool2d only",
+        pleat_fail(args.x->ctx, PLEAT_ERR_ARGUMENT, search_op.name, "%s: exclude_pad is for avg_pool2d only",
                    pl_shape_of(args.x).text);
         return pleat_poison(args.x->ctx);
     }
-    if (!pl_pool_geometry(choose_op.name, &args, w.image, w.map) || !places_are_few(&args))
+    if (!pl_pool_geometry(search_op.name, &args, w.image, w.map) || !places_are_few(&args))
         return pleat_poison(args.x->ctx);
     memcpy(w.kernel, args.kernel, sizeof w.kernel);
     memcpy(w.stride, args.stride, sizeof w.stride);
     memcpy(w.pad, args.pad, sizeof w.pad);
-    pleat_tensor *choice = pleat_apply(&choose_op, 1, &args.x, &w, sizeof w);
-    return pleat_apply(&gather_op, 2, (pleat_tensor *[]){args.x, choice}, &w, sizeof w);
+    pleat_tensor *found = pleat_apply(&search_op, 1, &args.x, &w, sizeof w);
+    return move(&max_op, found, args.x, &w);
 }
 
 /* ---- what both pools share ------------------------------------------------------------------------------- */

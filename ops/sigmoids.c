@@ -1,8 +1,9 @@
 /* sigmoid and tanh: the two S-shaped functions. Law: tanh(x) = 2 sigmoid(2x) - 1. */
 #include "core/core.h"
+#include "core/exp.h"
 
 #define MAP sigmoid_map
-#define EXPR 1 / (1 + exp(-x))
+#define EXPR 1 / (1 + pl_exp(-x))
 #include "core/map1.inc"
 #define MAP tanh_map
 #define EXPR tanh(x)

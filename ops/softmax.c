@@ -1,6 +1,7 @@
 /* softmax and log_softmax along an axis: a distribution from scores. Law: softmax sums to 1 along the axis and does not change
  * when a number is added to all scores; log_softmax is its logarithm. */
 #include "core/core.h"
+#include "core/exp.h"
 #include "kernels/parallel.h"
 
 #include <math.h>
@@ -15,11 +16,9 @@ typedef struct rows {
 } rows;
 
 #define T float
-#define EXP expf
 #define SOFTMAX softmax_f32
 #include "softmax.inc"
 #define T double
-#define EXP exp
 #define SOFTMAX softmax_f64
 #include "softmax.inc"
 

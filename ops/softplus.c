@@ -1,12 +1,13 @@
 /* softplus and silu: the integral of the sigmoid, and x times it. Law: softplus(x) - softplus(-x) = x. */
 #include "core/core.h"
+#include "core/exp.h"
 
 /* e^-|x| does not overflow */
 #define MAP softplus_map
 #define EXPR x > 0 ? x + log1p(exp(-x)) : log1p(exp(x))
 #include "core/map1.inc"
 #define MAP silu_map
-#define EXPR x / (1 + exp(-x))
+#define EXPR x / (1 + pl_exp(-x))
 #include "core/map1.inc"
 
 static bool softplus_forward(const pleat_call *c) { return pl_forward_map(c, &softplus_map); }

@@ -17,10 +17,15 @@ typedef struct fold {
     ptrdiff_t kept_stride[PLEAT_MAX_RANK], summed_stride[PLEAT_MAX_RANK];
     size_t run; /* of kept elements at stride run_stride; 1 where the last axis is summed */
     ptrdiff_t run_stride;
+    size_t in_turns; /* results that a task sums if the last axis is summed */
     double factor;
 } fold;
 
-enum { SIDE_BY_SIDE = 256 };
+enum {
+    SIDE_BY_SIDE = 256,
+    IN_TURNS = 64,
+    TURN = 65536, /* elements that results summed in turns read before the first is next again */
+};
 
 /* Moves to the next combination of axes and returns the change of offset; wraps around at the end. */
 static ptrdiff_t advance(size_t rank, const size_t *shape, const ptrdiff_t *stride, size_t *index) {
@@ -80,6 +85,9 @@ static void fold_init(fold *f, const pleat_tensor *x, const pleat_tensor *y) {
     f->outer = 1;
     for (size_t k = 0; k < f->kept_rank; k++) f->outer *= f->kept[k];
     f->blocks = (f->run + SIDE_BY_SIDE - 1) / SIDE_BY_SIDE;
+    size_t n = f->summed_rank > 0 ? f->summed[f->summed_rank - 1] : 1;
+    f->in_turns = n < TURN ? TURN / n : 1;
+    if (f->in_turns > IN_TURNS) f->in_turns = IN_TURNS;
 }
 
 /* y = factor * sum of x */
@@ -91,8 +99,9 @@ static void fold_run(const pleat_tensor *x, pleat_tensor *y, double factor) {
         return;
     }
     fold_init(&f, x, y);
-    pl_parallel(pl_pool_for(x->ctx, (double)x->numel), f.outer * f.blocks,
-                x->dtype == PLEAT_F64 ? fold_f64 : fold_f32, &f);
+    size_t tasks = f.run == 1 ? (f.outer + f.in_turns - 1) / f.in_turns : f.outer * f.blocks;
+    pl_parallel(pl_pool_for(x->ctx, (double)x->numel), tasks, x->dtype == PLEAT_F64 ? fold_f64 : fold_f32,
+                &f);
 }
 
 /* ---- sum_to and broadcast_to ----------------------------------------------------------------------------- */

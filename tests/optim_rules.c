@@ -1,4 +1,5 @@
 /* Optimizers: what they refuse, whom they leave alone, and what they do when a loss, a gradient or the memory fails. */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -243,6 +244,29 @@ Test(rules, centered_rmsprop_bears_a_constant_gradient) {
 }
 
 /* ---- frozen parameters ----------------------------------------------------------------------------------- */
+
+/* A weight that gets no gradient any more: its averages end at 0, not in numbers of few digits, which are slow. */
+Test(rules, averages_decay_to_zero) {
+    for (size_t m = 1; m < MAKERS; m++) {
+        pleat_nn_module *net = small_net(PLEAT_F32);
+        pleat_nn_optimizer *opt = makers[m](net);
+        pleat_tensor *grads[PARAMS];
+        size_t n = pleat_nn_param_count(net);
+        for (double g = 1e-17, t = 0; t < 600; t++, g = 0) {
+            pleat_scope scope = pleat_begin(ctx);
+            for (size_t i = 0; i < n; i++) grads[i] = pleat_full_like(pleat_nn_param(net, i), g);
+            EXPECT_OK(pleat_nn_update(opt, grads));
+            pleat_end(scope);
+        }
+        for (size_t k = 0; k < pln_optimizer_states(opt); k++) {
+            const float *state = pleat_f32(pln_optimizer_state(opt, 0, k));
+            cr_expect(state[0] == 0 || fabsf(state[0]) >= FLT_MIN, "method %zu, state %zu: %g", m, k,
+                      (double)state[0]);
+        }
+        pleat_nn_optimizer_free(opt);
+        pleat_nn_free(net);
+    }
+}
 
 Test(rules, frozen_parameters_keep_their_bits) {
     for (size_t m = 0; m < MAKERS; m++) {

@@ -1,6 +1,8 @@
 /* Element-wise ops, extremes and softmax: PyTorch's values and gradients, difference quotients to order 3, laws and corners. */
+#include <float.h>
 #include <math.h>
 
+#include "core/exp.h"
 #include "rows.h"
 
 static oracle *torch;
@@ -51,6 +53,21 @@ FUNCTION(softmax_2, pleat_softmax(a, 2))
 FUNCTION(log_softmax_0, pleat_log_softmax(a, 0))
 FUNCTION(log_softmax_1, pleat_log_softmax(a, 1))
 FUNCTION(log_softmax_2, pleat_log_softmax(a, 2))
+
+/* The exponential of floats is our own: nearest to the true value, or the float beside it; and its ends. */
+Test(elementwise, exp_of_floats) {
+    for (double x = -106; x < 90; x += 0.00731) {
+        const float v = (float)x, y = pl_exp_f32(v), nearest = (float)exp((double)v);
+        cr_assert(y == nearest || y == nextafterf(nearest, 0) || y == nextafterf(nearest, INFINITY),
+                  "exp(%.9g) = %.9g", (double)v, (double)y);
+    }
+    cr_assert(isnan(pl_exp_f32(NAN)) && isnan(pl_exp_f32(-NAN)));
+    cr_assert_eq(pl_exp_f32(0), 1);
+    cr_assert_eq(pl_exp_f32(-INFINITY), 0);
+    cr_assert_eq(pl_exp_f32(INFINITY), INFINITY);
+    cr_assert_eq(pl_exp_f32(FLT_MAX), INFINITY);
+    cr_assert_eq(pl_exp_f32(-FLT_MAX), 0);
+}
 
 Test(elementwise, agrees_with_pytorch) {
     static const struct {

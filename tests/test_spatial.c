@@ -123,6 +123,7 @@ static pleat_tensor *apart(pleat_tensor *x) { return pleat_add(x, steps(x, 3)); 
 
 FUNCTION(pool_2, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .stride = {1, 2}, .pad = {1, 0}))
 FUNCTION(pool_ceil, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .ceil_mode = true))
+FUNCTION(pool_quarters, pleat_max_pool2d(apart(a), .kernel = {2, 2}))
 FUNCTION(pool_apart, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .stride = {1, 1}, .dilation = {1, 2}))
 FUNCTION(mean_2, pleat_avg_pool2d(a, .kernel = {2, 3}, .stride = {1, 2}, .pad = {1, 1}))
 FUNCTION(mean_exclude, pleat_avg_pool2d(a, .kernel = {2, 2}, .pad = {1, 1}, .exclude_pad = true))
@@ -151,6 +152,7 @@ Test(spatial, gradients) {
     static const row rows[] = {
         {"max_pool2d", pool_2, -1, 1, .rank = {4}, .shape = {{1, 2, 2, 4}}},
         {"max_pool2d, ceil", pool_ceil, -1, 1, .rank = {4}, .shape = {{1, 1, 3, 3}}},
+        {"max_pool2d, 2x2", pool_quarters, -1, 1, .rank = {4}, .shape = {{1, 1, 4, 11}}},
         {"max_pool2d, dilation", pool_apart, -1, 1, .rank = {4}, .shape = {{1, 1, 2, 3}}},
         {"avg_pool2d", mean_2, -1, 1, .rank = {4}, .shape = {{1, 1, 2, 4}}},
         {"avg_pool2d, without padding", mean_exclude, -1, 1, .rank = {4}, .shape = {{1, 1, 3, 2}}},
@@ -446,14 +448,55 @@ Test(spatial, dropout_keeps_the_expectation) {
     cr_assert_eq(pleat_dropout(x, 0), x);
 }
 
+/* One pixel of each 2x2 window. */
+static pleat_tensor *corner(pleat_tensor *x, size_t h, size_t w) {
+    size_t size[] = {pleat_size(x, 0), pleat_size(x, 1), pleat_size(x, 2) / 2, pleat_size(x, 3) / 2};
+    return pleat_slice(x, (size_t[]){0, 0, h, w}, size, (size_t[]){1, 1, 2, 2});
+}
+
+static pleat_tensor *largest_of_corners(pleat_tensor *x) {
+    return pleat_maximum(pleat_maximum(corner(x, 0, 0), corner(x, 0, 1)),
+                         pleat_maximum(corner(x, 1, 0), corner(x, 1, 1)));
+}
+
+/* The windows of 2x2 pixels, which have loops of their own, in images of all widths. */
+Test(spatial, max_pool2d_by_quarters) {
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+        for (size_t W = 2; W < 40; W++) {
+            pleat_tensor *x = pleat_randn(ctx, type, PLEAT_SHAPE(2, 3, 2 + W % 4, W)), *g[2];
+            if (W % 3 == 0) x = pleat_where(pleat_gt(x, pleat_full_like(x, 1.5)), pleat_full_like(x, NAN), x);
+            pleat_tensor *y = pleat_max_pool2d(x, .kernel = {2, 2}), *expected = largest_of_corners(x);
+            EXPECT_SAME(y, expected);
+            if (W % 3 == 0) continue; /* maximum has no gradient beside a NaN */
+            pleat_tensor *u = pleat_randn(ctx, type, 4, pleat_shape(y));
+            EXPECT_OK(pleat_grads(y, u, 1, &x, &g[0], 0));
+            EXPECT_OK(pleat_grads(expected, u, 1, &x, &g[1], 0));
+            EXPECT_SAME(g[0], g[1]);
+        }
+    }
+}
+
+/* Of equal pixels, and of NaNs, the first counts. */
+Test(spatial, max_pool2d_of_equals) {
+    static const double pixels[] = {1, 1, 0, 2, 5, NAN, 3, 3, 1, 1, 2, 2, NAN, 6, 3, 3};
+    static const double gradient[] = {1, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    pleat_tensor *x = pleat_from_f64(ctx, PLEAT_F32, PLEAT_SHAPE(1, 1, 2, 8), pixels), *g;
+    pleat_tensor *y = pleat_max_pool2d(x, .kernel = {2, 2});
+    EXPECT_HOLDS(y, PLEAT_SHAPE(1, 1, 1, 4), VALUES(1, 2, NAN, 3));
+    EXPECT_OK(pleat_grads(y, pleat_full_like(y, 1), 1, &x, &g, 0));
+    EXPECT_HOLDS(g, PLEAT_SHAPE(1, 1, 2, 8), gradient);
+}
+
 FUNCTION(wide_max, pleat_max_pool2d(a, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}))
+FUNCTION(wide_quarters, pleat_max_pool2d(a, .kernel = {2, 2}))
 FUNCTION(wide_mean, pleat_avg_pool2d(a, .kernel = {3, 3}, .stride = {2, 1}, .pad = {1, 1}))
 FUNCTION(wide_bicubic, pleat_resize_bicubic(a, .factor = {2, 2}))
 FUNCTION(wide_batch, pleat_batch_norm(a))
 FUNCTION(wide_group, pleat_group_norm(a, .groups = 4))
 
 Test(spatial, threads_do_not_show) {
-    static const pleat_function f[] = {wide_max, wide_mean, wide_bicubic, wide_batch, wide_group};
+    static const pleat_function f[] = {wide_max,     wide_quarters, wide_mean,
+                                       wide_bicubic, wide_batch,    wide_group};
     static const int threads[] = {1, 2, 3, 5};
     pleat_tensor *x = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(8, 16, 40, 40));
     for (size_t i = 0; i < sizeof f / sizeof *f; i++) {

@@ -48,6 +48,12 @@ static view draw_view(const pln_picture *p, pleat_rng *r) {
     return v;
 }
 
+/* Is it the image as it stands? */
+static bool is_whole(const pln_picture *p, const view *v) {
+    return p->size[0] == p->H && p->size[1] == p->W && v->first[0] == 0 && v->first[1] == 0 &&
+           v->step[0] == 1 && v->step[1] == 1;
+}
+
 #define T float
 #define NAME(f) f##_f32
 #include "data/transform.inc"

@@ -98,7 +98,8 @@ static void run_nest(nest *t, pleat_tensor *const *operand) {
     if (y->numel == 0) return;
     nest_init(t, operand);
     size_t tasks = t->pieces > 1 ? t->rows * t->pieces : (t->rows + t->rows_per_task - 1) / t->rows_per_task;
-    pl_parallel(pl_pool_for(y->ctx, (double)y->numel), tasks, run_task, t);
+    /* four elements, and more of the common ops, are as quick as one multiply-add of other loops */
+    pl_parallel(pl_pool_for(y->ctx, (double)y->numel / 4), tasks, run_task, t);
 }
 
 void pl_each(const pl_map *map, pleat_tensor *y, size_t n, pleat_tensor *const *x, const void *attrs) {

@@ -36,7 +36,7 @@ for file in $(project_files | grep -E '^(ops|nn|examples)/.*\.(c|h|inc)$'); do
     for name in $(sed -n 's/^ *# *include *"\(.*\)".*/\1/p' "$file"); do
         target=$(find_include "$file" "$name")
         case $target in
-            ops/pleat.h | ops/kernels/pleat_kernels.h | ops/frameworks/pleat_frameworks.h | nn/pleat_nn*.h) public=yes ;;
+            ops/pleat.h | ops/kernels/pleat_kernels.h | ops/kernels/isa.inc | ops/frameworks/pleat_frameworks.h | nn/pleat_nn*.h) public=yes ;;
             *) public= ;;
         esac
         if [ "$(floor "$target")" -gt "$(floor "$file")" ]; then
