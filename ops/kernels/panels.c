@@ -36,13 +36,15 @@ enum {
     DEPTH = 576,             /* rows of B in a block, unless a single channel has more */
     DIRECT_DEPTH = 576,      /* the same where B is not packed */
     CELL_BYTES = 288 * 1024, /* of the padded source */
-    TURNING = 3,             /* what turning the result costs, in rows of A */
-    PIXELS = 24,             /* turned: pixels at a time */
-    FEW_COLUMNS = 128,       /* tasks are not cut smaller than that */
-    MOST_COLUMNS = 4096,     /* of a strip, all phases together */
-    SUM_BYTES = 160 * 1024,  /* of the sums of a tile's rows */
-    TASKS = 6,               /* wanted at least, to share out among threads */
-    STRIP = 32,              /* what a strip costs beside its columns, in columns */
+    TURNING = 5,
+    PUT = 384,
+    PUT_WHOLE = 3,          /* what turning and writing a result cost, in products of a vector */
+    PIXELS = 48,            /* turned: pixels at a time */
+    FEW_COLUMNS = 128,      /* tasks are not cut smaller than that */
+    MOST_COLUMNS = 4096,    /* of a strip, all phases together */
+    SUM_BYTES = 160 * 1024, /* of the sums of a tile's rows */
+    TASKS = 6,              /* wanted at least, to share out among threads */
+    STRIP = 32,             /* what a strip costs beside its columns, in columns */
     FEW_STRIPS = 2,     /* so many tasks pack the weights for themselves: that spares a way through memory */
     OUTPUTS = 128,      /* weight gradient: map channels in a block */
     WEIGHT_DEPTH = 576, /* weight gradient: (channel, tap) pairs in a block */
@@ -314,17 +316,23 @@ static plan product_plan_as(const pleat_conv_shape *g, size_t element, pleat_con
     return p;
 }
 
-/* Whether vectors over pixels pay, columns that belong to no pixel included; in hundredths of a multiplication of vectors. Over
- * channels, the tiles read more (and most where there is one vector), and the result is turned. */
-static bool direct_pays(const plan *direct, size_t lane) {
-    size_t pixels = direct->images * direct->rows * direct->cols, out = round_up(direct->out, lane);
-    return direct->out <= WIDE ||
-           direct->columns * direct->out * 100 <= pixels * (out * (out == lane ? 125 : 108) + TURNING * 100);
+/* What a strip costs for each of its pixels, in products of vectors: those themselves; writing a row of the result, which
+ * costs about as much as PUT of them; and turning. A tile over channels reads more, most where there is one vector of them. */
+static double cost_of(const plan *p, size_t lane) {
+    double pixels = (double)(p->images * p->rows * p->cols), out = (double)p->out, depth = (double)p->depth;
+    double put = PUT / (double)p->cols;
+    if (p->direct) return depth * out * (double)p->columns / pixels + out * put;
+    bool whole = p->along.phases * p->down.phases == 1 && p->cols == p->along.pixels;
+    double padded = (double)round_up(p->out, lane);
+    return depth * padded * (p->out <= lane ? 1.25 : 1) + out * (TURNING + (whole ? PUT_WHOLE : put));
 }
 
 static plan product_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
     plan direct = product_plan_as(g, element, op, true);
-    return direct_pays(&direct, lanes(element)) ? direct : product_plan_as(g, element, op, false);
+    if (direct.out <= WIDE) return direct;
+    plan turned = product_plan_as(g, element, op, false);
+    size_t lane = lanes(element);
+    return cost_of(&direct, lane) <= cost_of(&turned, lane) ? direct : turned;
 }
 
 /* Dot products, where outer ones would leave vectors over the map's channels empty, or have rows too few for a tile. */
