@@ -40,6 +40,7 @@ enum {
     PUT = 384,
     PUT_WHOLE = 3,          /* what turning and writing a result cost, in products of a vector */
     PIXELS = 48,            /* turned: pixels at a time */
+    MOST_JOINT = 48,        /* rows of all phases together, where they are one product */
     FEW_COLUMNS = 128,      /* tasks are not cut smaller than that */
     MOST_COLUMNS = 4096,    /* of a strip, all phases together */
     SUM_BYTES = 160 * 1024, /* of the sums of a tile's rows */
@@ -153,6 +154,28 @@ static bool reached(const axis *a, size_t plane) {
     return false;
 }
 
+/* Whether all phases reach the same cells but for a shift, and then each phase's: so it is where the stride divides the kernel. The
+ * phases are then rows of one product. */
+static bool shifts(const axis *a, size_t shift[MOST_SPLIT]) {
+    reach first[MOST_TAPS], other[MOST_TAPS];
+    size_t n = reaches(a, 0, first), lowest = SIZE_MAX;
+    for (size_t phase = 0; phase < a->phases; phase++) {
+        if (reaches(a, phase, other) != n || n == 0) return false;
+        for (size_t i = 1; i < n; i++)
+            if (other[0].cell - other[i].cell != first[0].cell - first[i].cell) return false;
+        shift[phase] = other[0].cell;
+        lowest = least(lowest, other[0].cell);
+    }
+    for (size_t phase = 0; phase < a->phases; phase++) shift[phase] -= lowest;
+    return true;
+}
+
+static size_t most_shift(const axis *a) {
+    size_t shift[MOST_SPLIT], n = 0;
+    for (size_t phase = shifts(a, shift) ? a->phases : 0; phase-- > 0;) n = most(n, shift[phase]);
+    return n;
+}
+
 /* Pixels of the phase that lie in the part. */
 static size_t pixels_in(const axis *a, size_t phase, part s) {
     size_t all = divide_up(a->result - phase, a->phases);
@@ -200,6 +223,8 @@ typedef struct plan {
     size_t plane, channel; /* cells of a plane with all its images, and of a channel with all its planes */
     bool
         direct; /* vectors go over pixels, columns that belong to no pixel included; or over channels of the result */
+    bool joint;                      /* the phases are rows of one product */
+    size_t shift[2];                 /* joint: the farthest, in rows and columns of cells */
     bool pack_once;                  /* the weights, before the tasks begin */
     size_t columns;                  /* of a phase of a strip, rounded up to whole vectors */
     size_t pieces, chunks;           /* weight gradient: strips in a partial sum, and partial sums */
@@ -244,16 +269,23 @@ static void cut_strips(plan *p, size_t N, size_t columns, size_t lane) {
 /* Columns of a strip of so many images, rows and pixels, in whole vectors. Read from the cells, they go from the first pixel to the
  * last. */
 static size_t columns_of(const plan *p, size_t images, size_t rows, size_t cols, size_t element) {
-    size_t n = p->direct ? ((images - 1) * p->cell_rows + rows - 1) * p->pitch + cols : images * rows * cols;
-    return round_up(n, lanes(element));
+    size_t last = (images - 1) * p->cell_rows + rows + p->shift[0] - 1;
+    return round_up(p->direct ? last * p->pitch + cols + p->shift[1] : images * rows * cols, lanes(element));
 }
 
+/* Channels of the source in a block of about `depth` rows. */
 static size_t block_of(const plan *p, size_t taps, size_t depth) {
     return even_part(p->in, most(1, depth / most(taps, 1)));
 }
 
+static size_t all_phases(const plan *p) { return p->down.phases * p->along.phases; }
+
+/* Phases along a row whose sums of one channel stand side by side. */
+static size_t phases_beside(const plan *p) { return p->joint ? 1 : p->along.phases; }
+
 /* Rows of the result that a thread makes at a time. */
 static size_t rows_at_once(const plan *p, size_t element) {
+    if (p->joint) return p->outputs * all_phases(p);
     size_t rows = p->direct ? TALL : OUT_VECTORS * lanes(element);
     return least(rows, p->direct ? p->outputs : round_up(p->outputs, lanes(element)));
 }
@@ -265,11 +297,11 @@ static size_t packed_size(const plan *p, size_t element) {
 }
 
 static void count_bytes(plan *p, size_t element) {
-    size_t phases = p->along.phases, lane = lanes(element), rows = rows_at_once(p, element);
+    size_t phases = phases_beside(p), lane = lanes(element), rows = rows_at_once(p, element);
     p->b = p->direct ? 0 : round_up(PIXELS * rows * element, LINE);
     p->cells = round_up((p->channels * p->channel + 5 * lane) * element, LINE);
     p->sums = round_up(rows * phases * p->columns * element, LINE);
-    p->a = p->pack_once ? 0 : round_up((rows * p->depth + lane) * element, LINE);
+    p->a = p->pack_once ? 0 : round_up((most(rows, TALL) * p->depth + lane) * element, LINE);
     p->index = round_up(((phases + 1) * p->depth + p->columns) * sizeof(size_t), LINE);
     p->bytes = p->b + p->cells + p->sums + p->a + p->index;
 }
@@ -277,7 +309,7 @@ static void count_bytes(plan *p, size_t element) {
 /* Columns of a phase of a strip that the memory of a thread has room for. */
 static size_t room_for_columns(const plan *p, size_t element) {
     size_t planes = p->down.split * p->along.split;
-    size_t columns = least(MOST_COLUMNS, SUM_BYTES / (rows_at_once(p, element) * element)) / p->along.phases;
+    size_t columns = least(MOST_COLUMNS, SUM_BYTES / (rows_at_once(p, element) * element)) / phases_beside(p);
     return least(columns, CELL_BYTES / (p->channels * planes * element));
 }
 
@@ -304,13 +336,17 @@ static plan product_plan_as(const pleat_conv_shape *g, size_t element, pleat_con
     if (image) p.in = g->O / g->G, p.out = g->C / g->G;
     p.down = (image ? image_axis : map_axis)(g, 0), p.along = (image ? image_axis : map_axis)(g, 1);
     size_t taps = most_reaches(&p.down) * most_reaches(&p.along), most_cells = CELL_BYTES / 4 * 5 / element;
+    size_t unused[MOST_SPLIT];
+    p.joint = direct && all_phases(&p) > 1 && p.out * all_phases(&p) <= MOST_JOINT &&
+              shifts(&p.down, unused) && shifts(&p.along, unused);
+    if (p.joint) p.shift[0] = most_shift(&p.down), p.shift[1] = most_shift(&p.along);
     p.channels = block_of(&p, taps, direct ? DIRECT_DEPTH : DEPTH), p.depth = p.channels * taps;
     cut_tasks(&p, g, element);
     p.channels = even_part(p.in, most(1, least(p.channels, most_cells / p.channel)));
     p.depth = p.channels * taps;
     p.blocks = divide_up(p.in, p.channels);
     p.columns = columns_of(&p, p.images, p.rows, p.cols, element);
-    p.pack_once = p.sets * p.downs * p.alongs > FEW_STRIPS;
+    p.pack_once = !p.joint && p.sets * p.downs * p.alongs > FEW_STRIPS;
     if (p.pack_once) p.shared = round_up((g->G * packed_size(&p, element) + lanes(element)) * element, LINE);
     count_bytes(&p, element);
     return p;
