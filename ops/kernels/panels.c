@@ -346,9 +346,13 @@ static plan product_plan_as(const pleat_conv_shape *g, size_t element, pleat_con
     p.depth = p.channels * taps;
     p.blocks = divide_up(p.in, p.channels);
     p.columns = columns_of(&p, p.images, p.rows, p.cols, element);
-    p.pack_once = !p.joint && p.sets * p.downs * p.alongs > FEW_STRIPS;
+    p.pack_once = !p.joint && p.sets * p.downs * p.alongs > (all_phases(&p) > 1 ? 0 : FEW_STRIPS);
     if (p.pack_once) p.shared = round_up((g->G * packed_size(&p, element) + lanes(element)) * element, LINE);
     count_bytes(&p, element);
+    /* room for a channel's weights of a tile of rows while they are dealt out to their phases */
+    size_t turned = round_up(rows_at_once(&p, element) * g->R * g->S * element, LINE),
+           have = p.b + p.cells + p.sums;
+    if (p.pack_once && turned > have) p.sums += turned - have, p.bytes += turned - have;
     return p;
 }
 
