@@ -135,6 +135,26 @@ size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_con
     }
 }
 
+#define T float
+#define NAME(name) name##_f32
+#include "kernels/finish.inc"
+#undef T
+#undef NAME
+
+#define T double
+#define NAME(name) name##_f64
+#include "kernels/finish.inc"
+#undef T
+#undef NAME
+
+static void finish(const pleat_conv_shape *g, size_t element, pleat_conv_op op, void *c,
+                   const pleat_work *work) {
+    bool image = op == PLEAT_CONV_TRANSPOSE;
+    size_t channels = image ? g->C : g->O, pixels = image ? g->H * g->W : g->P * g->Q;
+    if (op == PLEAT_CONV_WEIGHT || (work->bias == NULL && !work->relu)) return;
+    (element == sizeof(float) ? finish_f32 : finish_f64)(g->N, channels, pixels, work, c);
+}
+
 static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
                void *c, const pleat_work *work) {
     pleat_work aligned = *work;
@@ -145,7 +165,9 @@ static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, cons
         pleat_conv_path next = next_path(work->path, i);
         pl_outcome outcome =
             runs_here(next) ? engine_of(next)->run(g, element, op, a, b, c, &aligned) : PL_NOT_TAKEN;
-        if (outcome != PL_NOT_TAKEN) return outcome == PL_DONE ? 0 : -1;
+        if (outcome == PL_NOT_TAKEN) continue;
+        if (outcome == PL_DONE) finish(g, element, op, c, work);
+        return outcome == PL_DONE ? 0 : -1;
     }
 }
 

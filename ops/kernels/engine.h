@@ -13,7 +13,7 @@ typedef struct pl_engine {
     /* Bytes of workspace for so many threads; SIZE_MAX where that overflows, or the engine does not take the shape. */
     size_t (*workspace)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads);
     /* The body: a and b are the operands of the public function, in its order; the workspace begins at a line of the cache. Does
-     * nothing where the workspace is too small or the shape not taken. */
+     * nothing where the workspace is too small or the shape not taken. Does not look at bias and relu. */
     pl_outcome (*run)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
                       const void *b, void *c, const pleat_work *work);
 } pl_engine;

@@ -104,6 +104,9 @@ typedef struct pleat_work {
     size_t bytes;         /* at least pleat_conv_workspace(g, element, op, path, threads of the pool) */
     pleat_pool *pool;     /* NULL: the caller's thread alone */
     pleat_conv_path path; /* default PLEAT_CONV_AUTO */
+    const void *bias; /* NULL, or a number to add to each channel of the result: [O] forward, [C] transpose */
+    bool
+        relu; /* then, numbers below 0 become 0; NaN stays. The weight gradient knows neither bias nor relu */
 } pleat_work;
 
 /* Bytes of workspace. At most 1 MiB for each thread, whatever the sizes (all is done in strips), and beside that one packed copy
