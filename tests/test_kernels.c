@@ -138,8 +138,8 @@ static double *run(const problem *p, pleat_conv_op op, size_t element, int threa
     int result = op == PLEAT_CONV_TRANSPOSE ? 0 : op == PLEAT_CONV_WEIGHT ? 1 : 2;
     memset(buffer_data(b[result]), 0xff, b[result].bytes);
     buffer memory = buffer_new(pleat_conv_workspace(&p->g, element, op, path(), threads));
-    pleat_work work = {buffer_data(memory), memory.bytes, threads > 1 ? pleat_pool_new(threads) : NULL,
-                       path()};
+    pleat_work work = {.memory = buffer_data(memory), .bytes = memory.bytes, .path = path()};
+    if (threads > 1) work.pool = pleat_pool_new(threads);
     void *xwy[3] = {buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2])};
     cr_assert_eq(call(&p->g, op, element, xwy, &work), 0);
     pleat_pool_free(work.pool);
@@ -196,6 +196,45 @@ Test(kernels, reference) {
     }
     cr_assert(20 * empty <= cases || getenv("PLEAT_CASE"),
               "%zu of %zu cases are mostly zeros and prove little", empty, cases);
+}
+
+/* y + bias, and relu of it, for each channel of the result. */
+static void check_finish(const problem *p, pleat_conv_op op, size_t element, bool relu) {
+    size_t channels = op == PLEAT_CONV_TRANSPOSE ? p->g.C : p->g.O, n = result_size(p, op);
+    size_t pixels = n / (p->g.N * channels);
+    double *want = expected(p, op), *bias = numbers(channels);
+    fill_integers(bias, channels, n);
+    buffer b = buffer_of(bias, channels, element),
+           operands[2] = {buffer_of(op ? p->y : p->x, op ? p->ny : p->nx, element),
+                          buffer_of(p->w, p->nw, element)};
+    buffer c = buffer_new(n * element),
+           memory = buffer_new(pleat_conv_workspace(&p->g, element, op, path(), 1));
+    pleat_work work = {.memory = buffer_data(memory),
+                       .bytes = memory.bytes,
+                       .path = path(),
+                       .bias = buffer_data(b),
+                       .relu = relu};
+    void *xwy[3] = {buffer_data(op ? c : operands[0]), buffer_data(operands[1]),
+                    buffer_data(op ? operands[0] : c)};
+    cr_assert_eq(call(&p->g, op, element, xwy, &work), 0);
+    double *got = buffer_numbers(c, element);
+    for (size_t i = 0; i < n; i++) want[i] += bias[i / pixels % channels];
+    for (size_t i = 0; relu && i < n; i++) want[i] = want[i] > 0 ? want[i] : 0;
+    cr_assert_eq(difference(got, want, n), n, "%s",
+                 geometry_reproduce(&p->g, "test_kernels", "kernels/bias_and_relu").text);
+    cr_assert(buffer_free(c) && buffer_free(memory));
+    buffer_free(b), buffer_free(operands[0]), buffer_free(operands[1]);
+    free(want), free(bias), free(got);
+}
+
+Test(kernels, bias_and_relu) {
+    pleat_conv_shape g;
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES / 4, &g); i++) {
+        problem p = problem_new(&g, i);
+        for (int op = 0; op < 2; op++)
+            for (int e = 0; e < 2; e++) check_finish(&p, ops[op], elements[e], (i + (size_t)e) % 2);
+        problem_free(p);
+    }
 }
 
 /* A path that is forced is gone: few shapes are left to the plain one. */
@@ -544,7 +583,7 @@ Test(kernels, too_little_workspace_is_refused) {
             void *xwy[3] = {buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2])};
             size_t enough = pleat_conv_workspace(&g, elements[e], ops[op], path(), 3);
             cr_assert_gt(enough, 0);
-            pleat_work work = {NULL, enough - 1, pool, path()};
+            pleat_work work = {.bytes = enough - 1, .pool = pool, .path = path()};
             cr_assert_eq(call(&g, ops[op], elements[e], xwy, &work), -1);
             const double *before[3] = {p.x, p.w, p.y};
             for (int i = 0; i < 3; i++) {
