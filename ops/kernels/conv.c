@@ -166,7 +166,7 @@ static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, cons
         pl_outcome outcome =
             runs_here(next) ? engine_of(next)->run(g, element, op, a, b, c, &aligned) : PL_NOT_TAKEN;
         if (outcome == PL_NOT_TAKEN) continue;
-        if (outcome == PL_DONE) finish(g, element, op, c, work);
+        if (outcome == PL_DONE && !engine_of(next)->ends) finish(g, element, op, c, work);
         return outcome == PL_DONE ? 0 : -1;
     }
 }

@@ -13,9 +13,10 @@ typedef struct pl_engine {
     /* Bytes of workspace for so many threads; SIZE_MAX where that overflows, or the engine does not take the shape. */
     size_t (*workspace)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads);
     /* The body: a and b are the operands of the public function, in its order; the workspace begins at a line of the cache. Does
-     * nothing where the workspace is too small or the shape not taken. Does not look at bias and relu. */
+     * nothing where the workspace is too small or the shape not taken. */
     pl_outcome (*run)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
                       const void *b, void *c, const pleat_work *work);
+    bool ends; /* bias and relu are done while a result is in the cache; otherwise the caller does them */
 } pl_engine;
 
 /* im2col, col2im and BLAS. Takes every shape: the reference of the others. */

@@ -445,7 +445,8 @@ typedef struct job {
     const void *a, *b; /* the operands, in the order of the public functions */
     void *c;           /* the result */
     char *memory;      /* what all share, then the scratch memory of each thread */
-    bool transpose;
+    bool transpose, relu;
+    const void *bias;
 } job;
 
 /* A strip: images, pixels of a phase along both axes. */
@@ -514,7 +515,14 @@ static size_t number_taps(const plan *p, size_t channels, size_t a, size_t b, si
 
 static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
                       const void *b, void *c, const pleat_work *work) {
-    job j = {.g = g, .a = a, .b = b, .c = c, .memory = work->memory, .transpose = op == PLEAT_CONV_TRANSPOSE};
+    job j = {.g = g,
+             .a = a,
+             .b = b,
+             .c = c,
+             .memory = work->memory,
+             .transpose = op == PLEAT_CONV_TRANSPOSE,
+             .relu = work->relu,
+             .bias = work->bias};
     if (!make_plan(g, element, op, &j.plan)) return PL_NOT_TAKEN;
     if (bytes_of(&j.plan, pleat_pool_threads(work->pool)) > work->bytes) return PL_TOO_LITTLE_MEMORY;
     if (op == PLEAT_CONV_WEIGHT)
@@ -524,4 +532,4 @@ static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     return PL_DONE;
 }
 
-const pl_engine PL_PANELS = {workspace, run};
+const pl_engine PL_PANELS = {workspace, run, true};

@@ -141,4 +141,4 @@ static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     return PL_DONE;
 }
 
-const pl_engine pl_plain = {workspace, run};
+const pl_engine pl_plain = {workspace, run, false};
