@@ -30,6 +30,8 @@ pleat_nn_module *pleat_nn_softplus(pleat_ctx *ctx) {
     return pleat_nn_module_new(ctx, &softplus_kind, NULL, 0);
 }
 
+bool pln_is_relu(const pleat_nn_module *m) { return m->kind == &relu_kind; }
+
 /* ---- with a number ------------------------------------------------------------------------------------- */
 
 static double number_of(const pleat_nn_module *m) { return *(const double *)pleat_nn_attrs(m); }

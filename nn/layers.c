@@ -74,41 +74,50 @@ pleat_nn_module *pleat_nn_linear_with(pleat_nn_linear_args args) {
 
 /* ---- convolution and its transpose ------------------------------------------------------------------- */
 
-static pleat_tensor *add_conv_bias(pleat_nn_module *m, pleat_tensor *y) {
+/* What both hand to their op. */
+static pleat_conv_args conv_args(const pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
-    if (a->no_bias) return y;
-    return pleat_add(y, pleat_reshape(pleat_nn_own_param(m, 1), PLEAT_SHAPE(a->out, 1, 1)));
+    return (pleat_conv_args){.a = x,
+                             .b = pleat_nn_own_param(m, 0),
+                             .bias = a->no_bias ? NULL : pleat_nn_own_param(m, 1),
+                             .relu = relu,
+                             .stride = {a->stride[0], a->stride[1]},
+                             .dilation = {a->dilation[0], a->dilation[1]},
+                             .pad = {a->pad[0], a->pad[1]},
+                             .groups = a->groups};
 }
 
-static pleat_tensor *conv2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+static pleat_tensor *conv2d_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
     if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return pln_misfit(m, x, "[N,", a->in, ",H,W]");
-    pleat_tensor *y = pleat_conv2d(x, pleat_nn_own_param(m, 0), .stride = {a->stride[0], a->stride[1]},
-                                   .dilation = {a->dilation[0], a->dilation[1]},
-                                   .pad = {a->pad[0], a->pad[1]}, .groups = a->groups);
-    return add_conv_bias(m, y);
+    return pleat_conv2d_with(conv_args(m, x, relu));
 }
 
-static pleat_tensor *conv_transpose2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+static pleat_tensor *conv_transpose2d_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    pleat_conv_args args = conv_args(m, x, relu);
     if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return pln_misfit(m, x, "[N,", a->in, ",P,Q]");
-    size_t size[2];
     for (size_t k = 0; k < 2; k++) {
         /* output_padding is padding taken away at the end; added to the result it would miss negative sizes */
         ptrdiff_t after = a->pad[k] - (ptrdiff_t)a->output_padding[k];
-        size[k] = pleat_conv_image_size(pleat_size(x, 2 + k), a->kernel[k], a->stride[k], a->dilation[k],
-                                        a->pad[k], after);
-        if (size[k] == 0)
+        args.size[k] = pleat_conv_image_size(pleat_size(x, 2 + k), a->kernel[k], a->stride[k], a->dilation[k],
+                                             a->pad[k], after);
+        if (args.size[k] == 0)
             return pln_misfit(m, x,
                               "maps whose image, (P-1)*stride + (R-1)*dilation + output_padding + 1 - 2*pad, "
                               "has at least ",
                               1, " pixel along H and W");
     }
-    pleat_tensor *y =
-        pleat_conv2d_transpose(x, pleat_nn_own_param(m, 0), .stride = {a->stride[0], a->stride[1]},
-                               .dilation = {a->dilation[0], a->dilation[1]}, .pad = {a->pad[0], a->pad[1]},
-                               .groups = a->groups, .size = {size[0], size[1]});
-    return add_conv_bias(m, y);
+    return pleat_conv2d_transpose_with(args);
+}
+
+static pleat_tensor *conv2d_forward(pleat_nn_module *m, pleat_tensor *x) { return conv2d_run(m, x, false); }
+static pleat_tensor *conv2d_relu(pleat_nn_module *m, pleat_tensor *x) { return conv2d_run(m, x, true); }
+static pleat_tensor *conv_transpose2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return conv_transpose2d_run(m, x, false);
+}
+static pleat_tensor *conv_transpose2d_relu(pleat_nn_module *m, pleat_tensor *x) {
+    return conv_transpose2d_run(m, x, true);
 }
 
 /* ", stride 2x2" behind what the buffer holds, unless both numbers are the default. */
@@ -151,6 +160,11 @@ static double conv_transpose2d_macs(const pleat_nn_module *m, const pleat_tensor
 static const pleat_nn_kind conv2d_kind = {"Conv2d", conv2d_forward, conv_describe, conv2d_macs};
 static const pleat_nn_kind conv_transpose2d_kind = {"ConvTranspose2d", conv_transpose2d_forward,
                                                     conv_describe, conv_transpose2d_macs};
+
+pln_forward *pln_relu_forward(const pleat_nn_module *m) {
+    if (m->kind == &conv2d_kind) return conv2d_relu;
+    return m->kind == &conv_transpose2d_kind ? conv_transpose2d_relu : NULL;
+}
 
 /* Put in the defaults. */
 static void complete(pleat_nn_conv_args *a) {

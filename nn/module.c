@@ -221,7 +221,8 @@ bool pln_same_shape(const pleat_tensor *x, const pleat_tensor *y) {
     return true;
 }
 
-pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x) {
+/* m's forward pass, by a function that may do more than its kind's. */
+static pleat_tensor *forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x) {
     pleat_ctx *ctx = m ? m->ctx : pleat_ctx_of(x);
     if (!m || !x) {
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, m ? m->kind->name : "forward", "%s is NULL",
@@ -233,7 +234,7 @@ pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x) {
         return pleat_poison(ctx);
     }
     if (pleat_is_poison(x)) return x;
-    pleat_tensor *y = m->kind->forward(m, x);
+    pleat_tensor *y = forward(m, x);
     for (const pleat_nn_module *above = m; y && above; above = above->parent)
         if (above->observer) above->observer->saw(above->observer, m, x, y);
     if (y) return y;
@@ -241,8 +242,29 @@ pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x) {
     return pleat_poison(ctx);
 }
 
+pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return forward_by(m ? m->kind->forward : NULL, m, x);
+}
+
+static bool is_observed(const pleat_nn_module *m) {
+    for (; m; m = m->parent)
+        if (m->observer) return true;
+    return false;
+}
+
+/* The function that computes m and the ReLU behind it at once, or NULL. An observer wants to see each on its own. */
+static pln_forward *with_relu(const pleat_nn_module *m, const pleat_nn_module *next) {
+    if (!m || !next || !pln_is_relu(next) || is_observed(m) || is_observed(next)) return NULL;
+    return pln_relu_forward(m);
+}
+
 static pleat_tensor *sequential_forward(pleat_nn_module *m, pleat_tensor *x) {
-    for (size_t i = 0; i < m->count; i++) x = pleat_nn_forward(m->entries[i].child, x);
+    for (size_t i = 0; i < m->count; i++) {
+        pleat_nn_module *child = m->entries[i].child;
+        pln_forward *both = with_relu(child, i + 1 < m->count ? m->entries[i + 1].child : NULL);
+        x = both ? forward_by(both, child, x) : pleat_nn_forward(child, x);
+        i += both != NULL;
+    }
     return x;
 }
 

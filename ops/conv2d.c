@@ -1,5 +1,6 @@
 /* conv2d, conv2d_transpose, conv2d_weight: the three partial derivatives of one trilinear form T(x, w, y). Law: for all
- * x, w, y:  <conv2d(x, w), y> = <conv2d_transpose(y, w), x> = <conv2d_weight(x, y), w>. */
+ * x, w, y:  <conv2d(x, w), y> = <conv2d_transpose(y, w), x> = <conv2d_weight(x, y), w>. The first two take a bias and relu
+ * with them:  conv2d(x, w, .bias = b, .relu) = relu(conv2d(x, w) + b), bit for bit, and so are the gradients. */
 #include "core/core.h"
 #include "kernels/pleat_kernels.h"
 
@@ -7,9 +8,10 @@
 typedef struct options {
     size_t stride[2], dilation[2], groups, size[2], kernel[2];
     ptrdiff_t pads[4]; /* top, left, bottom, right */
+    bool relu;         /* the result is rectified as it is written */
 } options;
 
-/* Which tensors of the form an op is given; the third is its result. */
+/* Which tensors of the form an op is given; the third is its result. (A third input is no tensor of the form but a bias.) */
 typedef struct operands {
     const pleat_tensor *x, *w, *y;
 } operands;
@@ -34,6 +36,20 @@ static bool ranks_are_fine(const pleat_call *c) {
                                i == 0 ? first : second);
     }
     return true;
+}
+
+/* A number for each channel of the result. */
+static bool bias_fits(const pleat_call *c, const pleat_conv_shape *g) {
+    if (c->n < 3) return true;
+    const pleat_tensor *bias = c->in[2];
+    bool forward = c->op == &conv2d_op;
+    size_t channels = forward ? g->O : g->C;
+    if (bias->rank != 1) {
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "the bias must be %s, of rank 1", forward ? "[O]" : "[C]");
+    }
+    return bias->shape[0] == channels ||
+           pleat_call_fail(c, PLEAT_ERR_SHAPE, "the bias has %zu numbers, the result has %zu channels",
+                           bias->shape[0], channels);
 }
 
 /* Channels, groups and batch of the operands, held against each other. */
@@ -110,7 +126,7 @@ static bool geometry(const pleat_call *c, pleat_conv_shape *g) {
 
 static bool conv_shape(pleat_call *c) {
     pleat_conv_shape g;
-    if (!ranks_are_fine(c) || !geometry(c, &g)) return false;
+    if (!ranks_are_fine(c) || !geometry(c, &g) || !bias_fits(c, &g)) return false;
     operands o = operands_of(c);
     size_t shape[4] = {g.N, g.O, g.P, g.Q};
     if (o.x == NULL) shape[1] = g.C, shape[2] = g.H, shape[3] = g.W;
@@ -125,26 +141,32 @@ typedef int (*body_f32)(const pleat_conv_shape *, const float *, const float *, 
 typedef int (*body_f64)(const pleat_conv_shape *, const double *, const double *, double *,
                         const pleat_work *);
 
-static int run_body(const pleat_call *c, const pleat_conv_shape *g, pleat_conv_op op, pleat_tensor *a,
-                    pleat_tensor *b, const pleat_work *work) {
+static int run_body(const pleat_call *c, const pleat_conv_shape *g, pleat_conv_op op,
+                    pleat_tensor *const dense[3], const pleat_work *work) {
     static const body_f32 f32[] = {pleat_conv2d_f32, pleat_conv2d_transpose_f32, pleat_conv2d_weight_f32};
     static const body_f64 f64[] = {pleat_conv2d_f64, pleat_conv2d_transpose_f64, pleat_conv2d_weight_f64};
+    const void *a = dense[0]->data, *b = dense[1]->data;
     void *out = c->out->data;
-    if (c->dtype == PLEAT_F64) return f64[op](g, (const double *)a->data, (const double *)b->data, out, work);
-    return f32[op](g, (const float *)a->data, (const float *)b->data, out, work);
+    return c->dtype == PLEAT_F64 ? f64[op](g, a, b, out, work) : f32[op](g, a, b, out, work);
 }
 
 static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     pleat_conv_shape g;
     if (!geometry(c, &g)) return false;
+    const options *p = c->attrs;
     double macs = (double)c->out->numel * (double)g.R * (double)g.S * (double)(g.C / g.G);
-    pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16), .path = c->ctx->conv_path};
+    pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16), .path = c->ctx->conv_path, .relu = p->relu};
     work.bytes = pleat_conv_workspace(&g, pl_element(c->dtype), op, work.path, pleat_pool_threads(work.pool));
     work.memory = pl_take(&c->ctx->memory, work.bytes);
-    pleat_tensor *a = pl_dense(c->in[0]), *b = pl_dense(c->in[1]);
-    bool ready = work.memory != NULL && !a->poison && !b->poison && run_body(c, &g, op, a, b, &work) == 0;
-    pl_release(a);
-    pl_release(b);
+    pleat_tensor *dense[3];
+    bool ready = work.memory != NULL;
+    for (size_t i = 0; i < c->n; i++) {
+        dense[i] = pl_dense(c->in[i]);
+        ready = ready && !dense[i]->poison;
+    }
+    if (c->n == 3) work.bias = dense[2]->data;
+    ready = ready && run_body(c, &g, op, dense, &work) == 0;
+    for (size_t i = 0; i < c->n; i++) pl_release(dense[i]);
     pl_give(&c->ctx->memory, work.memory);
     return ready || pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for %zu bytes of columns", work.bytes);
 }
@@ -155,7 +177,7 @@ static bool weight_forward(const pleat_call *c) { return conv_run(c, PLEAT_CONV_
 
 /* ---- vjp ------------------------------------------------------------------------------------------------- */
 
-/* One of the family, in the geometry of call c: all sizes explicit. */
+/* One of the family, in the geometry of call c: all sizes explicit. It is linear, whatever c adds to its result. */
 static pleat_tensor *sibling(const pleat_call *c, const pleat_op *op, pleat_tensor *a, pleat_tensor *b) {
     pleat_conv_shape g;
     if (!geometry(c, &g)) return pleat_poison(c->ctx);
@@ -164,16 +186,22 @@ static pleat_tensor *sibling(const pleat_call *c, const pleat_op *op, pleat_tens
     p.size[1] = op == &conv2d_op ? g.Q : g.W;
     p.kernel[0] = g.R;
     p.kernel[1] = g.S;
+    p.relu = false;
     return pleat_apply(op, 2, (pleat_tensor *[]){a, b}, &p, sizeof p);
 }
 
+/* The bias of a channel goes into each of its pixels. */
+static pleat_tensor *bias_vjp(pleat_tensor *g) { return pleat_sum(g, PLEAT_AXES(0, 2, 3)); }
+
 static pleat_tensor *conv2d_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     pleat_tensor *x = c->in[0], *w = c->in[1];
+    if (i == 2) return bias_vjp(g);
     return i == 0 ? sibling(c, &transpose_op, g, w) : sibling(c, &weight_op, x, g);
 }
 
 static pleat_tensor *transpose_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     pleat_tensor *y = c->in[0], *w = c->in[1];
+    if (i == 2) return bias_vjp(g);
     return i == 0 ? sibling(c, &conv2d_op, g, w) : sibling(c, &weight_op, g, y);
 }
 
@@ -186,11 +214,40 @@ static const pleat_op conv2d_op = {"conv2d", conv_shape, conv2d_forward, conv2d_
 static const pleat_op transpose_op = {"conv2d_transpose", conv_shape, transpose_forward, transpose_vjp};
 static const pleat_op weight_op = {"conv2d_weight", conv_shape, weight_forward, weight_vjp};
 
+/* ---- relu ------------------------------------------------------------------------------------------------ */
+
+/* A rectified convolution is a pair of calls over one array. The first is the convolution; its forward rectifies what it
+ * writes, but its vjp is that of the linear op. The second is this op, a view of the first, whose vjp is the gate of relu.
+ * Both are right together: a cotangent that has passed the gate is 0 wherever relu changed a value, and from there on all
+ * is linear. The gate may look at the result instead of what relu was given, for the one is > 0 where the other is, and a
+ * NaN is in neither. One op with three inputs would compute the gate once for each of them. */
+static bool rectified_shape(pleat_call *c) {
+    pl_call_shape(c, c->in[0]->rank, c->in[0]->shape);
+    pl_row_major(c->rank, c->shape, c->stride);
+    return true;
+}
+
+static pleat_tensor *rectified_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    return pl_gate(g, c->in[i]);
+}
+
+static const pleat_op rectified_op = {"relu", rectified_shape, NULL, rectified_vjp};
+
+/* The pair of y, whose call alone would have the wrong gradient: so nobody else gets to see it. */
+static pleat_tensor *rectified(pleat_tensor *y) {
+    pleat_tensor *view = pleat_apply(&rectified_op, 1, &y, NULL, 0);
+    pleat_drop(y);
+    return view;
+}
+
 /* ---- options --------------------------------------------------------------------------------------------- */
 
+static pleat_ctx *context_of(const pleat_conv_args *a) {
+    return pleat_ctx_of(a->a) != NULL ? pleat_ctx_of(a->a) : pleat_ctx_of(a->b);
+}
+
 static bool bad_option(const pleat_op *op, const pleat_conv_args *a, const char *text) {
-    pleat_ctx *ctx = pleat_ctx_of(a->a) != NULL ? pleat_ctx_of(a->a) : pleat_ctx_of(a->b);
-    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op->name, "%s", text);
+    pleat_fail(context_of(a), PLEAT_ERR_ARGUMENT, op->name, "%s", text);
     return false;
 }
 
@@ -203,7 +260,7 @@ static bool pair(const size_t given[2], size_t otherwise, size_t out[2]) {
 }
 
 static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *p) {
-    *p = (options){.groups = a->groups == 0 ? 1 : a->groups};
+    *p = (options){.groups = a->groups == 0 ? 1 : a->groups, .relu = a->relu};
     if (!pair(a->stride, 1, p->stride))
         return bad_option(op, a, "the stride must be at least 1 on both axes");
     if (!pair(a->dilation, 1, p->dilation))
@@ -217,6 +274,8 @@ static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *
         return bad_option(op, a, "the kernel's size must be given: .kernel = {R, S}");
     if (weight && p->size[0] != 0)
         return bad_option(op, a, "size means nothing here, the result's is .kernel");
+    if (weight && (a->bias != NULL || a->relu))
+        return bad_option(op, a, "bias and relu mean nothing here, they belong to maps and images");
     if (!weight && p->kernel[0] != 0)
         return bad_option(op, a, "kernel means nothing here, the weights have it");
     bool sides = a->pads[0] != 0 || a->pads[1] != 0 || a->pads[2] != 0 || a->pads[3] != 0;
@@ -228,8 +287,10 @@ static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *
 static pleat_tensor *family(const pleat_op *op, const pleat_conv_args *a) {
     options p;
     if (pleat_is_poison(a->a) && a->a != NULL) return a->a;
-    if (!read_options(op, a, &p)) return pleat_poison(pleat_ctx_of(a->a != NULL ? a->a : a->b));
-    return pleat_apply(op, 2, (pleat_tensor *[]){a->a, a->b}, &p, sizeof p);
+    if (!read_options(op, a, &p)) return pleat_poison(context_of(a));
+    pleat_tensor *in[] = {a->a, a->b, a->bias};
+    pleat_tensor *y = pleat_apply(op, a->bias != NULL ? 3 : 2, in, &p, sizeof p);
+    return p.relu ? rectified(y) : y;
 }
 
 pleat_tensor *pleat_conv2d_with(pleat_conv_args args) { return family(&conv2d_op, &args); }

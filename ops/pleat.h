@@ -408,15 +408,25 @@ typedef struct pleat_conv_args {
     size_t groups;       /* G, a divisor of C and O; default 1; C for a depthwise convolution */
     size_t size[2];      /* the size of the result, {P, Q} or {H, W}; default: see each function */
     size_t kernel[2];    /* {R, S}, conv2d_weight only */
+    pleat_tensor *bias;  /* added to each channel of the result: [O], conv2d_transpose [C]; default none */
+    bool relu;           /* then, y = relu(y); not for conv2d_weight, and neither is bias */
 } pleat_conv_args;
 
-/* x [N,C,H,W], w [O,C/G,R,S] -> y [N,O,P,Q]
+/* bias and relu cost no pass over memory of their own, and change nothing else: values and gradients of every order are, bit for
+ * bit, those of
+ *
+ *   pleat_relu(pleat_add(pleat_conv2d(x, w), pleat_reshape(b, PLEAT_SHAPE(O, 1, 1))))
+ *
+ * The gradient of the bias is the sum of the cotangent over batch and pixels. The bias stays the caller's. Error: a bias that is
+ * not of rank 1, has another number of elements than the result has channels, or another type; bias or relu for conv2d_weight. */
+
+/* x [N,C,H,W], w [O,C/G,R,S], bias [O] -> y [N,O,P,Q]      y = relu(conv2d(x, w) + bias)
  * Default P = floor((H + top + bottom - ((R-1)*dh + 1)) / sh) + 1, and Q alike. Error: a kernel larger than the
- * padded image. PyTorch: torch.nn.functional.conv2d. */
+ * padded image. PyTorch: torch.nn.functional.conv2d, whose bias is this one; with relu, torch.relu of it. */
 pleat_tensor *pleat_conv2d_with(pleat_conv_args args);
 #define pleat_conv2d(...) pleat_conv2d_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
 
-/* y [N,O,P,Q], w [O,C/G,R,S] -> x [N,C,H,W]
+/* y [N,O,P,Q], w [O,C/G,R,S], bias [C] -> x [N,C,H,W]      x = relu(conv2d_transpose(y, w) + bias)
  * Default H = (P-1)*sh + (R-1)*dh + 1 - top - bottom, and W alike: the smallest image that conv2d takes to y's size.
  * PyTorch: torch.nn.functional.conv_transpose2d, where .size is this default plus output_padding. */
 pleat_tensor *pleat_conv2d_transpose_with(pleat_conv_args args);

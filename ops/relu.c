@@ -34,24 +34,21 @@ static pleat_tensor *no_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 static const pleat_op step_op = {"step", pl_shape_same, step_forward, no_vjp};
 static const pleat_op within_op = {"within", pl_shape_same, within_forward, no_vjp};
 
-static pleat_tensor *gate(pleat_tensor *g, pleat_tensor *x);
-
 static pleat_tensor *gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    return i == 0 ? gate(g, c->in[1]) : NULL;
+    return i == 0 ? pl_gate(g, c->in[1]) : NULL;
 }
 
 static const pleat_op gate_op = {"gate", pl_shape_broadcast, gate_forward, gate_vjp};
 
-/* g where x > 0, else 0 */
-static pleat_tensor *gate(pleat_tensor *g, pleat_tensor *x) {
+pleat_tensor *pl_gate(pleat_tensor *g, pleat_tensor *x) {
     return pleat_apply(&gate_op, 2, (pleat_tensor *[]){g, x}, NULL, 0);
 }
 
-static pleat_tensor *relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) { return gate(g, c->in[i]); }
+static pleat_tensor *relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) { return pl_gate(g, c->in[i]); }
 
 /* 1 at the ends of the range too, as in PyTorch */
 static pleat_tensor *clamp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    return gate(g, pleat_apply(&within_op, 1, &c->in[i], c->attrs, 2 * sizeof(double)));
+    return pl_gate(g, pleat_apply(&within_op, 1, &c->in[i], c->attrs, 2 * sizeof(double)));
 }
 
 static const pleat_op relu_op = {"relu", pl_shape_same, relu_forward, relu_vjp};
