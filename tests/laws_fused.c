@@ -177,6 +177,7 @@ Test(fused, results_live_as_long_as_others) {
         size_t before = pleat_memory(ctx).tensors;
         pleat_scope s = pleat_begin(ctx);
         pleat_tensor *y = pleat_keep(within(&c.g, Y, xs, (ending){true, true}));
+        cr_assert_eq(pleat_memory(ctx).tensors, before + 1 + (size_t)recording);
         pleat_end(s);
         cr_assert_eq(pleat_memory(ctx).tensors, before + 1 + (size_t)recording);
         cr_assert(pleat_is_contiguous(y));
