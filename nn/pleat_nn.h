@@ -238,7 +238,8 @@ pleat_nn_module *pleat_nn_flatten(pleat_ctx *ctx);
 /* x [N,F] -> y [N,shape], where the sizes of shape multiply to F: pleat_nn_unflatten(ctx, PLEAT_SHAPE(32, 7, 7)) */
 pleat_nn_module *pleat_nn_unflatten(pleat_ctx *ctx, size_t rank, const size_t *shape);
 
-/* y = last(... second(first(x))); the children are named "0", "1", ... */
+/* y = last(... second(first(x))); the children are named "0", "1", ... A convolution, or its transpose, and a ReLU right behind
+ * it are computed in one pass over memory, with the same bits; the modules stay two. torch.nn.Sequential. */
 pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_module *const *children);
 #define pleat_nn_sequential(ctx, ...)                                                                     \
     pleat_nn_sequential_of((ctx), sizeof((pleat_nn_module *[]){__VA_ARGS__}) / sizeof(pleat_nn_module *), \

@@ -15,7 +15,7 @@ bool conv_case_next(conv_case *c, size_t i, size_t random, pleat_dtype dtype) {
     return true;
 }
 
-pleat_tensor *derivative(const pleat_conv_shape *g, letter of, pleat_tensor *const t[3]) {
+pleat_conv_args derivative_args(const pleat_conv_shape *g, letter of, pleat_tensor *const t[3]) {
     pleat_conv_args a = {.a = t[of == X ? Y : X], .b = t[of == W ? Y : W], .groups = g->G};
     for (size_t k = 0; k < 2; k++) {
         a.stride[k] = g->stride[k];
@@ -25,6 +25,11 @@ pleat_tensor *derivative(const pleat_conv_shape *g, letter of, pleat_tensor *con
     if (of == X) a.size[0] = g->H, a.size[1] = g->W;
     if (of == Y) a.size[0] = g->P, a.size[1] = g->Q;
     if (of == W) a.kernel[0] = g->R, a.kernel[1] = g->S;
+    return a;
+}
+
+pleat_tensor *derivative(const pleat_conv_shape *g, letter of, pleat_tensor *const t[3]) {
+    pleat_conv_args a = derivative_args(g, of, t);
     if (of == X) return pleat_conv2d_transpose_with(a);
     return of == Y ? pleat_conv2d_with(a) : pleat_conv2d_weight_with(a);
 }

@@ -17,6 +17,9 @@ typedef struct conv_case {
 /* The i-th of the corner cases and then `random` random ones, made anew of whole numbers. False behind the last. */
 bool conv_case_next(conv_case *c, size_t i, size_t random, pleat_dtype dtype);
 
+/* The arguments of the op for dT/d(letter), with every size explicit. */
+pleat_conv_args derivative_args(const pleat_conv_shape *g, letter of, pleat_tensor *const t[3]);
+
 /* dT/d(letter) by the op for it, with every size explicit: conv2d gives Y, conv2d_transpose X, conv2d_weight W. */
 pleat_tensor *derivative(const pleat_conv_shape *g, letter of, pleat_tensor *const t[3]);
 

@@ -108,6 +108,33 @@ Test(conv_errors, options) {
     cr_assert(pleat_is_poison(pleat_conv2d(NULL, NULL, .stride = {1, 0})));
 }
 
+Test(conv_errors, bias_and_relu) {
+    pleat_tensor *image = zeros(1, 2, 5, 5), *w = zeros(3, 2, 3, 3), *map = zeros(1, 3, 3, 3);
+    pleat_tensor *two = whole(PLEAT_F32, PLEAT_SHAPE(2)), *three = whole(PLEAT_F32, PLEAT_SHAPE(3));
+    EXPECT_REFUSED(pleat_conv2d(image, w, .bias = two), PLEAT_ERR_SHAPE, "conv2d",
+                   "[1,2,5,5], [3,2,3,3] and [2]", "the bias has 2 numbers, the result has 3 channels");
+    EXPECT_REFUSED(pleat_conv2d_transpose(map, w, .bias = three), PLEAT_ERR_SHAPE, "conv2d_transpose",
+                   "the bias has 3 numbers, the result has 2 channels");
+    EXPECT_REFUSED(pleat_conv2d(image, w, .bias = pleat_reshape(three, PLEAT_SHAPE(3, 1, 1)), .relu = true),
+                   PLEAT_ERR_SHAPE, "conv2d", "the bias must be [O], of rank 1");
+    EXPECT_REFUSED(pleat_conv2d_transpose(map, w, .bias = zeros(1, 2, 1, 1)), PLEAT_ERR_SHAPE,
+                   "conv2d_transpose", "the bias must be [C], of rank 1");
+    EXPECT_REFUSED(pleat_conv2d(image, w, .bias = as_type(three, PLEAT_F64)), PLEAT_ERR_DTYPE, "conv2d",
+                   "tensor 1 is f32 and tensor 3 is f64");
+    EXPECT_REFUSED(pleat_conv2d_weight(image, map, .kernel = {3, 3}, .bias = three), PLEAT_ERR_ARGUMENT,
+                   "conv2d_weight", "bias and relu mean nothing here");
+    EXPECT_REFUSED(pleat_conv2d_weight(image, map, .kernel = {3, 3}, .relu = true), PLEAT_ERR_ARGUMENT,
+                   "conv2d_weight", "bias and relu mean nothing here");
+    EXPECT_REFUSED(pleat_conv2d(image, w, .stride = {0, 2}, .relu = true), PLEAT_ERR_ARGUMENT, "conv2d",
+                   "stride");
+    EXPECT_REFUSED(pleat_conv2d(image, zeros(3, 2, 9, 3), .relu = true), PLEAT_ERR_SHAPE, "conv2d", "axis H");
+    /* poison says nothing of its own */
+    cr_assert(pleat_is_poison(pleat_conv2d(image, w, .bias = pleat_poison(ctx), .relu = true)));
+    cr_assert(pleat_is_poison(pleat_conv2d_transpose(pleat_poison(ctx), w, .bias = two, .relu = true)));
+    cr_assert(pleat_is_poison(pleat_conv2d(NULL, NULL, .relu = true)));
+    EXPECT_OK(pleat_error(ctx)->code);
+}
+
 Test(conv_errors, without_channels_image_map_or_kernel) {
     pleat_tensor *image = zeros(1, 2, 5, 5), *w = zeros(3, 2, 3, 3), *map = zeros(1, 3, 3, 3);
     EXPECT_REFUSED(pleat_conv2d(zeros(1, 0, 5, 5), zeros(3, 0, 3, 3)), PLEAT_ERR_SHAPE, "conv2d", "[1,0,5,5]",

@@ -83,6 +83,18 @@ static void make(pleat_ctx *ctx) {
     pleat_end(s);
 }
 
+/* A convolution with bias and relu, and two gradients of it. */
+static void differentiate_fused(pleat_ctx *ctx, pleat_tensor *const *xs) {
+    pleat_tensor *g[2] = {NULL}, *gg[2] = {NULL}, *bias = pleat_reshape(pleat_mean(xs[0]), PLEAT_SHAPE(1));
+    pleat_tensor *y = pleat_conv2d(xs[0], xs[1], .bias = bias, .relu = true);
+    y = pleat_conv2d_transpose(y, xs[1], .bias = pleat_flip(bias, PLEAT_AXES(0)), .relu = true);
+    expect_honest(y, ctx);
+    cr_assert(fine(pleat_grads(pleat_sum(pleat_square(y)), NULL, 2, xs, g, PLEAT_GRADS_RECORD)));
+    cr_assert(fine(pleat_grads(pleat_sum(pleat_square(g[1])), NULL, 2, xs, gg, 0)));
+    for (int i = 0; i < 2; i++) expect_honest(g[i], ctx), expect_honest(gg[i], ctx);
+    pleat_trim(ctx);
+}
+
 static void differentiate(pleat_ctx *ctx, pleat_tensor *const *xs) {
     pleat_scope s = pleat_begin(ctx);
     pleat_tensor *g[2] = {NULL}, *gg[2] = {NULL};
@@ -93,6 +105,7 @@ static void differentiate(pleat_ctx *ctx, pleat_tensor *const *xs) {
     cr_assert(fine(pleat_grads(slope, NULL, 2, xs, gg, 0)));
     for (int i = 0; i < 2; i++) expect_honest(g[i], ctx), expect_honest(gg[i], ctx);
     pleat_trim(ctx);
+    differentiate_fused(ctx, xs);
     pleat_tensor *same[2] = {leaf, xs[1]};
     cr_assert(pleat_is_poison(leaf) || fine(pleat_grads(leaf, NULL, 2, same, g, 0)));
     pleat_tensor *chain = xs[0];

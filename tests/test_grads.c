@@ -151,6 +151,17 @@ FUNCTION(transpose_grouped, pleat_conv2d_transpose(a, b, GROUPED, .pad = {1, 1})
 FUNCTION(transpose_uneven, pleat_conv2d_transpose(a, b, UNEVEN))
 FUNCTION(transpose_cropped, pleat_conv2d_transpose(a, b, CROPPED))
 FUNCTION(transpose_sized, pleat_conv2d_transpose(a, b, .stride = {2, 2}, .size = {5, 4}))
+FUNCTION(conv_bias, pleat_conv2d(a, b, GROUPED, .pad = {1, 1}, .bias = c))
+FUNCTION(conv_relu, pleat_conv2d(a, b, UNEVEN, .relu = true))
+FUNCTION(conv_both, pleat_conv2d(a, b, CROPPED, .bias = c, .relu = true))
+FUNCTION(conv_both_grouped, pleat_conv2d(a, b, GROUPED, .pad = {1, 1}, .bias = c, .relu = true))
+FUNCTION(conv_bias_itself,
+         pleat_conv2d(a, b, UNEVEN, .bias = pleat_sum(b, PLEAT_AXES(1, 2, 3)), .relu = true))
+FUNCTION(transpose_bias, pleat_conv2d_transpose(a, b, GROUPED, .pad = {1, 1}, .bias = c))
+FUNCTION(transpose_relu, pleat_conv2d_transpose(a, b, UNEVEN, .relu = true))
+FUNCTION(transpose_both, pleat_conv2d_transpose(a, b, CROPPED, .bias = c, .relu = true))
+FUNCTION(transpose_both_sized,
+         pleat_conv2d_transpose(a, b, .stride = {2, 2}, .size = {5, 4}, .bias = c, .relu = true))
 FUNCTION(weight_grouped, pleat_conv2d_weight(a, b, GROUPED, .kernel = {2, 2}))
 FUNCTION(weight_uneven, pleat_conv2d_weight(a, b, UNEVEN, .kernel = {2, 2}))
 FUNCTION(weight_cropped, pleat_conv2d_weight(a, b, CROPPED, .kernel = {2, 1}))
@@ -176,6 +187,28 @@ Test(grads, convolutions) {
          .shape = {{1, 2, 2, 2}, {1, 1, 2, 2}}},
         {"conv2d_weight, negative pads", weight_cropped, -1, 1, .rank = {4, 4},
          .shape = {{1, 1, 4, 2}, {1, 2, 2, 2}}},
+    };
+    CHECK_ROWS(rows);
+}
+
+/* The numbers are drawn, but always the same: none brings a sum near the kink of relu. */
+Test(grads, convolutions_with_bias_and_relu) {
+    static const row rows[] = {
+        {"conv2d, bias", conv_bias, -1, 1, .rank = {4, 4, 1}, .shape = {{1, 2, 3, 3}, {2, 1, 2, 2}, {2}}},
+        {"conv2d, relu", conv_relu, -1, 1, .rank = {4, 4}, .shape = {{2, 1, 2, 2}, {2, 1, 2, 2}}},
+        {"conv2d, both", conv_both, -1, 1, .rank = {4, 4, 1}, .shape = {{1, 1, 4, 2}, {2, 1, 2, 2}, {2}}},
+        {"conv2d, both and groups", conv_both_grouped, -1, 1, .rank = {4, 4, 1},
+         .shape = {{1, 2, 3, 3}, {2, 1, 2, 2}, {2}}},
+        {"conv2d, a bias of weights", conv_bias_itself, -1, 1, .rank = {4, 4},
+         .shape = {{1, 1, 2, 2}, {2, 1, 2, 2}}},
+        {"conv2d_transpose, bias", transpose_bias, -1, 1, .rank = {4, 4, 1},
+         .shape = {{1, 2, 2, 2}, {2, 1, 2, 2}, {2}}},
+        {"conv2d_transpose, relu", transpose_relu, -1, 1, .rank = {4, 4},
+         .shape = {{2, 1, 2, 2}, {1, 2, 2, 2}}},
+        {"conv2d_transpose, both", transpose_both, -1, 1, .rank = {4, 4, 1},
+         .shape = {{1, 1, 3, 2}, {1, 2, 2, 2}, {2}}},
+        {"conv2d_transpose, both and a size", transpose_both_sized, -1, 1, .rank = {4, 4, 1},
+         .shape = {{1, 2, 2, 2}, {2, 1, 2, 1}, {1}}},
     };
     CHECK_ROWS(rows);
 }

@@ -198,6 +198,82 @@ Test(layers, multiply_adds_of_a_transpose) {
     pleat_nn_free(m);
 }
 
+/* ---- convolutions that take a ReLU with them ------------------------------------------------------------------ */
+
+static pleat_nn_module *rectifying(pleat_dtype t) {
+    return pleat_nn_sequential(
+        ctx, pleat_nn_relu(ctx), pleat_nn_conv2d(ctx, 2, 6, .kernel = {3, 3}, .stride = {2, 2}, .dtype = t),
+        pleat_nn_relu(ctx),
+        pleat_nn_sequential(
+            ctx, pleat_nn_conv2d(ctx, 6, 4, .kernel = {2, 2}, .groups = 2, .no_bias = true, .dtype = t),
+            pleat_nn_relu(ctx), pleat_nn_relu(ctx),
+            pleat_nn_conv_transpose2d(ctx, 4, 6, .kernel = {3, 3}, .stride = {2, 2}, .output_padding = {1, 0},
+                                      .dtype = t)),
+        pleat_nn_relu(ctx), pleat_nn_conv_transpose2d(ctx, 6, 2, .kernel = {2, 2}, .pad = {1, 1}, .dtype = t),
+        pleat_nn_relu(ctx), pleat_nn_conv2d(ctx, 2, 1, .kernel = {2, 2}, .dtype = t), pleat_nn_tanh(ctx));
+}
+
+/* Layer after layer, each by a call of its own. */
+static pleat_tensor *one_by_one(pleat_nn_module *m, pleat_tensor *x) {
+    if (!pleat_nn_child_count(m)) return pleat_nn_forward(m, x);
+    for (size_t i = 0; i < pleat_nn_child_count(m); i++) x = one_by_one(pleat_nn_child(m, i), x);
+    return x;
+}
+
+Test(layers, a_relu_behind_a_convolution_changes_no_bit) {
+    for (pleat_dtype t = PLEAT_F32; t <= PLEAT_F64; t++) {
+        pleat_nn_module *m = rectifying(t);
+        size_t n = 1 + pleat_nn_param_count(m), used[3];
+        pleat_tensor *xs[10] = {pleat_randn(ctx, t, PLEAT_SHAPE(3, 2, 11, 9))}, *gs[2][10], *ys[2];
+        cr_assert_eq(n, 10);
+        for (size_t i = 1; i < n; i++) xs[i] = pleat_nn_param(m, i - 1);
+        pleat_nn_freeze(pleat_nn_child(m, 3), true);
+        for (size_t mode = 0; mode < 2; mode++) {
+            pleat_nn_train(m, mode == 0);
+            used[0] = pleat_memory(ctx).in_use;
+            ys[0] = pleat_nn_forward(m, xs[0]);
+            used[1] = pleat_memory(ctx).in_use;
+            ys[1] = one_by_one(m, xs[0]);
+            used[2] = pleat_memory(ctx).in_use;
+            EXPECT_SAME(ys[0], ys[1]);
+            /* three maps are not there twice */
+            size_t saved = (3 * 6 * 5 * 4 + 3 * 4 * 4 * 3 + 3 * 2 * 9 * 6) * (t == PLEAT_F32 ? 4 : 8);
+            cr_assert_geq(used[2] - used[1], used[1] - used[0] + saved);
+            for (size_t k = 0; k < 2; k++)
+                EXPECT_OK(
+                    pleat_grads(pleat_sum(pleat_square(ys[k])), NULL, n, xs, gs[k], PLEAT_GRADS_STRICT));
+            for (size_t i = 0; i < n; i++) EXPECT_SAME(gs[0][i], gs[1][i]);
+        }
+        pleat_nn_free(m);
+    }
+}
+
+Test(layers, an_observer_sees_convolution_and_relu) {
+    static const char *const kinds[] = {
+        "ReLU", "Conv2d",          "ReLU", "Conv2d", "ReLU", "ReLU", "ConvTranspose2d",
+        "ReLU", "ConvTranspose2d", "ReLU", "Conv2d", "Tanh"};
+    static const size_t channels[] = {2, 6, 6, 4, 4, 4, 6, 6, 2, 2, 1, 1};
+    pleat_nn_module *m = rectifying(PLEAT_F32);
+    pleat_nn_layer_info rows[12];
+    size_t count;
+    EXPECT_OK(pleat_nn_layers(m, PLEAT_SHAPE(1, 2, 11, 9), rows, 12, &count));
+    cr_assert_eq(count, 12);
+    for (size_t i = 0; i < 12; i++) {
+        cr_assert_str_eq(rows[i].kind, kinds[i]);
+        cr_assert_eq(rows[i].shape[1], channels[i]);
+        cr_assert_eq(rows[i].macs > 0, strncmp(kinds[i], "Conv", 4) == 0);
+    }
+    cr_assert_str_eq(rows[4].name, "3.1");
+    EXPECT_OK(pleat_nn_layers(pleat_nn_child(m, 3), PLEAT_SHAPE(1, 6, 5, 4), rows, 12, &count));
+    cr_assert_eq(count, 4);
+    cr_assert(!strcmp(rows[0].kind, "Conv2d") && !strcmp(rows[1].name, "1"));
+    pleat_tensor *y = pleat_nn_forward(m, pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(1, 3, 11, 9)));
+    EXPECT_REFUSED(y, PLEAT_ERR_SHAPE, "Conv2d", "x is [1,3,11,9]; this layer takes [N,2,H,W]");
+    y = pleat_nn_forward(m, pleat_zeros(ctx, PLEAT_F64, PLEAT_SHAPE(1, 2, 11, 9)));
+    EXPECT_REFUSED(y, PLEAT_ERR_DTYPE, "conv2d", "tensor 1 is f64 and tensor 2 is f32");
+    pleat_nn_free(m);
+}
+
 /* ---- errors -------------------------------------------------------------------------------------------------- */
 
 static void expect_refused(const void *m, const char *op, const char *part) {
