@@ -2,9 +2,14 @@
  *
  * A product of the family is C = A B, where A holds weights and B pixels: B's rows are (channel, tap), its columns the pixels of a
  * strip of the result. The strip's share of the source, padded with zeros and with each residue of the stride in a plane of its
- * own, is copied into cells; there every tap is a constant offset and neighbouring pixels are neighbours. So a transposed
- * convolution is one dense product for each residue of the result's pixels (its phases), and nothing is added twice. */
+ * own, is copied into cells; there every tap is a constant offset and neighbouring pixels are neighbours. So B is read from the
+ * cells, and a transposed convolution is one dense product for each residue of the result's pixels (its phases), and nothing is
+ * added twice.
+ *
+ * Vectors go over pixels (direct: a column for each cell between a strip's first pixel and its last) or over channels of the result,
+ * which are then turned. In both, weights are packed in the order in which they are read. */
 #include "kernels/engine.h"
+#include "kernels/panels_axis.h"
 #include "kernels/parallel.h"
 
 #include <stdint.h>
@@ -31,21 +36,18 @@ enum { OUT_VECTORS = REGISTERS == 32 ? 4 : 2 };
 enum { TALL = REGISTERS == 32 ? 14 : 6, WIDE = REGISTERS == 32 ? 6 : 2 };
 
 enum {
-    MOST_TAPS = 32,          /* along an axis */
-    MOST_SPLIT = 16,         /* strides */
     DEPTH = 576,             /* rows of B in a block, unless a single channel has more */
-    DIRECT_DEPTH = 576,      /* the same where B is not packed */
     CELL_BYTES = 288 * 1024, /* of the padded source */
-    TURNING = 5,
-    PUT = 384,
-    PUT_WHOLE = 3,          /* what turning and writing a result cost, in products of a vector */
-    PIXELS = 48,            /* turned: pixels at a time */
-    MOST_JOINT = 48,        /* rows of all phases together, where they are one product */
-    FEW_COLUMNS = 128,      /* tasks are not cut smaller than that */
-    MOST_COLUMNS = 4096,    /* of a strip, all phases together */
-    SUM_BYTES = 160 * 1024, /* of the sums of a tile's rows */
-    TASKS = 6,              /* wanted at least, to share out among threads */
-    STRIP = 32,             /* what a strip costs beside its columns, in columns */
+    TURNING = 5,             /* what turning a result costs, in products of a vector; */
+    PUT = 384,               /* and writing a row of it; */
+    PUT_WHOLE = 3,           /* and writing where rows lie behind one another, for each number */
+    PIXELS = 48,             /* vectors over channels: pixels at a time */
+    MOST_JOINT = 48,         /* rows of all phases together, where they are one product */
+    FEW_COLUMNS = 128,       /* tasks are not cut smaller than that */
+    MOST_COLUMNS = 4096,     /* of a strip, all phases together */
+    SUM_BYTES = 160 * 1024,  /* of the sums of a tile's rows */
+    TASKS = 6,               /* wanted at least, to share out among threads */
+    STRIP = 32,              /* what a strip costs beside its columns, in columns */
     FEW_STRIPS = 2,     /* so many tasks pack the weights for themselves: that spares a way through memory */
     OUTPUTS = 128,      /* weight gradient: map channels in a block */
     WEIGHT_DEPTH = 576, /* weight gradient: (channel, tap) pairs in a block */
@@ -56,164 +58,12 @@ enum {
     LINE = 64,                  /* of the cache: no two threads write to the same one */
 };
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
-static size_t divide_up(size_t a, size_t b) { return a / b + (a % b != 0); }
-static size_t round_up(size_t a, size_t b) { return divide_up(a, b) * b; }
-
-static ptrdiff_t divide_down(ptrdiff_t a, ptrdiff_t b) { return a / b - (a % b < 0); }
-
-/* The largest of the nearly equal parts that something is cut into, none larger than `part`. */
-static size_t even_part(size_t size, size_t part) { return divide_up(size, divide_up(size, part)); }
-
-/* The i-th of the parts that something is cut into. */
-typedef struct part {
-    size_t first, count;
-} part;
-
-static part part_of(size_t size, size_t each, size_t i) {
-    return (part){i * each, least(each, size - i * each)};
-}
-
-/* The i-th of so many parts whose sizes differ by at most one. */
-static part even_slice(size_t size, size_t parts, size_t i) {
-    size_t first = size * i / parts;
-    return (part){first, size * (i + 1) / parts - first};
-}
-
-/* ---- axes -------------------------------------------------------------------------------------------- */
-
-/* One axis. Pixel i of phase a of the result is its pixel a + i*phases; plane f of the cells holds in cell u the source's
- * pixel u*split + f + low. Tap r reaches, from pixel i of phase a, cell i + reach.cell of plane reach.plane. */
-typedef struct axis {
-    bool from_image;       /* the source is the image and the result the map; or the other way round */
-    size_t source, result; /* sizes */
-    size_t phases, split;
-    size_t pixels, extra; /* pixels of the first phase, and cells beyond them that taps reach */
-    ptrdiff_t low;
-    size_t taps, dilation, stride;
-    ptrdiff_t pad;
-} axis;
-
-typedef struct reach {
-    size_t tap, plane, cell;
-} reach;
-
-/* The result is the map: one phase, and as many planes as there are residues of the stride. */
-static axis map_axis(const pleat_conv_shape *g, size_t k) {
-    size_t image[2] = {g->H, g->W}, map[2] = {g->P, g->Q}, taps[2] = {g->R, g->S};
-    axis a = {.from_image = true, .source = image[k], .result = map[k], .taps = taps[k]};
-    a.dilation = g->dilation[k], a.stride = g->stride[k], a.pad = g->pad[k];
-    a.phases = 1, a.split = a.stride, a.pixels = a.result;
-    a.extra = (a.taps - 1) * a.dilation / a.stride;
-    a.low = -a.pad;
-    return a;
-}
-
-/* The result is the image: pixel h of it meets map pixel (h + pad - r*dilation) / stride for the taps r where that is whole. */
-static axis image_axis(const pleat_conv_shape *g, size_t k) {
-    size_t image[2] = {g->H, g->W}, map[2] = {g->P, g->Q}, taps[2] = {g->R, g->S};
-    axis a = {.source = map[k], .result = image[k], .taps = taps[k]};
-    a.dilation = g->dilation[k], a.stride = g->stride[k], a.pad = g->pad[k];
-    a.phases = least(a.stride, a.result), a.split = 1, a.pixels = divide_up(a.result, a.phases);
-    ptrdiff_t stride = (ptrdiff_t)a.stride, span = (ptrdiff_t)((a.taps - 1) * a.dilation);
-    a.low = divide_down(a.pad - span, stride);
-    a.extra = (size_t)(divide_down((ptrdiff_t)a.phases - 1 + a.pad, stride) - a.low);
-    return a;
-}
-
-/* The taps of a phase, and how many. */
-static size_t reaches(const axis *a, size_t phase, reach out[MOST_TAPS]) {
-    size_t n = 0;
-    for (size_t tap = 0; tap < a->taps; tap++) {
-        size_t distance = tap * a->dilation;
-        if (a->from_image) {
-            out[n++] = (reach){tap, distance % a->split, distance / a->split};
-            continue;
-        }
-        ptrdiff_t e = (ptrdiff_t)phase + a->pad - (ptrdiff_t)distance;
-        if (e % (ptrdiff_t)a->stride == 0)
-            out[n++] = (reach){tap, 0, (size_t)(e / (ptrdiff_t)a->stride - a->low)};
-    }
-    return n;
-}
-
-static size_t most_reaches(const axis *a) {
-    reach r[MOST_TAPS];
-    size_t n = 0;
-    for (size_t phase = 0; phase < a->phases; phase++) n = most(n, reaches(a, phase, r));
-    return n;
-}
-
-/* Planes that no tap reaches, where the stride exceeds the kernel, stay empty. */
-static bool reached(const axis *a, size_t plane) {
-    reach r[MOST_TAPS];
-    if (!a->from_image) return true;
-    for (size_t i = reaches(a, 0, r); i-- > 0;)
-        if (r[i].plane == plane) return true;
-    return false;
-}
-
-/* Whether all phases reach the same cells but for a shift, and then each phase's: so it is where the stride divides the kernel. The
- * phases are then rows of one product. */
-static bool shifts(const axis *a, size_t shift[MOST_SPLIT]) {
-    reach first[MOST_TAPS], other[MOST_TAPS];
-    size_t n = reaches(a, 0, first), lowest = SIZE_MAX;
-    for (size_t phase = 0; phase < a->phases; phase++) {
-        if (reaches(a, phase, other) != n || n == 0) return false;
-        for (size_t i = 1; i < n; i++)
-            if (other[0].cell - other[i].cell != first[0].cell - first[i].cell) return false;
-        shift[phase] = other[0].cell;
-        lowest = least(lowest, other[0].cell);
-    }
-    for (size_t phase = 0; phase < a->phases; phase++) shift[phase] -= lowest;
-    return true;
-}
-
-static size_t most_shift(const axis *a) {
-    size_t shift[MOST_SPLIT], n = 0;
-    for (size_t phase = shifts(a, shift) ? a->phases : 0; phase-- > 0;) n = most(n, shift[phase]);
-    return n;
-}
-
-/* Pixels of the phase that lie in the part. */
-static size_t pixels_in(const axis *a, size_t phase, part s) {
-    size_t all = divide_up(a->result - phase, a->phases);
-    return least(s.first + s.count, all) - least(s.first, all);
-}
-
-/* Where the cells [0, count) of a plane, the first of them `origin`, meet the source: [begin, end), and the source's pixel there. */
-typedef struct meeting {
-    size_t begin, end, first;
-} meeting;
-
-static meeting meet(const axis *a, size_t origin, size_t count, size_t plane) {
-    ptrdiff_t zero = (ptrdiff_t)(origin * a->split + plane) + a->low, split = (ptrdiff_t)a->split;
-    ptrdiff_t begin = zero < 0 ? (split - 1 - zero) / split : 0, end = (ptrdiff_t)a->source - zero;
-    end = end > 0 ? (end + split - 1) / split : 0;
-    if (end > (ptrdiff_t)count) end = (ptrdiff_t)count;
-    if (begin >= end) return (meeting){0};
-    return (meeting){(size_t)begin, (size_t)end, (size_t)(zero + begin * split)};
-}
-
-/* Cells at the end of a row of cells that are zero, as the next row's first ones are: the two rows can share them. */
-static size_t shared_padding(const axis *a) {
-    size_t cells = a->pixels + a->extra, shared = a->extra;
-    for (size_t f = 0; f < a->split; f++) {
-        if (!reached(a, f)) continue;
-        meeting m = meet(a, 0, cells, f);
-        if (m.begin < m.end) shared = least(shared, least(m.begin, cells - m.end));
-    }
-    return shared;
-}
-
 /* ---- plan -------------------------------------------------------------------------------------------- */
 
 /* How the work is cut. It depends on the shape alone, so that results do not depend on the number of threads. */
 typedef struct plan {
     axis down, along;
-    size_t in,
-        out; /* channels of the source and of the result in a group; for the weight gradient, C/G and O/G */
+    size_t in, out; /* channels of the source, of the result in a group; for the weight gradient C/G, O/G */
     size_t channels, blocks;    /* of the source: in a block, and blocks */
     size_t depth;               /* rows of B in a block, at most */
     size_t images, rows, cols;  /* of a strip, in pixels of a phase */
@@ -329,7 +179,7 @@ static void cut_tasks(plan *p, const pleat_conv_shape *g, size_t element) {
     cut_strips(p, g->N, most(least(room, most(wanted, FEW_COLUMNS / p->along.phases)), lane), lane);
 }
 
-/* The plan with B packed or not. */
+/* The plan with vectors over pixels, or over channels of the result. */
 static plan product_plan_as(const pleat_conv_shape *g, size_t element, pleat_conv_op op, bool direct) {
     bool image = op == PLEAT_CONV_TRANSPOSE;
     plan p = {.in = g->C / g->G, .out = g->O / g->G, .direct = direct};
@@ -340,7 +190,7 @@ static plan product_plan_as(const pleat_conv_shape *g, size_t element, pleat_con
     p.joint = direct && all_phases(&p) > 1 && p.out * all_phases(&p) <= MOST_JOINT &&
               shifts(&p.down, unused) && shifts(&p.along, unused);
     if (p.joint) p.shift[0] = most_shift(&p.down), p.shift[1] = most_shift(&p.along);
-    p.channels = block_of(&p, taps, direct ? DIRECT_DEPTH : DEPTH), p.depth = p.channels * taps;
+    p.channels = block_of(&p, taps, DEPTH), p.depth = p.channels * taps;
     cut_tasks(&p, g, element);
     p.channels = even_part(p.in, most(1, least(p.channels, most_cells / p.channel)));
     p.depth = p.channels * taps;
