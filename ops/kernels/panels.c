@@ -214,7 +214,7 @@ static double cost_of(const plan *p, size_t lane) {
     if (p->direct) return depth * out * (double)p->columns / pixels + out * put;
     bool whole = p->along.phases * p->down.phases == 1 && p->cols == p->along.pixels;
     double padded = (double)round_up(p->out, lane);
-    return depth * padded * (p->out <= lane ? 1.25 : 1) + out * (TURNING + (whole ? PUT_WHOLE : put));
+    return depth * padded * (p->out <= lane ? 1.5 : 1) + out * (TURNING + (whole ? PUT_WHOLE : put));
 }
 
 static plan product_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
