@@ -1,61 +1,125 @@
 /* Definitions in the program win over those of the C library, in all shared libraries too. */
 #include "mallocs.h"
 
+#include <errno.h>
 #include <features.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__has_feature)
-#    if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#        define SANITIZED
+#    if __has_feature(address_sanitizer)
+#        define ADDRESS_SANITIZER
+#    endif
+#    if __has_feature(thread_sanitizer)
+#        define THREAD_SANITIZER
 #    endif
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#    define SANITIZED
+#ifdef __SANITIZE_ADDRESS__
+#    define ADDRESS_SANITIZER
+#endif
+#ifdef __SANITIZE_THREAD__
+#    define THREAD_SANITIZER
 #endif
 
-#if defined(__GLIBC__) && !defined(SANITIZED)
-static atomic_size_t calls, failing;
+#if defined(__GLIBC__) && !defined(THREAD_SANITIZER)
+static atomic_size_t calls, first_failing = SIZE_MAX, failing, failed;
+static atomic_size_t living;
 static atomic_bool counting;
 
-void *__libc_malloc(size_t);
-void *__libc_calloc(size_t, size_t);
-void *__libc_realloc(void *, size_t);
-void *__libc_memalign(size_t, size_t);
+/* AddressSanitizer's functions have these names beside their usual ones, and know every block that passes through here. */
+#    ifdef ADDRESS_SANITIZER
+#        define SYSTEM(name) __interceptor_##name
+#    else
+#        define SYSTEM(name) __libc_##name
+#    endif
+void *SYSTEM(malloc)(size_t);
+void *SYSTEM(calloc)(size_t, size_t);
+void *SYSTEM(realloc)(void *, size_t);
+void *SYSTEM(memalign)(size_t, size_t);
+void SYSTEM(free)(void *);
 void *malloc(size_t bytes);
 void *calloc(size_t count, size_t bytes);
 void *realloc(void *block, size_t bytes);
 void *aligned_alloc(size_t alignment, size_t bytes);
+void *memalign(size_t alignment, size_t bytes);
+int posix_memalign(void **block, size_t alignment, size_t bytes);
+char *strdup(const char *text);
+void free(void *block);
 
 static bool granted(void) {
     if (!atomic_load_explicit(&counting, memory_order_relaxed)) return true;
-    return atomic_fetch_add(&calls, 1) + 1 < atomic_load(&failing);
+    size_t call = atomic_fetch_add(&calls, 1) + 1, first = atomic_load(&first_failing);
+    if (call < first || call - first >= atomic_load(&failing)) return true;
+    atomic_fetch_add(&failed, 1);
+    errno = ENOMEM;
+    return false;
 }
 
-void *malloc(size_t bytes) { return granted() ? __libc_malloc(bytes) : NULL; }
-void *calloc(size_t n, size_t bytes) { return granted() ? __libc_calloc(n, bytes) : NULL; }
-void *realloc(void *block, size_t bytes) { return granted() ? __libc_realloc(block, bytes) : NULL; }
+static void *handed_out(void *block) {
+    if (block) atomic_fetch_add_explicit(&living, 1, memory_order_relaxed);
+    return block;
+}
+
+void *malloc(size_t bytes) { return granted() ? handed_out(SYSTEM(malloc)(bytes)) : NULL; }
+void *calloc(size_t n, size_t bytes) { return granted() ? handed_out(SYSTEM(calloc)(n, bytes)) : NULL; }
 void *aligned_alloc(size_t alignment, size_t bytes) {
-    return granted() ? __libc_memalign(alignment, bytes) : NULL;
+    return granted() ? handed_out(SYSTEM(memalign)(alignment, bytes)) : NULL;
+}
+void *memalign(size_t alignment, size_t bytes) { return aligned_alloc(alignment, bytes); }
+
+int posix_memalign(void **block, size_t alignment, size_t bytes) {
+    void *made = aligned_alloc(alignment, bytes);
+    if (made) *block = made;
+    return made ? 0 : ENOMEM;
+}
+
+void *realloc(void *block, size_t bytes) {
+    if (!granted()) return NULL;
+    void *moved = SYSTEM(realloc)(block, bytes);
+    if (!block) return handed_out(moved);
+    if (!moved && !bytes) atomic_fetch_sub_explicit(&living, 1, memory_order_relaxed); /* it was a free */
+    return moved;
+}
+
+/* The sanitizer's own does not pass through malloc. */
+char *strdup(const char *text) {
+    size_t bytes = strlen(text) + 1;
+    char *copy = malloc(bytes);
+    return copy ? memcpy(copy, text, bytes) : NULL;
+}
+
+void free(void *block) {
+    if (block) atomic_fetch_sub_explicit(&living, 1, memory_order_relaxed);
+    SYSTEM(free)(block);
 }
 
 bool mallocs_are_counted(void) { return true; }
 
-void mallocs_start_failing(size_t n) {
+void mallocs_start_failing_some(size_t first, size_t count) {
     atomic_store(&calls, 0);
-    atomic_store(&failing, n);
+    atomic_store(&failed, 0);
+    atomic_store(&first_failing, first);
+    atomic_store(&failing, count);
     atomic_store(&counting, true);
 }
 
-void mallocs_start(void) { mallocs_start_failing(SIZE_MAX); }
+void mallocs_start_failing(size_t n) { mallocs_start_failing_some(n, SIZE_MAX); }
+void mallocs_start(void) { mallocs_start_failing_some(SIZE_MAX, 0); }
 
 size_t mallocs_stop(void) {
     atomic_store(&counting, false);
     return atomic_load(&calls);
 }
+
+size_t mallocs_failed(void) { return atomic_load(&failed); }
+size_t mallocs_living(void) { return atomic_load(&living); }
 #else
 bool mallocs_are_counted(void) { return false; }
 void mallocs_start(void) {}
 void mallocs_start_failing(size_t n) { (void)n; }
+void mallocs_start_failing_some(size_t first, size_t count) { (void)first, (void)count; }
 size_t mallocs_stop(void) { return 0; }
+size_t mallocs_failed(void) { return 0; }
+size_t mallocs_living(void) { return 0; }
 #endif
