@@ -159,6 +159,7 @@ static pleat_tensor *of_numbers(pleat_tensor *log_p, pleat_tensor *labels, doubl
 
 /* log_p [..,K], p [..,K] -> [..] */
 static pleat_tensor *of_probabilities(pleat_tensor *log_p, pleat_tensor *p, double smoothing) {
+    if (pleat_is_poison(p)) return p; /* it has no last axis */
     size_t last = pleat_rank(p) - 1;
     if (smoothing != 0)
         p = pleat_shift(pleat_scale(p, 1 - smoothing), smoothing / (double)pleat_size(p, last));
