@@ -116,5 +116,6 @@ pleat_status pln_fit_resume(pln_fit *f) {
     pleat_scope scope = pleat_begin(f->ctx);
     pleat_status status = load(f, &c);
     pleat_end(scope);
+    if (status) f->run->epochs = f->run->steps = f->run->best = 0; /* as many as epoch[] has */
     return status;
 }
