@@ -55,6 +55,8 @@ static pleat_status source_check(source *s) {
     int code;
     gzerror(s->f, &code);
     if (code == Z_OK || code == Z_STREAM_END) return PLEAT_OK;
+    if (code == Z_MEM_ERROR)
+        return pleat_fail(s->ctx, PLEAT_ERR_MEMORY, OP, "%s: no memory to unpack it", s->path);
     if (code == Z_ERRNO) return pln_read_failed(s->ctx, OP, s->path);
     return bad(s, code == Z_BUF_ERROR ? "the gzip data is truncated" : "the gzip data is corrupt");
 }
@@ -66,7 +68,7 @@ static bool source_open(source *s) {
     return s->f;
 }
 
-static size_t source_read(source *s, void *to, size_t n) { return fread(to, 1, n, s->f); }
+static size_t source_read(source *s, void *to, size_t n) { return pln_read(s->f, to, n); }
 
 static pleat_status source_check(source *s) {
     return ferror(s->f) ? pln_read_failed(s->ctx, OP, s->path) : PLEAT_OK;

@@ -62,7 +62,7 @@ static bool add(names *n, char *path) {
 /* The images or the sub-folders of a folder. */
 static pleat_status list(pleat_ctx *ctx, const char *folder, bool folders, names *out) {
     DIR *d = opendir(folder);
-    if (!d) return pleat_fail(ctx, PLEAT_ERR_IO, op, "cannot read %s: %s", folder, strerror(errno));
+    if (!d) return pln_read_failed(ctx, op, folder);
     bool ok = true;
     for (struct dirent *e; ok && (e = readdir(d));) {
         if (e->d_name[0] == '.' || (!folders && !ends_in_png(e->d_name))) continue;

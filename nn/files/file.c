@@ -10,8 +10,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+pleat_status pln_status_of_errno(void) { return errno == ENOMEM ? PLEAT_ERR_MEMORY : PLEAT_ERR_IO; }
+
 pleat_status pln_read_failed(pleat_ctx *ctx, const char *op, const char *path) {
-    return pleat_fail(ctx, PLEAT_ERR_IO, op, "cannot read %s: %s", path, strerror(errno));
+    return pleat_fail(ctx, pln_status_of_errno(), op, "cannot read %s: %s", path, strerror(errno));
+}
+
+size_t pln_read(FILE *f, void *to, size_t n) {
+    size_t got = fread(to, 1, n, f);
+    while (got < n && ferror(f) && errno == EINTR) {
+        clearerr(f);
+        got += fread((char *)to + got, 1, n - got, f);
+    }
+    return got;
 }
 
 pleat_status pln_file_size(pleat_ctx *ctx, const char *op, const char *path, size_t *bytes) {
@@ -35,7 +46,7 @@ pln_phrase pln_shown(const char *text) {
 
 pleat_status pln_write_failed(pleat_ctx *ctx, const char *op, pleat_nn_file *file) {
     pleat_status status =
-        pleat_fail(ctx, PLEAT_ERR_IO, op, "cannot write %s: %s", file->path, strerror(errno));
+        pleat_fail(ctx, pln_status_of_errno(), op, "cannot write %s: %s", file->path, strerror(errno));
     pleat_nn_file_abort(file);
     return status;
 }
@@ -86,7 +97,7 @@ pleat_status pleat_nn_file_create(pleat_ctx *ctx, const char *path, pleat_nn_fil
     if (fd >= 0) out->f = fdopen(fd, "wb");
     if (out->f) return PLEAT_OK;
     pleat_status status =
-        pleat_fail(ctx, PLEAT_ERR_IO, "file_create", "cannot write %s: %s", path, strerror(errno));
+        pleat_fail(ctx, pln_status_of_errno(), "file_create", "cannot write %s: %s", path, strerror(errno));
     if (fd >= 0) close(fd);
     pleat_nn_file_abort(out);
     return status;

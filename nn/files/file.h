@@ -8,8 +8,14 @@
  * error of `op`: a pipe would block, and a size that is known beforehand is what exposes a lying header. */
 pleat_status pln_file_size(pleat_ctx *ctx, const char *op, const char *path, size_t *bytes);
 
+/* What errno stands for: memory, or else input and output. */
+pleat_status pln_status_of_errno(void);
+
 /* Report that `path` could not be opened or read; errno says why. */
 pleat_status pln_read_failed(pleat_ctx *ctx, const char *op, const char *path);
+
+/* As fread, but a signal does not end it. */
+size_t pln_read(FILE *f, void *to, size_t n);
 
 /* A text out of a file that fits into a message, and does nothing to the terminal that shows it. */
 typedef struct pln_phrase {

@@ -60,8 +60,9 @@ static pleat_status bad(const source *s, const char *what) {
 
 /* Report why the stream failed; PLEAT_OK if it did not. */
 static pleat_status failed(const source *s) {
-    const char *why = s->in.failure(s->in.user);
-    return why ? pleat_fail(s->ctx, PLEAT_ERR_IO, s->op, "cannot read %s: %s", s->name, why) : PLEAT_OK;
+    const char *why;
+    pleat_status status = s->in.failure(s->in.user, &why);
+    return status ? pleat_fail(s->ctx, status, s->op, "cannot read %s: %s", s->name, why) : PLEAT_OK;
 }
 
 /* A short read is the error `wrong`, unless the stream has a reason of its own. */
@@ -334,8 +335,11 @@ pleat_tensor *pln_read_npy(pleat_ctx *ctx, const char *op, const char *name, pln
 
 /* ---- reading: files -------------------------------------------------------------------------------------- */
 
-static size_t file_read(void *f, void *to, size_t n) { return fread(to, 1, n, f); }
-static const char *file_failure(void *f) { return ferror((FILE *)f) ? strerror(errno) : NULL; }
+static size_t file_read(void *f, void *to, size_t n) { return pln_read(f, to, n); }
+static pleat_status file_failure(void *f, const char **why) {
+    *why = strerror(errno);
+    return ferror((FILE *)f) ? pln_status_of_errno() : PLEAT_OK;
+}
 
 pleat_tensor *pleat_nn_read_npy(pleat_ctx *ctx, const char *path) {
     if (path && !strcmp(path, "-"))
@@ -394,7 +398,7 @@ static pleat_status open_output(pleat_ctx *ctx, pleat_nn_file *out) {
     if (fd >= 0 && out->path) out->f = fdopen(fd, "wb");
     if (out->f) return PLEAT_OK;
     pleat_status status =
-        pleat_fail(ctx, PLEAT_ERR_IO, WRITE, "cannot write standard output: %s", strerror(errno));
+        pleat_fail(ctx, pln_status_of_errno(), WRITE, "cannot write standard output: %s", strerror(errno));
     if (fd >= 0) close(fd);
     pleat_nn_file_abort(out);
     return status;

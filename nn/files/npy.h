@@ -7,7 +7,7 @@
 /* Where bytes come from. read gives fewer than asked only at the end, or if it failed. */
 typedef struct pln_stream {
     size_t (*read)(void *user, void *to, size_t n);
-    const char *(*failure)(void *user); /* why it failed; NULL if it did not */
+    pleat_status (*failure)(void *user, const char **why); /* why it failed; PLEAT_OK if it did not */
     void *user;
 } pln_stream;
 

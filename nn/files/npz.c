@@ -1,6 +1,7 @@
 /* NumPy's archives: npy files in a zip, which libzip reads and writes. */
 #define _POSIX_C_SOURCE 200809L
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,16 +38,30 @@ enum { LONGEST_NAME = 1000, MOST_RATIO = 1032 }; /* of deflate: 258 bytes for tw
 
 /* ---- reading ----------------------------------------------------------------------------------------------- */
 
+/* `other` is what is wrong where neither memory nor the system is. libzip may call an archive broken because it had no memory to
+ * look at it; errno knows better, if it was 0 before. */
+static pleat_status status_of(const zip_error_t *e, pleat_status other) {
+    if (zip_error_code_zip(e) == ZIP_ER_MEMORY || errno == ENOMEM) return PLEAT_ERR_MEMORY;
+    return zip_error_system_type(e) == ZIP_ET_SYS ? PLEAT_ERR_IO : other;
+}
+
+static const char *why_of(zip_error_t *e, pleat_status status) {
+    return status == PLEAT_ERR_MEMORY ? "no memory" : zip_error_strerror(e);
+}
+
 /* The archive, or NULL after an error. */
 static zip_t *open_archive(pleat_ctx *ctx, const char *path) {
     size_t bytes;
     int code;
     zip_error_t why;
     if (pln_file_size(ctx, READ, path, &bytes)) return NULL;
+    errno = 0;
     zip_t *z = zip_open(path, ZIP_RDONLY | ZIP_CHECKCONS, &code);
     if (z) return z;
     zip_error_init_with_code(&why, code);
-    pleat_fail(ctx, PLEAT_ERR_FORMAT, READ, "%s: not a .npz file: %s", path, zip_error_strerror(&why));
+    pleat_status status = status_of(&why, PLEAT_ERR_FORMAT);
+    pleat_fail(ctx, status, READ, "%s: %s: %s", path,
+               status == PLEAT_ERR_FORMAT ? "not a .npz file" : "it cannot be read", why_of(&why, status));
     zip_error_fini(&why);
     return NULL;
 }
@@ -97,9 +112,12 @@ static size_t entry_read(void *user, void *to, size_t n) {
 }
 
 /* zip_fread finds a wrong checksum when it has read everything. */
-static const char *entry_failure(void *user) {
+static pleat_status entry_failure(void *user, const char **why) {
     entry *e = user;
-    return e->failed ? zip_error_strerror(zip_file_get_error(e->f)) : NULL;
+    if (!e->failed) return PLEAT_OK;
+    pleat_status status = status_of(zip_file_get_error(e->f), PLEAT_ERR_IO);
+    *why = why_of(zip_file_get_error(e->f), status);
+    return status;
 }
 
 static pleat_tensor *read_entry(pleat_ctx *ctx, const char *path, zip_t *z, const char *name) {
@@ -110,7 +128,8 @@ static pleat_tensor *read_entry(pleat_ctx *ctx, const char *path, zip_t *z, cons
     if (check_entry(ctx, full, z, (zip_uint64_t)i)) return pleat_poison(ctx);
     entry e = {.f = zip_fopen_index(z, (zip_uint64_t)i, 0)};
     if (!e.f) {
-        pleat_fail(ctx, PLEAT_ERR_FORMAT, READ, "%s: %s", full, zip_strerror(z));
+        pleat_status status = status_of(zip_get_error(z), PLEAT_ERR_FORMAT);
+        pleat_fail(ctx, status, READ, "%s: %s", full, why_of(zip_get_error(z), status));
         return pleat_poison(ctx);
     }
     pleat_tensor *t = pln_read_npy(ctx, READ, full, (pln_stream){entry_read, entry_failure, &e});
@@ -170,14 +189,15 @@ static bool as_npy(pleat_tensor *t, char **text, size_t *bytes) {
     return f && fclose(f) == 0 && ok;
 }
 
-/* Stored as numpy.savez does, with a fixed date, so that the same arrays give the same bytes. */
-static bool add_array(zip_t *z, const char *name, pleat_tensor *t) {
+/* Stored as numpy.savez does, with a fixed date, so that the same arrays give the same bytes. *text must live as long as z, and is
+ * the caller's: whether libzip has freed a text that it was given, nobody knows after an error. */
+static bool add_array(zip_t *z, const char *name, pleat_tensor *t, char **text) {
     enum { DAY_ONE = 33 }; /* the first of January 1980 */
-    char file[LONGEST_NAME + 8], *text;
+    char file[LONGEST_NAME + 8];
     size_t bytes;
     snprintf(file, sizeof file, "%s.npy", name);
-    zip_source_t *source = as_npy(t, &text, &bytes) ? zip_source_buffer(z, text, bytes, 1) : NULL;
-    if (!source) return free(text), false;
+    zip_source_t *source = as_npy(t, text, &bytes) ? zip_source_buffer(z, *text, bytes, 0) : NULL;
+    if (!source) return false;
     zip_int64_t i = zip_file_add(z, file, source, ZIP_FL_ENC_UTF_8);
     if (i < 0) return zip_source_free(source), false;
     return !zip_set_file_compression(z, (zip_uint64_t)i, ZIP_CM_STORE, 0) &&
@@ -186,14 +206,18 @@ static bool add_array(zip_t *z, const char *name, pleat_tensor *t) {
 
 /* The archive in the memory behind `whole`. */
 static bool make_archive(zip_source_t *whole, size_t n, const char *const *names, pleat_tensor *const *ts) {
+    char **texts = calloc(n, sizeof *texts);
+    if (!texts) return false;
     zip_source_keep(whole); /* closing the archive gives one reference up */
     zip_t *z = zip_open_from_source(whole, ZIP_TRUNCATE, NULL);
-    if (!z) return zip_source_free(whole), false;
-    bool ok = true;
-    for (size_t i = 0; i < n && ok; i++) ok = add_array(z, names[i], ts[i]);
-    if (ok && zip_close(z) == 0) return true;
-    zip_discard(z);
-    return false;
+    bool ok = z;
+    for (size_t i = 0; i < n && ok; i++) ok = add_array(z, names[i], ts[i], &texts[i]);
+    ok = ok && zip_close(z) == 0;
+    if (!z) zip_source_free(whole);
+    if (z && !ok) zip_discard(z);
+    for (size_t i = 0; i < n; i++) free(texts[i]);
+    free(texts);
+    return ok;
 }
 
 static bool copy_out(zip_source_t *whole, FILE *f) {

@@ -2,6 +2,7 @@
  * interlaced images of 16 bits.) The size that a file claims is looked at before memory is taken. */
 #include "files/png_read.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ typedef struct job {
     uint8_t *pixels; /* [H,W,samples] */
     png_bytep *rows;
     bool no_memory;
+    pleat_status status; /* of what is wrong with the file */
     char why[160];
 } job;
 
@@ -36,6 +38,26 @@ static void on_error(png_structp png, png_const_charp why) {
     job *j = png_get_error_ptr(png);
     snprintf(j->why, sizeof j->why, "%s", why);
     png_longjmp(png, 1);
+}
+
+static void *on_malloc(png_structp png, size_t bytes) {
+    job *j = png_get_mem_ptr(png);
+    void *block = malloc(bytes);
+    j->no_memory |= !block;
+    return block;
+}
+
+static void on_free(png_structp png, void *block) {
+    (void)png;
+    free(block);
+}
+
+static void read_bytes(png_structp png, png_bytep to, size_t n) {
+    job *j = png_get_io_ptr(png);
+    if (pln_read(j->f, to, n) == n) return;
+    bool failed = ferror(j->f);
+    if (failed) j->status = pln_status_of_errno();
+    png_error(png, failed ? strerror(errno) : "Read Error");
 }
 
 static void on_warning(png_structp png, png_const_charp why) { (void)png, (void)why; }
@@ -62,7 +84,7 @@ static bool allocate(job *j) {
 static bool decode(job *j, png_structp png, png_infop info) {
     if (setjmp(png_jmpbuf(png))) return false;
     png_set_user_limits(png, 0x7fffffff, 0x7fffffff); /* the message of ours says more */
-    png_init_io(png, j->f);
+    png_set_read_fn(png, j, read_bytes);
     png_read_info(png, info);
     j->H = png_get_image_height(png, info);
     j->W = png_get_image_width(png, info);
@@ -92,7 +114,8 @@ static bool deal_out(const job *j, pln_bytes *to) {
 }
 
 static pleat_status read_open(pleat_ctx *ctx, const char *op, const char *path, job *j, pln_bytes *out) {
-    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, j, on_error, on_warning);
+    png_structp png =
+        png_create_read_struct_2(PNG_LIBPNG_VER_STRING, j, on_error, on_warning, j, on_malloc, on_free);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     bool ok = info && decode(j, png, info);
     j->no_memory |= !info;
@@ -102,11 +125,11 @@ static pleat_status read_open(pleat_ctx *ctx, const char *op, const char *path, 
     free(j->rows);
     if (j->no_memory)
         return pleat_fail(ctx, PLEAT_ERR_MEMORY, op, "%s: no memory for %zux%zu pixels", path, j->H, j->W);
-    return ok ? PLEAT_OK : pleat_fail(ctx, PLEAT_ERR_FORMAT, op, "%s: %s", path, j->why);
+    return ok ? PLEAT_OK : pleat_fail(ctx, j->status, op, "%s: %s", path, j->why);
 }
 
 pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, pln_bytes *out) {
-    job j = {.f = NULL};
+    job j = {.status = PLEAT_ERR_FORMAT};
     *out = (pln_bytes){0};
     pleat_status status = pln_file_size(ctx, op, path, &j.file_bytes);
     if (status) return status;

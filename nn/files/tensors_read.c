@@ -2,6 +2,7 @@
  * and memory is what the file's length bears out. No tensor changes before everything has been read. */
 #include "files/tensors.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,7 @@ static pleat_status bad(pln_tensors *s, const char *what) {
 }
 
 static bool read_bytes(pln_tensors *s, void *to, size_t n) {
-    if (fread(to, 1, n, s->f) == n) return true;
+    if (pln_read(s->f, to, n) == n) return true;
     if (ferror(s->f))
         s->status = pln_read_failed(s->ctx, s->op, s->path);
     else
@@ -48,16 +49,22 @@ static bool has_escaped_nul(const char *text) {
 /* `text` has length + 1 bytes. cJSON would pass over a NUL byte as if it were a blank, and end a name at one. */
 static void parse(pln_tensors *s, char *text, size_t length) {
     const char *end = text;
+    pleat_status wrong = PLEAT_ERR_FORMAT;
     text[length] = 0;
     if (*text != '{')
         bad(s, "not a safetensors file: its header does not begin with {");
     else if (memchr(text, 0, length) || has_escaped_nul(text))
         bad(s, "its header contains a NUL character");
-    else
+    else {
+        errno = 0;
         s->root = cJSON_ParseWithLengthOpts(text, length + 1, &end, true);
+        if (errno == ENOMEM) wrong = PLEAT_ERR_MEMORY; /* cJSON itself does not tell */
+    }
     if (!s->root)
-        pln_tensors_fail(s, PLEAT_ERR_FORMAT, "%s: its header is not valid JSON from byte %zu on (of %zu)",
-                         s->path, (size_t)(end - text), length);
+        pln_tensors_fail(s, wrong, "%s: %s from byte %zu on (of %zu)", s->path,
+                         wrong == PLEAT_ERR_MEMORY ? "no memory for its header"
+                                                   : "its header is not valid JSON",
+                         (size_t)(end - text), length);
 }
 
 /* Leaves s->f at the first element. */
