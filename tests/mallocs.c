@@ -23,9 +23,11 @@
 #endif
 
 #if defined(__GLIBC__) && !defined(THREAD_SANITIZER)
-static atomic_size_t calls, first_failing = SIZE_MAX, failing, failed;
+static atomic_size_t calls, own_calls, first_failing = SIZE_MAX, failing, failed;
 static atomic_size_t living;
 static atomic_bool counting;
+static _Thread_local bool
+    own; /* the thread that has started it: AddressSanitizer ends a program that has no memory for a thread */
 
 /* AddressSanitizer's functions have these names beside their usual ones, and know every block that passes through here. */
 #    ifdef ADDRESS_SANITIZER
@@ -49,7 +51,9 @@ void free(void *block);
 
 static bool granted(void) {
     if (!atomic_load_explicit(&counting, memory_order_relaxed)) return true;
-    size_t call = atomic_fetch_add(&calls, 1) + 1, first = atomic_load(&first_failing);
+    atomic_fetch_add(&calls, 1);
+    if (!own) return true;
+    size_t call = atomic_fetch_add(&own_calls, 1) + 1, first = atomic_load(&first_failing);
     if (call < first || call - first >= atomic_load(&failing)) return true;
     atomic_fetch_add(&failed, 1);
     errno = ENOMEM;
@@ -82,12 +86,21 @@ void *realloc(void *block, size_t bytes) {
     return moved;
 }
 
-/* The sanitizer's own does not pass through malloc. */
+/* The sanitizer's own functions do not pass through malloc. */
 char *strdup(const char *text) {
     size_t bytes = strlen(text) + 1;
     char *copy = malloc(bytes);
     return copy ? memcpy(copy, text, bytes) : NULL;
 }
+
+#    ifdef ADDRESS_SANITIZER
+char *__interceptor_realpath(const char *path, char *to);
+char *realpath(const char *path, char *to);
+char *realpath(const char *path, char *to) {
+    if (to) return __interceptor_realpath(path, to);
+    return granted() ? handed_out(__interceptor_realpath(path, NULL)) : NULL;
+}
+#    endif
 
 void free(void *block) {
     if (block) atomic_fetch_sub_explicit(&living, 1, memory_order_relaxed);
@@ -97,7 +110,9 @@ void free(void *block) {
 bool mallocs_are_counted(void) { return true; }
 
 void mallocs_start_failing_some(size_t first, size_t count) {
+    own = true;
     atomic_store(&calls, 0);
+    atomic_store(&own_calls, 0);
     atomic_store(&failed, 0);
     atomic_store(&first_failing, first);
     atomic_store(&failing, count);

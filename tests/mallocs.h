@@ -10,11 +10,11 @@
 bool mallocs_are_counted(void);
 
 void mallocs_start(void);
-/* The same, and the n-th call (the first is 1) and all that follow it return NULL. */
+/* The same, and the n-th call of this thread (the first is 1) and all that follow it return NULL. */
 void mallocs_start_failing(size_t n);
-/* The same, and calls first .. first + count - 1 return NULL. */
+/* The same, and this thread's calls first .. first + count - 1 return NULL. */
 void mallocs_start_failing_some(size_t first, size_t count);
-/* Calls since the start. */
+/* Calls of all threads since the start. */
 size_t mallocs_stop(void);
 
 /* Calls that were made to fail since the start. */

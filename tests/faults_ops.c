@@ -1,0 +1,345 @@
+/* Rows of pleat.h, pleat_kernels.h and pleat_frameworks.h. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "faults.h"
+
+/* ---- families -------------------------------------------------------------------------------------------- */
+
+static pleat_tensor *square(world *w) { return drawn(w, PLEAT_SHAPE(2, 3)); }
+static pleat_tensor *image(world *w) { return drawn(w, PLEAT_SHAPE(1, 4, 4, 6)); }
+
+static void unary(world *w, const row *r) {
+    pleat_tensor *x = square(w);
+    take_with_gradients(w, r->unary(x), 1, &x);
+}
+
+static void binary(world *w, const row *r) {
+    pleat_tensor *xs[] = {square(w), drawn(w, PLEAT_SHAPE(3))};
+    take_with_gradients(w, r->binary(xs[0], xs[1]), 2, xs);
+}
+
+static void with_number(world *w, const row *r) {
+    pleat_tensor *x = square(w);
+    take_with_gradients(w, r->with_number(x, 0.25), 1, &x);
+}
+
+static void with_size(world *w, const row *r) {
+    pleat_tensor *x = square(w);
+    take_with_gradients(w, r->with_size(x, 1), 1, &x);
+}
+
+static void shuffled(world *w, const row *r) {
+    pleat_tensor *x = image(w);
+    take_with_gradients(w, r->with_size(x, 2), 1, &x);
+}
+
+static void sum(world *w, const row *r) {
+    pleat_tensor *x = image(w);
+    take_with_gradients(w, r->sum((pleat_sum_args){.x = x, .axes = PLEAT_AXES(0, 2)}), 1, &x);
+}
+
+static void resize(world *w, const row *r) {
+    pleat_tensor *x = image(w);
+    take_with_gradients(w, r->resize((pleat_resize_args){.x = x, .size = {5, 3}}), 1, &x);
+}
+
+/* ---- making ---------------------------------------------------------------------------------------------- */
+
+static void make(world *w, const row *r) {
+    (void)r;
+    float numbers[4] = {1, 2, 3, 4};
+    pleat_tensor *x = pleat_from(w->ctx, PLEAT_F32, PLEAT_SHAPE(2, 2), numbers);
+    pleat_tensor *y = pleat_from_f64(w->ctx, PLEAT_F32, PLEAT_SHAPE(2, 2), (double[]){1, 2, 3, 4});
+    take(w, x), take(w, y);
+    take(w, pleat_zeros(w->ctx, PLEAT_F64, PLEAT_SHAPE(3)));
+    take(w, pleat_full(w->ctx, PLEAT_F64, PLEAT_SHAPE(3), 2));
+    take(w, pleat_zeros_like(x)), take(w, pleat_full_like(x, 5));
+    take(w, pleat_randn(w->ctx, PLEAT_F32, PLEAT_SHAPE(2, 2)));
+    take(w, pleat_uniform(w->ctx, PLEAT_F64, PLEAT_SHAPE(2, 2), 0, 1));
+    pleat_tensor *e = pleat_empty(w->ctx, PLEAT_F32, PLEAT_SHAPE(2, 2));
+    if (pleat_is_poison(e) || pleat_is_poison(x)) {
+        w->failed = true;
+        return;
+    }
+    take_status(w, pleat_assign(e, x));
+    take(w, e);
+    pleat_tensor *turned = pleat_flip(x, PLEAT_AXES(0)); /* shares its elements: the copy needs memory */
+    if (!pleat_is_poison(turned)) take_status(w, pleat_assign(x, turned));
+    take(w, turned);
+}
+
+/* A context of its own, whose list of scopes grows. */
+static void context(world *w, const row *r) {
+    (void)r;
+    pleat_ctx *c = pleat_ctx_new(.threads = 1);
+    if (!take_pointer(w, c)) {
+        pleat_fail(w->ctx, PLEAT_ERR_MEMORY, "ctx_new", "no memory");
+        return;
+    }
+    pleat_scope first = pleat_begin(c);
+    for (int i = 0; i < 40; i++) pleat_begin(c);
+    take(w, pleat_full(c, PLEAT_F32, PLEAT_SHAPE(2), 1));
+    pleat_end(first);
+    const pleat_error_info *e = pleat_error(c);
+    if (e->code) pleat_fail(w->ctx, e->code, e->op, "%s", e->text);
+    pleat_ctx_free(c);
+}
+
+/* Enough work that the context starts its threads; without any it is done by one. */
+static void threads(world *w, const row *r) {
+    (void)r;
+    pleat_set_threads(w->ctx, 2);
+    pleat_tensor *x = drawn(w, PLEAT_SHAPE(1, 4, 40, 40));
+    pleat_tensor *y = pleat_conv2d(x, drawn(w, PLEAT_SHAPE(4, 4, 3, 3)));
+    take(w, pleat_mean(y));
+    take(w, pleat_mean(pleat_exp(drawn(w, PLEAT_SHAPE(400, 400)))));
+    pleat_set_threads(w->ctx, 1);
+}
+
+static void pool(world *w, const row *r) {
+    (void)r;
+    pleat_pool *p = pleat_pool_new(2);
+    if (!take_pointer(w, p)) pleat_fail(w->ctx, PLEAT_ERR_MEMORY, "pool_new", "no memory");
+    pleat_pool_free(p);
+}
+
+/* ---- the rest, one by one --------------------------------------------------------------------------------- */
+
+static void clamp(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *x = square(w);
+    take_with_gradients(w, pleat_clamp(x, 0.3, 0.6), 1, &x);
+}
+
+static void where(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *xs[] = {square(w), drawn(w, PLEAT_SHAPE(3))};
+    take_with_gradients(w, pleat_where(pleat_gt(xs[0], xs[1]), xs[0], xs[1]), 2, xs);
+}
+
+static void matmul(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *xs[] = {drawn(w, PLEAT_SHAPE(2, 3, 4)), drawn(w, PLEAT_SHAPE(5, 4))};
+    take_with_gradients(w, pleat_matmul(xs[0], xs[1], .tb = true), 2, xs);
+    pleat_tensor *gappy = pleat_slice(xs[0], (size_t[]){0, 0, 0}, (size_t[]){2, 2, 2}, (size_t[]){1, 1, 2});
+    take(w, pleat_matmul(gappy, gappy, .ta = true));
+}
+
+static void argmax(world *w, const row *r) {
+    (void)r;
+    take(w, pleat_argmax(square(w), 1));
+}
+
+static void shapes(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *x = drawn(w, PLEAT_SHAPE(1, 2, 3, 4));
+    pleat_tensor *turned = pleat_flip(pleat_permute(x, (size_t[]){0, 1, 3, 2}), PLEAT_AXES(2));
+    pleat_tensor *part =
+        pleat_slice(turned, (size_t[]){0, 0, 1, 0}, (size_t[]){1, 2, 2, 3}, (size_t[]){1, 1, 1, 1});
+    pleat_tensor *padded =
+        pleat_pad(part, (size_t[]){1, 2, 5, 3}, (size_t[]){0, 0, 0, 0}, (size_t[]){1, 1, 2, 1});
+    pleat_tensor *both = pleat_concat(2, (pleat_tensor *[]){padded, pleat_contiguous(turned)}, 2);
+    pleat_tensor *rows =
+        pleat_reshape(pleat_permute(both, (size_t[]){0, 1, 3, 2}), PLEAT_SHAPE(6, PLEAT_REST));
+    pleat_tensor *wide = pleat_broadcast_to(rows, PLEAT_SHAPE(2, 6, 9));
+    take_with_gradients(w, pleat_sum_to(pleat_add(wide, pleat_detach(rows)), PLEAT_SHAPE(6, 1)), 1, &x);
+}
+
+static void conv2d(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *xs[] = {image(w), drawn(w, PLEAT_SHAPE(2, 2, 3, 2)), drawn(w, PLEAT_SHAPE(2))};
+    pleat_tensor *y =
+        pleat_conv2d(xs[0], xs[1], .stride = {2, 1}, .pad = {1, 0}, .groups = 2, .bias = xs[2], .relu = true);
+    take_with_gradients(w, y, 3, xs);
+}
+
+static void conv2d_transpose(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *xs[] = {image(w), drawn(w, PLEAT_SHAPE(4, 2, 3, 2)), drawn(w, PLEAT_SHAPE(2))};
+    take_with_gradients(w, pleat_conv2d_transpose(xs[0], xs[1], .stride = {2, 1}, .bias = xs[2]), 3, xs);
+}
+
+static void conv2d_weight(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *xs[] = {image(w), drawn(w, PLEAT_SHAPE(1, 2, 2, 5))};
+    take_with_gradients(w, pleat_conv2d_weight(xs[0], xs[1], .kernel = {3, 2}), 2, xs);
+}
+
+static void pools(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *x = image(w);
+    take_with_gradients(w, pleat_max_pool2d(x, .kernel = {2, 2}), 1, &x);
+    take_with_gradients(w, pleat_avg_pool2d(x, .kernel = {2, 3}, .pad = {1, 1}), 1, &x);
+    take_with_gradients(w, pleat_adaptive_avg_pool2d(x, 3, 4), 1, &x);
+}
+
+static void norms(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *xs[] = {image(w), drawn(w, PLEAT_SHAPE(4)), drawn(w, PLEAT_SHAPE(4))};
+    take_with_gradients(w, pleat_normalize(xs[0], PLEAT_AXES(0, 2), 1e-5), 1, xs);
+    take_with_gradients(w, pleat_batch_norm(xs[0], .weight = xs[1], .bias = xs[2]), 3, xs);
+    take_with_gradients(w, pleat_batch_norm(xs[0], .mean = xs[1], .var = xs[2]), 1, xs);
+    take_with_gradients(w, pleat_group_norm(xs[0], .weight = xs[1], .bias = xs[2], .groups = 2), 3, xs);
+    take_with_gradients(w, pleat_layer_norm(xs[0], .axes = 2), 1, xs);
+}
+
+/* ---- gradients and checks ----------------------------------------------------------------------------------- */
+
+static void grads(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *x = square(w), *chain = x, *g = NULL;
+    for (int i = 0; i < 70; i++) chain = pleat_neg(chain); /* the walk's lists grow */
+    take_status(w, pleat_grads(chain, pleat_flip(x, PLEAT_AXES(0)), 1, &x, &g, 0));
+    take(w, g);
+    pleat_tensor *leaf = pleat_zeros(w->ctx, PLEAT_F32, PLEAT_SCALAR), *xs[] = {leaf, x}, *gs[2] = {NULL};
+    take_status(w, pleat_grads(leaf, NULL, 2, xs, gs, 0));
+    take(w, gs[0]), take(w, gs[1]);
+}
+
+static pleat_tensor *curve(size_t n, pleat_tensor *const *xs, void *user) {
+    (void)n, (void)user;
+    return pleat_tanh(pleat_mul(xs[0], xs[1]));
+}
+
+static pleat_tensor *there(pleat_tensor *x, void *user) { return pleat_conv2d(x, user, .stride = {1, 2}); }
+static pleat_tensor *back(pleat_tensor *y, void *user) {
+    return pleat_conv2d_transpose(y, user, .stride = {1, 2});
+}
+
+/* The error of a check stays in its report. */
+static void take_check(world *w, pleat_status s, const pleat_report *report) {
+    if (s == PLEAT_OK && !report->ok) pleat_fail(w->ctx, PLEAT_ERR_CHECK, "check", "it says both");
+    if (s == PLEAT_ERR_MEMORY && pleat_error(w->ctx)->code == PLEAT_OK)
+        pleat_fail(w->ctx, s, "check", "%s", report->text);
+    take_status(w, s);
+}
+
+static void checks(world *w, const row *r) {
+    (void)r;
+    pleat_report report = {.ok = true};
+    pleat_tensor *xs[] = {pleat_full(w->ctx, PLEAT_F64, PLEAT_SHAPE(2), 0.5),
+                          pleat_full(w->ctx, PLEAT_F64, PLEAT_SCALAR, 0.7)};
+    pleat_tensor *x = pleat_zeros(w->ctx, PLEAT_F64, PLEAT_SHAPE(1, 1, 3, 5)),
+                 *k = pleat_full(w->ctx, PLEAT_F64, PLEAT_SHAPE(2, 1, 2, 3), 1), *y = there(x, k);
+    if (pleat_error(w->ctx)->code) return;
+    take_check(w, pleat_gradcheck(curve, 2, xs, .order = 2, .report = &report), &report);
+    if (pleat_error(w->ctx)->code) return;
+    take_check(
+        w, pleat_adjointcheck(there, back, x, y, .user = k, .integers = true, .tries = 1, .report = &report),
+        &report);
+}
+
+/* ---- own ops, and layers in other words ---------------------------------------------------------------------- */
+
+static bool shape_of_own(pleat_call *c) {
+    c->rank = 1;
+    c->shape[0] = pleat_numel(c->in[0]);
+    return true;
+}
+
+static bool forward_of_own(const pleat_call *c) {
+    for (size_t i = 0; i < c->shape[0]; i++)
+        pleat_f32(c->out)[i] = *(const float *)c->attrs * pleat_f32(c->in[0])[i];
+    return true;
+}
+
+static pleat_tensor *vjp_of_own(const pleat_call *c, size_t i, pleat_tensor *g) {
+    return pleat_reshape(pleat_scale(g, *(const float *)c->attrs), pleat_rank(c->in[i]),
+                         pleat_shape(c->in[i]));
+}
+
+static void own(world *w, const row *r) {
+    (void)r;
+    static const pleat_op op = {"own", shape_of_own, forward_of_own, vjp_of_own};
+    float factor = 3;
+    pleat_tensor *x = square(w);
+    take_with_gradients(w, pleat_apply(&op, 1, &x, &factor, sizeof factor), 1, &x);
+}
+
+static void layer(world *w, const row *r) {
+    (void)r;
+    for (pleat_framework f = PLEAT_TORCH; f < PLEAT_FRAMEWORKS; f++) {
+        bool last = f == PLEAT_TENSORFLOW || f == PLEAT_KERAS;
+        pleat_layer l = {
+            .framework = f, .transpose = true, .stride = {2, 1}, .dilation = {1, 1}, .groups = 1};
+        l.padding = last ? PLEAT_PADDING_SAME : PLEAT_PADDING_EXPLICIT;
+        l.channels_last = last;
+        pleat_tensor *xs[] = {last ? drawn(w, PLEAT_SHAPE(1, 3, 2, 2)) : drawn(w, PLEAT_SHAPE(1, 2, 3, 2)),
+                              last ? drawn(w, PLEAT_SHAPE(2, 2, 3, 2)) : drawn(w, PLEAT_SHAPE(2, 3, 2, 2)),
+                              drawn(w, PLEAT_SHAPE(3))};
+        take_with_gradients(w, pleat_layer_apply(&l, xs[0], xs[1], xs[2]), 3, xs);
+    }
+}
+
+const row faults_ops[] = {
+    {" pleat_add ", binary, .binary = pleat_add},
+    {" pleat_sub ", binary, .binary = pleat_sub},
+    {" pleat_mul ", binary, .binary = pleat_mul},
+    {" pleat_div ", binary, .binary = pleat_div},
+    {" pleat_maximum ", binary, .binary = pleat_maximum},
+    {" pleat_minimum ", binary, .binary = pleat_minimum},
+    {" pleat_gt ", binary, .binary = pleat_gt},
+    {" pleat_ge ", binary, .binary = pleat_ge},
+    {" pleat_lt ", binary, .binary = pleat_lt},
+    {" pleat_le ", binary, .binary = pleat_le},
+    {" pleat_eq ", binary, .binary = pleat_eq},
+    {" pleat_ne ", binary, .binary = pleat_ne},
+    {" pleat_scale ", with_number, .with_number = pleat_scale},
+    {" pleat_shift ", with_number, .with_number = pleat_shift},
+    {" pleat_pow ", with_number, .with_number = pleat_pow},
+    {" pleat_elu ", with_number, .with_number = pleat_elu},
+    {" pleat_leaky_relu ", with_number, .with_number = pleat_leaky_relu},
+    {" pleat_dropout ", with_number, .with_number = pleat_dropout},
+    {" pleat_neg ", unary, .unary = pleat_neg},
+    {" pleat_exp ", unary, .unary = pleat_exp},
+    {" pleat_log ", unary, .unary = pleat_log},
+    {" pleat_sqrt ", unary, .unary = pleat_sqrt},
+    {" pleat_square ", unary, .unary = pleat_square},
+    {" pleat_tanh ", unary, .unary = pleat_tanh},
+    {" pleat_sigmoid ", unary, .unary = pleat_sigmoid},
+    {" pleat_relu ", unary, .unary = pleat_relu},
+    {" pleat_step ", unary, .unary = pleat_step},
+    {" pleat_abs ", unary, .unary = pleat_abs},
+    {" pleat_sign ", unary, .unary = pleat_sign},
+    {" pleat_erf ", unary, .unary = pleat_erf},
+    {" pleat_softplus ", unary, .unary = pleat_softplus},
+    {" pleat_silu ", unary, .unary = pleat_silu},
+    {" pleat_gelu ", unary, .unary = pleat_gelu},
+    {" pleat_softmax ", with_size, .with_size = pleat_softmax},
+    {" pleat_log_softmax ", with_size, .with_size = pleat_log_softmax},
+    {" pleat_pixel_shuffle ", shuffled, .with_size = pleat_pixel_shuffle},
+    {" pleat_pixel_unshuffle ", shuffled, .with_size = pleat_pixel_unshuffle},
+    {" pleat_sum_with ", sum, .sum = pleat_sum_with},
+    {" pleat_mean_with ", sum, .sum = pleat_mean_with},
+    {" pleat_var_with ", sum, .sum = pleat_var_with},
+    {" pleat_amax_with ", sum, .sum = pleat_amax_with},
+    {" pleat_amin_with ", sum, .sum = pleat_amin_with},
+    {" pleat_resize_nearest_with ", resize, .resize = pleat_resize_nearest_with},
+    {" pleat_resize_bilinear_with ", resize, .resize = pleat_resize_bilinear_with},
+    {" pleat_resize_bicubic_with ", resize, .resize = pleat_resize_bicubic_with},
+    {" pleat_zeros pleat_full pleat_empty pleat_from pleat_from_f64 pleat_zeros_like pleat_full_like"
+     " pleat_randn pleat_uniform pleat_assign ",
+     make, .unary = NULL},
+    {" pleat_ctx_new_with pleat_begin ", context, .unary = NULL},
+    {" pleat_set_threads ", threads, .unary = NULL},
+    {" pleat_pool_new ", pool, .unary = NULL},
+    {" pleat_clamp ", clamp, .unary = NULL},
+    {" pleat_where ", where, .unary = NULL},
+    {" pleat_matmul_with ", matmul, .unary = NULL},
+    {" pleat_argmax ", argmax, .unary = NULL},
+    {" pleat_broadcast_to pleat_sum_to pleat_reshape pleat_permute pleat_slice pleat_pad pleat_flip pleat_concat"
+     " pleat_contiguous pleat_detach ",
+     shapes, .unary = NULL},
+    {" pleat_conv2d_with ", conv2d, .unary = NULL},
+    {" pleat_conv2d_transpose_with ", conv2d_transpose, .unary = NULL},
+    {" pleat_conv2d_weight_with ", conv2d_weight, .unary = NULL},
+    {" pleat_max_pool2d_with pleat_avg_pool2d_with pleat_adaptive_avg_pool2d ", pools, .unary = NULL},
+    {" pleat_normalize pleat_batch_norm_with pleat_group_norm_with pleat_layer_norm_with ", norms,
+     .unary = NULL},
+    {" pleat_grads ", grads, .unary = NULL},
+    {" pleat_gradcheck_with pleat_adjointcheck_with ", checks, .unary = NULL},
+    {" pleat_apply ", own, .unary = NULL},
+    {" pleat_layer_apply ", layer, .unary = NULL},
+    {.covers = NULL},
+};
