@@ -30,9 +30,11 @@ static void names_free(names *n) {
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-static bool is_folder(const char *path) {
+/* 1 for a folder, 0 for anything else, and for a link to nowhere; -1 if it cannot be told. */
+static int is_folder(const char *path) {
     struct stat s;
-    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+    if (stat(path, &s)) return errno == ENOENT || errno == ELOOP ? 0 : -1;
+    return S_ISDIR(s.st_mode);
 }
 
 static bool ends_in_png(const char *name) {
@@ -59,23 +61,29 @@ static bool add(names *n, char *path) {
     return true;
 }
 
+/* Take the name, if it is one of what is looked for. */
+static pleat_status list_one(pleat_ctx *ctx, const char *folder, const char *name, bool folders, names *out) {
+    if (name[0] == '.' || (!folders && !ends_in_png(name))) return PLEAT_OK;
+    char *path = joined(folder, name);
+    int kind = path ? is_folder(path) : folders;
+    if (kind == folders && !add(out, path))
+        return pleat_fail(ctx, PLEAT_ERR_MEMORY, op, "no memory for the names in %s", folder);
+    pleat_status status = kind < 0 ? pln_read_failed(ctx, op, path) : PLEAT_OK;
+    if (kind != folders) free(path);
+    return status;
+}
+
 /* The images or the sub-folders of a folder. */
 static pleat_status list(pleat_ctx *ctx, const char *folder, bool folders, names *out) {
     DIR *d = opendir(folder);
     if (!d) return pln_read_failed(ctx, op, folder);
-    bool ok = true;
-    for (struct dirent *e; ok && (e = readdir(d));) {
-        if (e->d_name[0] == '.' || (!folders && !ends_in_png(e->d_name))) continue;
-        char *path = joined(folder, e->d_name);
-        if (path && is_folder(path) != folders)
-            free(path);
-        else
-            ok = add(out, path);
-    }
+    pleat_status status = PLEAT_OK;
+    struct dirent *e;
+    while (errno = 0, !status && (e = readdir(d))) status = list_one(ctx, folder, e->d_name, folders, out);
+    if (!status && errno) status = pln_read_failed(ctx, op, folder);
     closedir(d);
-    if (!ok) return pleat_fail(ctx, PLEAT_ERR_MEMORY, op, "no memory for the names in %s", folder);
-    if (out->count) qsort(out->path, out->count, sizeof *out->path, by_name);
-    return PLEAT_OK;
+    if (!status && out->count) qsort(out->path, out->count, sizeof *out->path, by_name);
+    return status;
 }
 
 /* ---- images ----------------------------------------------------------------------------------------------- */
