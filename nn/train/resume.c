@@ -3,9 +3,12 @@
 
 #include "train/train.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "files/file.h"
 
 enum { OPTIONS, PLACE, SUMS, BEST, BASE, PLATEAU, NOTES };
 enum { COLUMNS = 7 };
@@ -107,7 +110,9 @@ static pleat_status load(pln_fit *f, pleat_nn_checkpoint *c) {
 }
 
 pleat_status pln_fit_resume(pln_fit *f) {
-    if (!f->a->resume || !f->path[PLN_CHECKPOINT] || access(f->path[PLN_CHECKPOINT], F_OK)) return PLEAT_OK;
+    if (!f->a->resume || !f->path[PLN_CHECKPOINT]) return PLEAT_OK;
+    if (access(f->path[PLN_CHECKPOINT], F_OK)) /* only one that is not there may be made anew */
+        return errno == ENOENT ? PLEAT_OK : pln_read_failed(f->ctx, "fit", f->path[PLN_CHECKPOINT]);
     pleat_nn_note note[NOTES] = {{.key = NULL}};
     name_notes(note);
     note[OPTIONS].must = f->a->options;
