@@ -154,7 +154,8 @@ pleat_status pleat_nn_write_npz(const char *path, size_t n, const char *const *n
 
 /* A file that becomes visible only when it is whole. Create, write to f, then commit or abort. */
 typedef struct pleat_nn_file {
-    FILE *f;
+    FILE *f; /* signals do not disturb it; fileno does not know it: */
+    int fd;
     char *path, *temporary;
 } pleat_nn_file;
 

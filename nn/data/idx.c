@@ -35,7 +35,8 @@ static pleat_status bad(const source *s, const char *what) {
 /* Open; read up to n bytes; was a short read anything but the end of the file? */
 #ifdef PL_HAVE_ZLIB
 static bool source_open(source *s) {
-    s->f = gzopen(s->path, "rb");
+    do s->f = gzopen(s->path, "rb");
+    while (!s->f && errno == EINTR);
     if (s->f) s->packed = !gzdirect(s->f);
     return s->f;
 }
@@ -64,7 +65,7 @@ static pleat_status source_check(source *s) {
 static void source_close(source *s) { gzclose(s->f); }
 #else
 static bool source_open(source *s) {
-    s->f = fopen(s->path, "rb");
+    s->f = pln_open(s->path);
     return s->f;
 }
 

@@ -1,10 +1,11 @@
 /* Files that are whole or not there: a temporary file beside the target is written, synced and renamed over it. */
-#define _XOPEN_SOURCE 700 /* realpath */
+#define _GNU_SOURCE /* fopencookie */
 
 #include "files/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,13 @@ pleat_status pln_read_failed(pleat_ctx *ctx, const char *op, const char *path) {
     return pleat_fail(ctx, pln_status_of_errno(), op, "cannot read %s: %s", path, strerror(errno));
 }
 
+FILE *pln_open(const char *path) {
+    FILE *f;
+    do f = fopen(path, "rb");
+    while (!f && errno == EINTR);
+    return f;
+}
+
 size_t pln_read(FILE *f, void *to, size_t n) {
     size_t got = fread(to, 1, n, f);
     while (got < n && ferror(f) && errno == EINTR) {
@@ -24,6 +32,30 @@ size_t pln_read(FILE *f, void *to, size_t n) {
     }
     return got;
 }
+
+/* ---- streams for writing ------------------------------------------------------------------------------- */
+
+static int descriptor(void *cookie) { return (int)(intptr_t)cookie; }
+
+static ssize_t stream_write(void *cookie, const char *from, size_t n) {
+    size_t done = 0;
+    while (done < n) {
+        ssize_t k = write(descriptor(cookie), from + done, n - done);
+        if (k < 0 && errno != EINTR) break;
+        if (k > 0) done += (size_t)k;
+    }
+    return (ssize_t)done;
+}
+
+/* After EINTR the descriptor is closed. */
+static int stream_close(void *cookie) { return close(descriptor(cookie)) && errno != EINTR ? -1 : 0; }
+
+FILE *pln_stream_to(int fd) {
+    const cookie_io_functions_t functions = {.write = stream_write, .close = stream_close};
+    return fopencookie((void *)(intptr_t)fd, "wb", functions);
+}
+
+/* ---- errors and sizes ---------------------------------------------------------------------------------- */
 
 pleat_status pln_file_size(pleat_ctx *ctx, const char *op, const char *path, size_t *bytes) {
     struct stat s;
@@ -67,7 +99,8 @@ static int open_temporary(pleat_nn_file *file) {
     int fd = -1;
     for (int i = 0; i < 1000 && fd < 0; i++) {
         snprintf(file->temporary + folder, bytes - folder, ".pleat-%ld-%d.tmp", (long)getpid(), i);
-        fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        do fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        while (fd < 0 && errno == EINTR);
         if (fd < 0 && errno != EEXIST) break;
     }
     if (fd < 0) { /* whatever has this name, it is not ours to remove */
@@ -82,6 +115,7 @@ static int open_temporary(pleat_nn_file *file) {
 static int open_target(const char *path, pleat_nn_file *file) {
     struct stat s;
     bool exists = stat(path, &s) == 0, regular = !exists || S_ISREG(s.st_mode);
+    if (!exists && errno != ENOENT) return -1;
     file->path = exists && regular ? realpath(path, NULL) : strdup(path);
     if (!file->path) return -1;
     if (!regular) return open(path, O_WRONLY | O_CLOEXEC);
@@ -93,8 +127,8 @@ pleat_status pleat_nn_file_create(pleat_ctx *ctx, const char *path, pleat_nn_fil
     *out = (pleat_nn_file){0};
     if (!path || !*path)
         return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "file_create", "the path is %s", path ? "empty" : "NULL");
-    int fd = open_target(path, out);
-    if (fd >= 0) out->f = fdopen(fd, "wb");
+    int fd = out->fd = open_target(path, out);
+    if (fd >= 0) out->f = pln_stream_to(fd);
     if (out->f) return PLEAT_OK;
     pleat_status status =
         pleat_fail(ctx, pln_status_of_errno(), "file_create", "cannot write %s: %s", path, strerror(errno));
@@ -111,6 +145,13 @@ void pleat_nn_file_abort(pleat_nn_file *file) {
     *file = (pleat_nn_file){0};
 }
 
+static int sync_file(int fd) {
+    int failed;
+    do failed = fsync(fd);
+    while (failed && errno == EINTR);
+    return failed;
+}
+
 /* Make the rename itself last. Not every file system can do this, and the file is whole without it, so a failure
  * does not count. */
 static void sync_folder(pleat_nn_file *file) {
@@ -118,14 +159,14 @@ static void sync_folder(pleat_nn_file *file) {
     if (folder) file->path[folder] = 0;
     int fd = open(folder ? file->path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return;
-    fsync(fd);
+    sync_file(fd);
     close(fd);
 }
 
 pleat_status pleat_nn_file_commit(pleat_ctx *ctx, pleat_nn_file *file) {
     if (!file->f) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "file_commit", "the file is not open");
     bool lost = ferror(file->f); /* the system's reason is no longer known */
-    if (fflush(file->f) || (file->temporary && fsync(fileno(file->f))))
+    if (fflush(file->f) || (file->temporary && sync_file(file->fd)))
         return pln_write_failed(ctx, "file_commit", file);
     if (lost) {
         pleat_fail(ctx, PLEAT_ERR_IO, "file_commit",

@@ -14,8 +14,13 @@ pleat_status pln_status_of_errno(void);
 /* Report that `path` could not be opened or read; errno says why. */
 pleat_status pln_read_failed(pleat_ctx *ctx, const char *op, const char *path);
 
-/* As fread, but a signal does not end it. */
+/* As fopen for reading, and fread, but a signal does not end them. */
+FILE *pln_open(const char *path);
 size_t pln_read(FILE *f, void *to, size_t n);
+
+/* A stream for writing to fd, which a signal does not end, either: a FILE of fdopen would forget what it was about to write. NULL
+ * with errno if there is none. */
+FILE *pln_stream_to(int fd);
 
 /* A text out of a file that fits into a message, and does nothing to the terminal that shows it. */
 typedef struct pln_phrase {

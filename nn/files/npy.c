@@ -346,7 +346,7 @@ pleat_tensor *pleat_nn_read_npy(pleat_ctx *ctx, const char *path) {
         return pln_read_npy(ctx, READ, "standard input", (pln_stream){file_read, file_failure, stdin});
     source s = {.ctx = ctx, .op = READ, .name = path, .regular = true};
     if (pln_file_size(ctx, READ, path, &s.file_bytes)) return pleat_poison(ctx);
-    FILE *f = fopen(path, "rb");
+    FILE *f = pln_open(path);
     if (!f) return pln_read_failed(ctx, READ, path), pleat_poison(ctx);
     s.in = (pln_stream){file_read, file_failure, f};
     pleat_tensor *t = read_source(&s);
@@ -394,8 +394,8 @@ bool pln_write_npy(pleat_tensor *t, FILE *f) {
 static pleat_status open_output(pleat_ctx *ctx, pleat_nn_file *out) {
     fflush(NULL);
     int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
-    *out = (pleat_nn_file){.path = strdup("standard output")};
-    if (fd >= 0 && out->path) out->f = fdopen(fd, "wb");
+    *out = (pleat_nn_file){.fd = fd, .path = strdup("standard output")};
+    if (fd >= 0 && out->path) out->f = pln_stream_to(fd);
     if (out->f) return PLEAT_OK;
     pleat_status status =
         pleat_fail(ctx, pln_status_of_errno(), WRITE, "cannot write standard output: %s", strerror(errno));

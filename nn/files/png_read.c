@@ -133,7 +133,7 @@ pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, pln_
     *out = (pln_bytes){0};
     pleat_status status = pln_file_size(ctx, op, path, &j.file_bytes);
     if (status) return status;
-    j.f = fopen(path, "rb");
+    j.f = pln_open(path);
     if (!j.f) return pln_read_failed(ctx, op, path);
     status = read_open(ctx, op, path, &j, out);
     fclose(j.f);

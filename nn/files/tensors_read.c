@@ -128,7 +128,7 @@ pleat_status pln_tensors_open(pln_tensors *s) {
     if (s->status) return s->status;
     s->status = pln_file_size(s->ctx, s->op, s->path, &file_bytes);
     if (s->status) return s->status;
-    s->f = fopen(s->path, "rb");
+    s->f = pln_open(s->path);
     if (!s->f) return s->status = pln_read_failed(s->ctx, s->op, s->path);
     read_header(s, file_bytes);
     if (!s->status) check_unique(s, s->root);
