@@ -166,8 +166,10 @@ static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, cons
         pl_outcome outcome =
             runs_here(next) ? engine_of(next)->run(g, element, op, a, b, c, &aligned) : PL_NOT_TAKEN;
         if (outcome == PL_NOT_TAKEN) continue;
-        if (outcome == PL_DONE && !engine_of(next)->ends) finish(g, element, op, c, work);
-        return outcome == PL_DONE ? 0 : -1;
+        if (outcome != PL_DONE) return -1;
+        if (!engine_of(next)->ends) finish(g, element, op, c, work);
+        pl_mend_absent(g, element, op, a, b, c, work);
+        return 0;
     }
 }
 

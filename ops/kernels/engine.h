@@ -19,6 +19,11 @@ typedef struct pl_engine {
     bool ends; /* bias and relu are done while a result is in the cache; otherwise the caller does them */
 } pl_engine;
 
+/* For results that an engine has left, bias and relu included: what should not be NaN, because padding is absent, and is, is made
+ * again. Operands as for pl_engine's run. */
+void pl_mend_absent(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
+                    void *c, const pleat_work *work);
+
 /* im2col, col2im and BLAS. Takes every shape: the reference of the others. */
 extern const pl_engine pl_plain;
 
