@@ -13,6 +13,9 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #    define SANITIZED
 #endif
+#ifdef UNBOXED /* for valgrind, which puts its own malloc in the place of the C library's only */
+#    define SANITIZED
+#endif
 
 #if defined(__GLIBC__) && !defined(SANITIZED)
 static atomic_size_t calls, failing;
