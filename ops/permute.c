@@ -1,13 +1,13 @@
 /* permute: axes in another order. Law: permuting by an order and then by its inverse gives x. */
 #include "core/core.h"
 
-typedef struct order {
+typedef struct axis_order {
     size_t axis[PLEAT_MAX_RANK];
-} order;
+} axis_order;
 
 static bool permute_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
-    const order *o = c->attrs;
+    const axis_order *o = c->attrs;
     unsigned seen = 0;
     c->rank = x->rank;
     for (size_t k = 0; k < x->rank; k++) {
@@ -26,7 +26,7 @@ static bool permute_shape(pleat_call *c) {
 
 static pleat_tensor *permute_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     (void)i;
-    const order *o = c->attrs;
+    const axis_order *o = c->attrs;
     size_t inverse[PLEAT_MAX_RANK];
     for (size_t k = 0; k < c->rank; k++) inverse[o->axis[k]] = k;
     return pleat_permute(g, inverse);
@@ -34,9 +34,9 @@ static pleat_tensor *permute_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
 
 static const pleat_op permute_op = {"permute", permute_shape, NULL, permute_vjp};
 
-pleat_tensor *pleat_permute(pleat_tensor *x, const size_t *axes) {
-    order o = {{0}};
-    if (pleat_rank(x) > 0 && axes == NULL) return pl_null(x, "permute", "the order");
-    for (size_t k = 0; k < pleat_rank(x); k++) o.axis[k] = axes[k];
+pleat_tensor *pleat_permute(pleat_tensor *x, const size_t *order) {
+    axis_order o = {{0}};
+    if (pleat_rank(x) > 0 && order == NULL) return pl_null(x, "permute", "the order");
+    for (size_t k = 0; k < pleat_rank(x); k++) o.axis[k] = order[k];
     return pleat_apply(&permute_op, 1, &x, &o, sizeof o);
 }

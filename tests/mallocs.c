@@ -21,6 +21,9 @@
 #ifdef __SANITIZE_THREAD__
 #    define THREAD_SANITIZER
 #endif
+#ifdef UNBOXED /* for valgrind, which puts its own malloc in the place of the C library's only */
+#    define SANITIZED
+#endif
 
 #if defined(__GLIBC__) && !defined(THREAD_SANITIZER)
 static atomic_size_t calls, own_calls, first_failing = SIZE_MAX, failing, failed;

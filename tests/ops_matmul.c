@@ -53,8 +53,8 @@ static pleat_tensor *transposed(pleat_tensor *t) {
 }
 
 Test(matmul, four_flags) {
-    static const size_t sizes[][3] = {{1, 1, 1}, {1, 5, 1}, {2, 3, 4},  {7, 1, 5},
-                                      {5, 4, 1}, {1, 6, 3}, {17, 33, 9}};
+    static const size_t sizes[][3] = {{1, 1, 1}, {1, 5, 1}, {2, 3, 4},   {7, 1, 5},
+                                      {5, 4, 1}, {1, 6, 3}, {17, 33, 9}, {3, 1, 70}};
     for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
             size_t m = sizes[s][0], k = sizes[s][1], n = sizes[s][2];

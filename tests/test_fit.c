@@ -340,6 +340,35 @@ Test(fit, resumes_to_the_same_bits, .timeout = 60) {
     end_job(whole);
 }
 
+/* A plateau that no loss leaves: it lowers the rate after the third epoch. */
+static void fit_on_plateau(job *j, pleat_nn_plateau *p, const char *folder, bool resume,
+                           pleat_nn_outcome outcome) {
+    *p = (pleat_nn_plateau){.patience = 1, .factor = 0.5, .threshold = 0.9};
+    pleat_nn_fit_args args = args_of(j, folder);
+    args.epochs = 5, args.plateau = p, args.resume = resume;
+    args.schedule = (pleat_nn_schedule){0};
+    expect_ok(j, pleat_nn_fit_with(args), outcome);
+}
+
+Test(fit, resumes_on_a_plateau, .timeout = 60) {
+    job *whole = start_job(4, 1, true);
+    pleat_nn_plateau there, here;
+    fit_on_plateau(whole, &there, NULL, false, PLEAT_NN_FINISHED);
+    cr_assert_lt(whole->run.epoch[4].lr, whole->run.epoch[0].lr, "the rate was not lowered");
+    for (size_t at = 3; at <= 23; at += 5) {
+        job *a = start_job(4, 1, true), *b = start_job(4, 1, true);
+        a->raise_at = at;
+        fit_on_plateau(a, &here, scratch_folder, false, PLEAT_NN_INTERRUPTED);
+        end_job(a);
+        fit_on_plateau(b, &here, scratch_folder, true, PLEAT_NN_FINISHED);
+        expect_same(whole, b, "resumed on a plateau");
+        cr_assert(here.best == there.best && here.calls == there.calls && here.bad == there.bad);
+        end_job(b);
+        remove(in_folder("checkpoint.safetensors"));
+    }
+    end_job(whole);
+}
+
 Test(fit, resumes_only_what_it_is) {
     job *j = start_job(4, 1, true), *other = start_job(6, 1, true);
     pleat_nn_fit_args args = args_of(j, scratch_folder), wide = args_of(other, scratch_folder);

@@ -29,7 +29,7 @@ header && /^result: / { result = ($2 == "exit" ? $4 : 1) }
     cases_failed = part[7] # crashes included
 }
 
-!header && /LeakSanitizer|AddressSanitizer|runtime error:|^fixture failed:/ { found = 1 }
+!header && /LeakSanitizer|AddressSanitizer|ThreadSanitizer|runtime error:|^fixture failed:/ { found = 1 }
 found && lines < 40 && !/^\[?====/ { report = report "    " $0 "\n"; lines++ }
 
 END {

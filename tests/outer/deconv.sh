@@ -1,6 +1,7 @@
 #!/bin/sh
 # deconv run and deconv compare at the command line: values, layouts, streams, four methods, and one clear line and no file for
 # every mistake.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 
 deconv=$build/examples/deconv

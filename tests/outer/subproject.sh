@@ -9,6 +9,6 @@ cat >"$tmp/meson.build" <<'END'
 project('guest', 'c')
 executable('sample', 'sample.c', dependencies: dependency('pleat'))
 END
-must meson setup "$tmp/build" "$tmp" --wrap-mode=forcefallback -Dpleat:default_library=static
+must meson setup "$tmp/build" "$tmp" --wrap-mode=forcefallback -Dpleat:default_library=static -Doptimization=0
 must meson compile -C "$tmp/build"
 must "$tmp/build/sample"
