@@ -70,26 +70,16 @@ static void *next(const char *name) {
 
 /* ---- descriptors -------------------------------------------------------------------------------------------- */
 
-static int opened(const char *path, int flags, mode_t mode) {
-    if (fails(EMFILE, true, NULL)) return -1;
-    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
-}
-
 int open(const char *path, int flags, ...) {
     va_list args;
     va_start(args, flags);
     mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
     va_end(args);
-    return opened(path, flags, mode);
+    if (fails(EMFILE, true, NULL)) return -1;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
-int open64(const char *path, int flags, ...) {
-    va_list args;
-    va_start(args, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
-    va_end(args);
-    return opened(path, flags, mode);
-}
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 
 ssize_t read(int fd, void *to, size_t n) {
     bool shorter = false;
