@@ -12,11 +12,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SECONDS = 10 }; /* an input that takes longer hangs; they take milliseconds */
+enum {
+    SECONDS = 10,  /* an input that takes longer hangs; they take milliseconds */
+    MOST_MB = 300, /* that an input may take, as with run.sh */
+};
 
 static const char usage[] =
     "usage: fuzz_NAME FILE|FOLDER...\n"
-    "Run the target once on each file, or on each file of a folder. A crash, a broken promise or a hang names its file.\n"
+    "Run the target once on each file, or on each file of a folder. A crash, a broken promise, a hang, or\n"
+    "too much memory names its file.\n"
     "Built with clang and -Dfuzz=true, the same program is libFuzzer's: sh tests/fuzz/run.sh --help\n";
 
 static char current[4096]; /* the file that is being run */
@@ -30,6 +34,16 @@ static void on_signal(int signal_number) {
         _exit(2);
     signal(signal_number, SIG_DFL);
     raise(signal_number);
+}
+
+/* The most address space that the process has had, in MB; 0 where the system does not tell. */
+static long peak_mb(void) {
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    long kb = 0;
+    while (f && kb == 0 && fgets(line, sizeof line, f)) sscanf(line, "VmPeak: %ld", &kb);
+    if (f) fclose(f);
+    return kb / 1024;
 }
 
 static uint8_t *read_file(const char *path, size_t *size) {
@@ -50,11 +64,15 @@ static bool run_file(const char *path) {
         return false;
     }
     snprintf(current, sizeof current, "%s", path);
+    long before = peak_mb();
     alarm(SECONDS);
     LLVMFuzzerTestOneInput(data, size);
     alarm(0);
     free(data);
-    return true;
+    long more = peak_mb() - before;
+    if (more > MOST_MB)
+        fprintf(stderr, "takes %ld MB of memory, at most %d are right: %s\n", more, MOST_MB, path);
+    return more <= MOST_MB;
 }
 
 static int is_visible(const struct dirent *e) { return e->d_name[0] != '.'; }
