@@ -74,10 +74,10 @@ static void check_sizes(const test *t) {
     if (image > 0) {
         FUZZ_CHECK(((wide)g->P - 1) * (wide)g->stride[0] + extent - pads == (wide)image, "image size %zu",
                    image);
-        if (g->stride[0] > 0 && image < PTRDIFF_MAX && g->P < PTRDIFF_MAX)
+        if (g->stride[0] > 0 && (wide)image + pads <= PTRDIFF_MAX)
             FUZZ_CHECK(pleat_conv_map_size(image, g->R, g->stride[0], g->dilation[0], g->pad[0], g->pad[0]) ==
                            g->P,
-                       "the map of the smallest image %zu", image);
+                       "the map of the smallest image, %zu: %s", image, geometry_print(g).text);
     }
     if (pleat_conv_check(g, sizeof(double))) return;
     for (int path = 0; path < PATHS; path++) {
