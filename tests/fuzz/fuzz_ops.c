@@ -96,19 +96,19 @@ static size_t build(test *t, pleat_ctx *ctx, pleat_dtype dtype, pleat_tensor **n
 static void compare(const test *t, size_t i, const pleat_tensor *found, pleat_dtype dtype, const char *path) {
     const node *n = &t->g.nodes[i];
     char text[200];
-    double values[MOST_NUMEL], tolerance = 0;
+    double at[MOST_NUMEL], tolerance = 0;
     bool same = pleat_rank(found) == n->rank;
     for (size_t k = 0; same && k < n->rank; k++) same = pleat_size(found, k) == n->shape[k];
     if (!same) {
         snprintf(text, sizeof text, "node %zu has another shape", i);
         fail(t, text);
     }
-    pleat_read_f64(found, values);
+    pleat_read_f64(found, at);
     if (t->g.real) tolerance = (dtype == PLEAT_F32 ? 1e-3 : 1e-11) * (1 + n->bound);
     for (size_t k = 0; k < n->numel; k++) {
-        if (values[k] == t->all[i][k] || fabs(values[k] - t->all[i][k]) <= tolerance) continue;
+        if (at[k] == t->all[i][k] || fabs(at[k] - t->all[i][k]) <= tolerance) continue;
         snprintf(text, sizeof text, "node %zu, element %zu is %.17g instead of %.17g, f%d, path %s", i, k,
-                 values[k], t->all[i][k], dtype == PLEAT_F32 ? 32 : 64, path);
+                 at[k], t->all[i][k], dtype == PLEAT_F32 ? 32 : 64, path);
         fail(t, text);
     }
 }
