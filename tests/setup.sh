@@ -38,6 +38,9 @@ needs_to_build() {
 
 needs_to_test() { needs libcriterion-dev pkg-config --exists criterion; }
 
+has_libfuzzer() { echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -x c -fsanitize=fuzzer,address - -o /dev/null; }
+needs_to_fuzz() { needs "clang libclang-rt-dev" has_libfuzzer; }
+
 likes_to_build() {
     needs zlib1g-dev pkg-config --exists zlib
     needs libpng-dev pkg-config --exists libpng

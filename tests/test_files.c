@@ -435,6 +435,7 @@ static const struct {
     {PLEAT_ERR_FORMAT, "{" WEIGHT "," BIAS "," SCALE "}{}", "not valid JSON"},
     {PLEAT_ERR_FORMAT, "{\"0.weight\":", "not valid JSON"},
     {PLEAT_ERR_FORMAT, "{" WEIGHT "," BIAS ",\"1.scale\\u0000\":{}}", "NUL"},
+    {PLEAT_ERR_FORMAT, "{\"__metadata__\":{\"a\":\"\xff\"}," WEIGHT "," BIAS "," SCALE "}", "not UTF-8"},
     /* names */
     {PLEAT_ERR_FORMAT, "{" WEIGHT "," SCALE "}", "0.bias is missing"},
     {PLEAT_ERR_FORMAT, "{" WEIGHT "," BIAS "," SCALE ",\"2.x\":{}}", "the network has no 2.x"},

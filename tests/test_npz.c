@@ -185,5 +185,9 @@ Test(npz, refuses_lies) {
     expect_refused(in_folder("z.npz"), "A", PLEAT_ERR_FORMAT, "not a .npz file");
     make_zip("A.npy", text, 144, false, true);
     expect_refused(in_folder("z.npz"), "A", PLEAT_ERR_FORMAT, "encrypted");
+    make_zip("a\nb.npy", text, 144, false, false);
+    expect_refused(in_folder("z.npz"), "A", PLEAT_ERR_ARGUMENT, "the first is a?b.npy");
+    make_zip("a\nb.npy", text, 99, false, false);
+    expect_refused(in_folder("z.npz"), "a\nb", PLEAT_ERR_FORMAT, "z.npz(a?b): ");
     free(text);
 }

@@ -135,6 +135,12 @@ static unsigned crc(const uint8_t *bytes, size_t n) {
     return ~c;
 }
 
+/* The right checksum behind a chunk of so many bytes. */
+static void put_chunk_sum(uint8_t *chunk, size_t bytes) {
+    unsigned c = crc(chunk + 4, 4 + bytes);
+    for (int k = 0; k < 4; k++) chunk[8 + bytes + (size_t)k] = (uint8_t)(c >> (24 - 8 * k));
+}
+
 Test(png, refuses_damage) {
     static uint8_t good[8192], bad[8192];
     write_png("a.png", PNG_COLOR_TYPE_RGB, 8, 0);
@@ -162,12 +168,16 @@ Test(png, refuses_damage) {
     /* a header that claims 60000 by 60000 pixels, with the right checksum */
     memcpy(bad, good, n);
     bad[18] = bad[22] = 0xea, bad[19] = bad[23] = 0x60;
-    unsigned c = crc(bad + 12, 17);
-    for (int k = 0; k < 4; k++) bad[29 + k] = (uint8_t)(c >> (24 - 8 * k));
+    put_chunk_sum(bad + 8, 13);
     f = fopen(in_folder("b.png"), "wb");
     fwrite(bad, 1, n, f);
     fclose(f);
     expect_refused(in_folder("b.png"), PLEAT_ERR_FORMAT, "claims 60000x60000 pixels");
+    /* as many pixels as the bytes could hold if a pixel had one bit */
+    bad[18] = bad[22] = 3, bad[19] = bad[23] = 0x20;
+    put_chunk_sum(bad + 8, 13);
+    put_file(in_folder("b.png"), bad, n);
+    expect_refused(in_folder("b.png"), PLEAT_ERR_FORMAT, "claims 800x800 pixels");
     expect_refused("/nowhere.png", PLEAT_ERR_IO, "/nowhere.png");
     expect_refused(scratch_folder, PLEAT_ERR_IO, "a folder");
 }

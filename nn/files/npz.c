@@ -75,8 +75,9 @@ static zip_int64_t find_entry(pleat_ctx *ctx, const char *path, zip_t *z, const 
         zip_name_locate(z, file, ZIP_FL_ENC_RAW); /* names are unique, or libzip does not open it */
     if (found >= 0) return found;
     const char *first = entries > 0 ? zip_get_name(z, 0, ZIP_FL_ENC_RAW) : NULL;
-    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s: there is no array %.64s; it has %lld%s%.64s", path, name,
-               (long long)entries, first ? ", the first is " : "", first ? first : "");
+    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s: there is no array %.64s; it has %lld%s%.64s", path,
+               pln_shown(name).text, (long long)entries, first ? ", the first is " : "",
+               first ? pln_shown(first).text : "");
     return -1;
 }
 
@@ -124,7 +125,7 @@ static pleat_tensor *read_entry(pleat_ctx *ctx, const char *path, zip_t *z, cons
     char full[2 * LONGEST_NAME];
     zip_int64_t i = find_entry(ctx, path, z, name);
     if (i < 0) return pleat_poison(ctx);
-    snprintf(full, sizeof full, "%.900s(%.900s)", path, name);
+    snprintf(full, sizeof full, "%.900s(%s)", path, pln_shown(name).text);
     if (check_entry(ctx, full, z, (zip_uint64_t)i)) return pleat_poison(ctx);
     entry e = {.f = zip_fopen_index(z, (zip_uint64_t)i, 0)};
     if (!e.f) {

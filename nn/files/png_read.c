@@ -26,8 +26,9 @@ pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, pln_
 typedef struct job {
     FILE *f;
     size_t file_bytes, H, W;
-    size_t samples;  /* a pixel, as libpng hands it out: 1 to 4 */
-    uint8_t *pixels; /* [H,W,samples] */
+    size_t row_bytes; /* as the file has it, unpacked */
+    size_t samples;   /* a pixel, as libpng hands it out: 1 to 4 */
+    uint8_t *pixels;  /* [H,W,samples] */
     png_bytep *rows;
     bool no_memory;
     pleat_status status; /* of what is wrong with the file */
@@ -62,10 +63,9 @@ static void read_bytes(png_structp png, png_bytep to, size_t n) {
 
 static void on_warning(png_structp png, png_const_charp why) { (void)png, (void)why; }
 
-/* Can a file of so many bytes hold an image of that size, at a bit a pixel or more? */
+/* Can a file of so many bytes hold an image of that size? */
 static bool believable(job *j) {
-    size_t pixels = j->H * j->W;
-    if (pixels <= MOST_PIXELS && pixels / 8 <= j->file_bytes * MOST_RATIO) return true;
+    if (j->H * j->W <= MOST_PIXELS && j->H * j->row_bytes / MOST_RATIO <= j->file_bytes) return true;
     snprintf(j->why, sizeof j->why,
              "claims %zux%zu pixels in %zu bytes; at most %zu are read, and no more than its bytes can hold",
              j->H, j->W, j->file_bytes, MOST_PIXELS);
@@ -84,10 +84,13 @@ static bool allocate(job *j) {
 static bool decode(job *j, png_structp png, png_infop info) {
     if (setjmp(png_jmpbuf(png))) return false;
     png_set_user_limits(png, 0x7fffffff, 0x7fffffff); /* the message of ours says more */
+    /* texts, profiles and the like are passed over, and take no memory whatever length they claim */
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_read_fn(png, j, read_bytes);
     png_read_info(png, info);
     j->H = png_get_image_height(png, info);
     j->W = png_get_image_width(png, info);
+    j->row_bytes = png_get_rowbytes(png, info);
     if (!believable(j)) return false;
     png_set_expand(png);
     png_set_scale_16(png);

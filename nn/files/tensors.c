@@ -84,8 +84,7 @@ pleat_status pln_tensors_write(pln_tensors *s) {
                             "pleat was built without cJSON; configure it with -Dsafetensors=enabled");
 }
 #else
-/* As the format asks of all its texts; cJSON would pass other bytes on. */
-static bool is_utf8(const char *text) {
+bool pln_is_utf8(const char *text) {
     for (const uint8_t *c = (const uint8_t *)text; *c;) {
         uint8_t first = *c++, low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
         uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
@@ -104,7 +103,7 @@ void pln_tensors_say(pln_tensors *s, const char *key, const char *text) {
         cJSON_AddObjectToObject(s->root, PLN_METADATA);
     }
     cJSON *metadata = cJSON_GetObjectItemCaseSensitive(s->root, PLN_METADATA);
-    if (!is_utf8(key) || !is_utf8(text))
+    if (!pln_is_utf8(key) || !pln_is_utf8(text))
         pln_tensors_fail(s, PLEAT_ERR_ARGUMENT, "the text %s is not UTF-8, which the file must have",
                          pln_shown(key).text);
     else if (!cJSON_AddStringToObject(metadata, key, text))
@@ -117,7 +116,7 @@ static void check_names(pln_tensors *s) {
         const char *name = s->named[i].name;
         if (!strcmp(name, PLN_METADATA))
             pln_tensors_fail(s, PLEAT_ERR_ARGUMENT, "the name %s is reserved", name);
-        if (!is_utf8(name))
+        if (!pln_is_utf8(name))
             pln_tensors_fail(s, PLEAT_ERR_ARGUMENT, "the name %s is not UTF-8, which the file must have",
                              pln_shown(name).text);
         for (size_t k = 0; k < i && !s->status; k++)

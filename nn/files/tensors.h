@@ -84,6 +84,9 @@ pleat_status pln_tensors_fail(pln_tensors *s, pleat_status code, const char *for
 #endif
     ;
 
+/* As the format asks of all its texts; cJSON passes other bytes on. */
+bool pln_is_utf8(const char *text);
+
 /* Of an element in the file: its bytes, and the format's name for its type. */
 size_t pln_named_width(const pln_named *e);
 const char *pln_named_type(const pln_named *e);

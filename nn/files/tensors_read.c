@@ -55,6 +55,8 @@ static void parse(pln_tensors *s, char *text, size_t length) {
         bad(s, "not a safetensors file: its header does not begin with {");
     else if (memchr(text, 0, length) || has_escaped_nul(text))
         bad(s, "its header contains a NUL character");
+    else if (!pln_is_utf8(text))
+        bad(s, "its header is not UTF-8");
     else {
         errno = 0;
         s->root = cJSON_ParseWithLengthOpts(text, length + 1, &end, true);

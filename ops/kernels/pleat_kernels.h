@@ -40,7 +40,7 @@ typedef struct pleat_conv_shape {
 const char *pleat_conv_check(const pleat_conv_shape *g, size_t element);
 
 /* The map size that the usual rule gives: floor((size + before + after - ((kernel-1)*dilation + 1)) / stride) + 1,
- * or 0 where the kernel does not fit into the padded image. */
+ * or 0 where the kernel does not fit into the padded image, or that one not into ptrdiff_t. */
 size_t pleat_conv_map_size(size_t size, size_t kernel, size_t stride, size_t dilation, ptrdiff_t before,
                            ptrdiff_t after);
 
