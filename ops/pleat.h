@@ -396,7 +396,11 @@ pleat_tensor *pleat_detach(pleat_tensor *x);
  * our O, its out_channels our C).
  *
  * The form is total: it has a value for every image size, map size and padding, negative padding (cropping)
- * included. So a size that the options give is taken as it stands. */
+ * included. So a size that the options give is taken as it stands.
+ *
+ * What lies in padding is absent, so an infinite weight or a NaN leaves no NaN where it meets padding only (PyTorch multiplies it
+ * with the padding's zeros). Anything else passes through as IEEE 754 says, and denormal numbers are not flushed. A result of K
+ * terms is at most K u sum |a||b| off, to first order in u = 2^-24 in f32 and 2^-53 in f64. */
 
 typedef struct pleat_conv_args {
     int unset_;

@@ -313,6 +313,10 @@ pleat_tensor *pleat_adaptive_avg_pool2d(pleat_tensor *x, size_t P, size_t Q) {
 static axis resize_axis(const pleat_resize_args *a, size_t in, size_t out, size_t width,
                         size_t (*row)(const axis *, size_t, size_t *, double *)) {
     axis x = {.in = in, .out = out, .most = width, .row = row, .kernel = width, .align = a->align_corners};
+    if (in == out) { /* a copy: neighbours of weight 0 would make NaN where they are infinite */
+        x.row = nearest_row;
+        return x;
+    }
     x.scale = (double)in / (double)out;
     if (a->align_corners) x.scale = out > 1 ? (double)(in - 1) / (double)(out - 1) : 0;
     if (a->antialias && width > 1) {

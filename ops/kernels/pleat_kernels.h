@@ -117,7 +117,16 @@ size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_con
 /* x [N,C,H,W], w [O,C/G,R,S] -> y [N,O,P,Q]      y = dT/dy: W im2col(x)
  * y [N,O,P,Q], w [O,C/G,R,S] -> x [N,C,H,W]      x = dT/dx: col2im(W^T y)
  * x [N,C,H,W], y [N,O,P,Q]   -> w [O,C/G,R,S]    w = dT/dw: y im2col(x)^T, summed over N
- * The result is overwritten. Returns 0, or -1 and does nothing if work->bytes is too small. */
+ * The result is overwritten. Returns 0, or -1 and does nothing if work->bytes is too small.
+ *
+ * Numbers that are not finite. Padding is absent, not 0: a result is the sum of the products that it has, and is NaN or infinite
+ * where that sum is, on every path; an infinite weight makes no NaN where it meets padding, and 0 times Inf inside of the image is
+ * NaN. Denormal numbers are not flushed. A sum whose magnitudes sum |a||b| do not overflow does not overflow, in whichever order it
+ * is taken; beyond that its parts may, and a result is then infinite or NaN. With finite operands this costs a look at the weights
+ * or the result, whichever is less; otherwise each NaN that padding could have made is computed again, term by term.
+ *
+ * Errors. With K terms in a result, it is at most K u sum |a||b| off, to first order in u, half an ulp of 1 (2^-24 in f32, 2^-53
+ * in f64), on every path. A bias adds one rounding. */
 int pleat_conv2d_f32(const pleat_conv_shape *g, const float *x, const float *w, float *y,
                      const pleat_work *work);
 int pleat_conv2d_f64(const pleat_conv_shape *g, const double *x, const double *w, double *y,
