@@ -15,6 +15,8 @@ LIBRARY = "tests/libpleat_inside.so"
 # what a test of a mutant may use before it counts as running away: a test, and a program with all of its tests
 CPU_SECONDS, WALL_SECONDS, ADDRESSES, FILE_BYTES = 10, 30, 8 << 30, 1 << 30
 
+AGAIN = "Criterion could not start a test"
+
 
 def project_files():
     listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True,
@@ -94,15 +96,25 @@ class Tree:
 
     def tests(self):
         listed = json.loads(self.must("meson", "introspect", "--tests", self.build))
+        for t in listed:  # they run in whichever tree has the mutant
+            t["cmd"][0] = os.path.relpath(t["cmd"][0], self.build)
+            t["env"].pop("LD_LIBRARY_PATH", None)
         return {t["name"]: t for t in listed if any(s.split(":")[-1] == "library" for s in t["suite"])}
 
     def run(self, test, seconds):
-        """None if the test passes, or how it fails. `seconds` is what it took before."""
+        """None if the test passes, or how it fails. `seconds` is what it took before. Criterion may fail to start a process."""
+        for _ in range(5):
+            how = self.run_once(test, seconds)
+            if how != AGAIN:
+                return how
+        sys.exit(f"mutants: {test['name']}: {how}")
+
+    def run_once(self, test, seconds):
         def limits():
             for what, most in ((resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_AS, ADDRESSES),
                                (resource.RLIMIT_FSIZE, FILE_BYTES), (resource.RLIMIT_CORE, 0)):
                 resource.setrlimit(what, (most, resource.getrlimit(what)[1]))  # some tests set limits of their own
-        with subprocess.Popen([*test["cmd"], "-j1", "--fail-fast"], cwd=self.build, env={**os.environ, **test["env"]},
+        with subprocess.Popen([self.build / test["cmd"][0], *test["cmd"][1:], "-j1", "--fail-fast"], cwd=self.build, env={**os.environ, **test["env"]},
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=limits,
                               start_new_session=True) as process:
             try:
@@ -117,13 +129,17 @@ class Tree:
 
     @staticmethod
     def verdict(status, output):
+        if status == 127:
+            sys.exit(f"mutants: a test did not start: {output.decode(errors='replace')}")
         if output is None:
             return "it did not end"
         output = output.decode(errors="replace")
         if status == 0 and "fixture failed:" not in output:
             return None
         names = re.findall(r"^\[FAIL\] (\S+?)(?:: \(.*)?$", output, re.M) or re.findall(r"^\[----\] .*?(\w+::\w+)", output, re.M)
-        return names[0].rstrip(":") if names else f"exit status {status}"
+        if "criterion: Could not spawn" in output:
+            return AGAIN
+        return names[0].rstrip(":") if names else f"exit status {status}: {(output.strip().splitlines() or ['no output'])[-1]}"
 
     def tidy(self):
         for path in pathlib.Path("/tmp").glob(pathlib.Path(self.scratch).name + "-*"):
