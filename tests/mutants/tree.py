@@ -136,7 +136,7 @@ class Tree:
         output = output.decode(errors="replace")
         if status == 0 and "fixture failed:" not in output:
             return None
-        names = re.findall(r"^\[FAIL\] (\S+?)(?:: \(.*)?$", output, re.M) or re.findall(r"^\[----\] .*?(\w+::\w+)", output, re.M)
+        names = re.findall(r"^\[FAIL\] (\w+::\w+)", output, re.M) or re.findall(r"^\[----\] .*?(\w+::\w+)", output, re.M)
         if "criterion: Could not spawn" in output:
             return AGAIN
         return names[0].rstrip(":") if names else f"exit status {status}: {(output.strip().splitlines() or ['no output'])[-1]}"
