@@ -170,14 +170,15 @@ static bool as_npy(pleat_tensor *t, char **text, size_t *bytes) {
     return f && fclose(f) == 0 && ok;
 }
 
-/* Stored as numpy.savez does, with a fixed date, so that the same arrays give the same bytes. */
-static bool add_array(zip_t *z, const char *name, pleat_tensor *t) {
+/* Stored as numpy.savez does, with a fixed date, so that the same arrays give the same bytes. *text must live until the archive is
+ * closed, and is the caller's: whether a libzip that runs out of memory has freed what it was given, it does not say. */
+static bool add_array(zip_t *z, const char *name, pleat_tensor *t, char **text) {
     enum { DAY_ONE = 33 }; /* the first of January 1980 */
-    char file[LONGEST_NAME + 8], *text;
+    char file[LONGEST_NAME + 8];
     size_t bytes;
     snprintf(file, sizeof file, "%s.npy", name);
-    zip_source_t *source = as_npy(t, &text, &bytes) ? zip_source_buffer(z, text, bytes, 1) : NULL;
-    if (!source) return free(text), false;
+    zip_source_t *source = as_npy(t, text, &bytes) ? zip_source_buffer(z, *text, bytes, 0) : NULL;
+    if (!source) return false;
     zip_int64_t i = zip_file_add(z, file, source, ZIP_FL_ENC_UTF_8);
     if (i < 0) return zip_source_free(source), false;
     return !zip_set_file_compression(z, (zip_uint64_t)i, ZIP_CM_STORE, 0) &&
@@ -189,11 +190,14 @@ static bool make_archive(zip_source_t *whole, size_t n, const char *const *names
     zip_source_keep(whole); /* closing the archive gives one reference up */
     zip_t *z = zip_open_from_source(whole, ZIP_TRUNCATE, NULL);
     if (!z) return zip_source_free(whole), false;
-    bool ok = true;
-    for (size_t i = 0; i < n && ok; i++) ok = add_array(z, names[i], ts[i]);
-    if (ok && zip_close(z) == 0) return true;
-    zip_discard(z);
-    return false;
+    char **texts = calloc(n, sizeof *texts);
+    bool ok = texts != NULL;
+    for (size_t i = 0; i < n && ok; i++) ok = add_array(z, names[i], ts[i], &texts[i]);
+    ok = ok && zip_close(z) == 0;
+    if (!ok) zip_discard(z);
+    for (size_t i = 0; texts && i < n; i++) free(texts[i]);
+    free(texts);
+    return ok;
 }
 
 static bool copy_out(zip_source_t *whole, FILE *f) {

@@ -165,7 +165,7 @@ def report(m, verdict, by):
 def run(o, mutants, log):
     """The verdict of each mutant that came to its turn."""
     found = {m: known for m in mutants for known in [log.find(m)] if known}
-    left = [m for m in mutants if m not in found]
+    left = sorted((m for m in mutants if m not in found), key=lambda m: m.key in log.known)  # those without a verdict first
     for m, known in found.items():
         report(m, *known)
     if not left:
