@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "pleat_config.h"
 #include "scratch.h"
 
 TestSuite(pictures, .init = scratch_begin, .fini = scratch_end);
@@ -62,3 +63,11 @@ Test(pictures, progress_tells_hours_minutes_and_seconds) {
         fclose(f);
     }
 }
+
+#ifdef PL_HAVE_PNG
+Test(pictures, too_large_ones_are_refused_with_their_sizes) {
+    pleat_tensor *x = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(3, 1, 8, 9));
+    expect_error(pleat_nn_write_png_grid(in_scratch("a.png"), x, 2, 1000000), PLEAT_ERR_ARGUMENT,
+                 "3 images of 8x9 in 2 columns, zoom 1000000: a side");
+}
+#endif

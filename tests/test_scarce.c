@@ -169,6 +169,25 @@ static void expect_survival(size_t i) {
     cr_assert(done, "%s: never done", actions[i].name);
 }
 
+#ifdef PL_HAVE_PNG
+/* One of the errors is that of the pixels, which are the last to be asked for. */
+Test(scarce, a_picture_without_memory_says_its_size) {
+    if (!mallocs_are_counted()) scratch_skip("the sanitizer has a malloc of its own");
+    if (!mallocs_are_counted()) return;
+    bool said = false, done = false;
+    pleat_tensor *p = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(1, 1, 300, 400));
+    cr_assert(!pleat_nn_write_png_grid(in_scratch("b.png"), p, 1, 1));
+    for (size_t n = 1; !done && n < 1000; n++) {
+        mallocs_start_failing(n);
+        done = reads_png();
+        mallocs_stop();
+        said = said || strstr(pleat_error(ctx)->text, "no memory for 300x400 pixels");
+        pleat_clear_error(ctx);
+    }
+    cr_assert(said && done);
+}
+#endif
+
 Test(scarce, any_malloc_may_fail) {
     if (!mallocs_are_counted()) scratch_skip("the sanitizer has a malloc of its own");
     if (!mallocs_are_counted()) return;
