@@ -1,8 +1,11 @@
 /* Edges of ops: all eight axes, copies between types along strides, and what the checkers report. */
+#define _POSIX_C_SOURCE 200809L
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tensors.h"
 
@@ -42,6 +45,28 @@ Test(edges, copies_between_types_follow_strides) {
             }
         }
     }
+}
+
+/* BLAS does not like leading dimensions of 0, and says so on standard error: it must not be asked. */
+Test(edges, products_over_nothing_are_quiet) {
+    FILE *said = tmpfile();
+    cr_assert(said && fflush(stderr) == 0);
+    int kept = dup(STDERR_FILENO);
+    cr_assert(kept >= 0 && dup2(fileno(said), STDERR_FILENO) >= 0);
+    for (int k = 0; k < 4; k++) {
+        pleat_tensor *a = k % 2 ? pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, 3))
+                                : pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(3, 0));
+        pleat_tensor *b = k / 2 ? pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(4, 0))
+                                : pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, 4));
+        leave_dirt(PLEAT_F32, PLEAT_SHAPE(3, 4));
+        EXPECT_SAME(pleat_matmul(a, b, .ta = k % 2, .tb = k / 2),
+                    pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(3, 4)));
+    }
+    fflush(stderr);
+    cr_assert(dup2(kept, STDERR_FILENO) >= 0);
+    cr_assert_eq(lseek(fileno(said), 0, SEEK_END), 0, "something was written to standard error");
+    close(kept);
+    fclose(said);
 }
 
 /* ---- checkers --------------------------------------------------------------------------------------------- */
