@@ -154,7 +154,8 @@ static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     pleat_conv_shape g;
     if (!geometry(c, &g)) return false;
     const options *p = c->attrs;
-    double macs = (double)c->out->numel * (double)g.R * (double)g.S * (double)(g.C / g.G);
+    double macs = (double)g.N * (double)g.O * (double)g.P * (double)g.Q * (double)g.R * (double)g.S *
+                  (double)(g.C / g.G); /* whichever of the three is asked for */
     pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16), .path = c->ctx->conv_path, .relu = p->relu};
     work.bytes = pleat_conv_workspace(&g, pl_element(c->dtype), op, work.path, pleat_pool_threads(work.pool));
     work.memory = pl_take(&c->ctx->memory, work.bytes);

@@ -122,6 +122,9 @@ Test(refusals, nothing_left) {
                (l.stride[0] = 3, l.pads[0] = l.pads[2] = 8)); /* 15 - 16 pixels */
     EXPECT_WHY("output_size 0 on axis H: torch takes 1 alone here", TORCH, true, EXPLICIT,
                (l.stride[0] = 3, l.pads[0] = l.pads[2] = 8, l.has_output_size = true));
+    EXPECT_WHY("output_size 1 on axis H: torch takes none here", TORCH, true, EXPLICIT,
+               (l.stride[0] = 1, l.dilation[0] = 4, l.pads[0] = l.pads[2] = 7, l.has_output_size = true,
+                l.output_size[0] = 1)); /* 13 - 14 pixels, and at most 0 more */
     EXPECT_WHY("padding 9 and 4 on axis W leaves nothing of the natural length 11", TENSORFLOW, true,
                EXPLICIT, (l.pads[1] = 9, l.pads[3] = 4));
     EXPECT_WHY("pads 8 and 3 on axis H leave nothing of 11", ONNX, true, EXPLICIT,

@@ -1,6 +1,7 @@
 /* The same bits for every number of threads. */
 #include <string.h>
 
+#include "core/core.h"
 #include "tensors.h"
 
 TestSuite(threads, .init = tensors_begin, .fini = tensors_end);
@@ -60,4 +61,20 @@ Test(threads, at_least_one) {
     pleat_ctx *own = pleat_ctx_new();
     cr_assert_geq(pleat_threads(own), 1);
     pleat_ctx_free(own);
+}
+
+/* A product is worth threads by its multiply-adds, which are the same in all three of the family, and not by its result's size. */
+Test(threads, help_with_each_of_the_family) {
+    for (int op = 0; op < 3; op++) {
+        pleat_ctx *own = pleat_ctx_new(.threads = 2);
+        pleat_tensor *x = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(16, 4, 32, 32)),
+                     *y = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(16, 4, 30, 30)),
+                     *w = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(4, 4, 3, 3));
+        cr_assert_null(own->pool);
+        if (op == 0) pleat_conv2d(x, w);
+        if (op == 1) pleat_conv2d_transpose(y, w);
+        if (op == 2) pleat_conv2d_weight(x, y, .kernel = {3, 3});
+        cr_assert_not_null(own->pool, "op %d of the family has one thread", op);
+        pleat_ctx_free(own);
+    }
 }

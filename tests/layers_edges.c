@@ -1,0 +1,50 @@
+/* Layers at the edges of what they take, and what they say of themselves. */
+#include <stdint.h>
+#include <string.h>
+
+#include "module.h"
+#include "tensors.h"
+
+TestSuite(edges, .init = tensors_begin, .fini = tensors_end);
+
+Test(edges, layer_norm_takes_one_item_without_a_batch) {
+    pleat_nn_module *m = pleat_nn_layer_norm(ctx, PLEAT_SHAPE(2, 3), .dtype = PLEAT_F64);
+    pleat_tensor *x = pleat_randn(ctx, PLEAT_F64, PLEAT_SHAPE(2, 3));
+    EXPECT_SAME(
+        pleat_nn_forward(m, x),
+        pleat_reshape(pleat_nn_forward(m, pleat_reshape(x, PLEAT_SHAPE(1, 2, 3))), PLEAT_SHAPE(2, 3)));
+    pleat_nn_free(m);
+}
+
+static void expect_description(pleat_nn_module *m, const char *expected) {
+    char text[200] = "";
+    cr_assert(m, "%s", pleat_error(ctx)->text);
+    pleat_nn_kind_of(m)->describe(m, text, sizeof text);
+    cr_expect_str_eq(text, expected);
+    pleat_nn_free(m);
+}
+
+Test(edges, pools_say_what_is_unusual) {
+    expect_description(pleat_nn_max_pool2d(ctx, .kernel = {2, 3}), "kernel 2x3");
+    expect_description(
+        pleat_nn_max_pool2d(ctx, .kernel = {3, 3}, .stride = {2, 1}, .pad = {1, 0}, .dilation = {1, 2}),
+        "kernel 3x3, stride 2x1, pad 1x0, dilation 1x2");
+    expect_description(pleat_nn_avg_pool2d(ctx, .kernel = {4, 2}, .stride = {4, 1}),
+                       "kernel 4x2, stride 4x1");
+}
+
+static void expect_refusal(pleat_nn_module *m, const char *part) {
+    cr_assert_null(m, "accepted: %s", part);
+    cr_expect(strstr(pleat_error(ctx)->text, part), "\"%s\" does not say \"%s\"", pleat_error(ctx)->text,
+              part);
+    pleat_clear_error(ctx);
+}
+
+Test(edges, kernels_that_no_image_could_hold_are_refused) {
+    static const char what[] = "must fit into ptrdiff_t";
+    size_t half = PTRDIFF_MAX / 2 + 1;
+    expect_refusal(pleat_nn_conv2d(ctx, 1, 1, .kernel = {5, 1}, .dilation = {SIZE_MAX / 2, 1}), what);
+    expect_refusal(pleat_nn_conv2d(ctx, 1, 1, .kernel = {1, 3}, .dilation = {1, half}), what);
+    expect_refusal(
+        pleat_nn_conv_transpose2d(ctx, 1, 1, .kernel = {1, 1}, .stride = {1, (size_t)PTRDIFF_MAX + 1}), what);
+}
