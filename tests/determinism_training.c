@@ -33,18 +33,18 @@ static pleat_nn_module *network(pleat_ctx *ctx) {
         pleat_nn_dropout(ctx, 0.25), pleat_nn_flatten(ctx), pleat_nn_linear(ctx, 8 * 9 * 9, 6));
 }
 
-static training start(int threads, bool prefetch) {
-    training t = {.ctx = pleat_ctx_new(.threads = threads, .seed = 9)};
-    cr_assert_not_null(t.ctx);
-    cr_assert(!pleat_nn_shapes(t.ctx, IMAGES, SIDE, SIDE, 4, &t.images));
-    t.loader =
-        pleat_nn_loader_new(t.ctx, &t.images, BATCH, .shuffle = true, .seed = 2, .no_prefetch = !prefetch,
+/* The loader keeps the address of the images, so *t stays where it is. */
+static void start(training *t, int threads, bool prefetch) {
+    *t = (training){.ctx = pleat_ctx_new(.threads = threads, .seed = 9)};
+    cr_assert_not_null(t->ctx);
+    cr_assert(!pleat_nn_shapes(t->ctx, IMAGES, SIDE, SIDE, 4, &t->images));
+    t->loader =
+        pleat_nn_loader_new(t->ctx, &t->images, BATCH, .shuffle = true, .seed = 2, .no_prefetch = !prefetch,
                             .transform = {.crop_pad = 2, .crop = {SIDE, SIDE}, .flip = 0.5, .noise = 0.1});
-    t.net = network(t.ctx);
-    t.adamw = pleat_nn_adamw(t.net, .lr = 3e-3, .clip_norm = 1);
-    t.ema = pleat_nn_ema_new(t.net, 0.9);
-    cr_assert(t.loader && t.adamw && t.ema, "%s", pleat_error(t.ctx)->text);
-    return t;
+    t->net = network(t->ctx);
+    t->adamw = pleat_nn_adamw(t->net, .lr = 3e-3, .clip_norm = 1);
+    t->ema = pleat_nn_ema_new(t->net, 0.9);
+    cr_assert(t->loader && t->adamw && t->ema, "%s", pleat_error(t->ctx)->text);
 }
 
 static void stop(training *t) {
@@ -73,7 +73,8 @@ static void note_state(trace *out, training *t) {
 }
 
 static void train(int threads, bool prefetch, trace *out) {
-    training t = start(threads, prefetch);
+    training t;
+    start(&t, threads, prefetch);
     out->n = 0;
     for (size_t epoch = 0; epoch < EPOCHS; epoch++) {
         pleat_nn_batch b;
