@@ -39,7 +39,7 @@ enum {
     DEPTH = 576,             /* rows of B in a block, unless a single channel has more */
     CELL_BYTES = 288 * 1024, /* of the padded source */
     TURNING = 5,             /* what turning a result costs, in products of a vector; */
-    PUT = 384,               /* and writing a row of it; */
+    PUT = 100,               /* and writing a row of it; */
     PUT_WHOLE = 3,           /* and writing where rows lie behind one another, for each number */
     PIXELS = 48,             /* vectors over channels: pixels at a time */
     MOST_JOINT = 48,         /* rows of all phases together, where they are one product */
