@@ -55,6 +55,7 @@ enum {
     DOT_TAPS = 6,       /* weight gradient by dot products: taps of a tile */
     MAP_BYTES = 256 * 1024,     /* weight gradient: of the map of a strip */
     THREAD_BYTES = 1023 * 1024, /* of a thread's memory, at most */
+    MANY_TERMS = 256,           /* where it pays to look for those that lie in padding */
     LINE = 64,                  /* of the cache: no two threads write to the same one */
 };
 
@@ -340,6 +341,11 @@ static size_t number_taps(const plan *p, size_t channels, size_t a, size_t b, si
             }
     return n;
 }
+
+/* Terms of a sum: runs of so many, whose beginnings are `step` apart. */
+typedef struct terms {
+    size_t runs, run, step;
+} terms;
 
 #define T float
 #define NAME(name) name##_f32
