@@ -1,5 +1,9 @@
 /* matmul against a naive loop, exactly on whole numbers: all four flags, batches, views, empty sides. */
+#define _POSIX_C_SOURCE 200809L
+
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tensors.h"
 
@@ -164,6 +168,22 @@ Test(matmul, empty_sides) {
                                  pleat_zeros(ctx, type, PLEAT_SHAPE(0, 4))),
                     pleat_zeros(ctx, type, PLEAT_SHAPE(5, 2, 4)));
     }
+}
+
+/* BLAS complains of leading dimensions of 0, and one that is not OpenBLAS ends the program. */
+Test(matmul, blas_is_not_asked_for_sums_over_nothing) {
+    FILE *said = tmpfile();
+    int before = dup(STDERR_FILENO);
+    cr_assert(said && before >= 0 && dup2(fileno(said), STDERR_FILENO) >= 0);
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++)
+        for (int flags = 0; flags < 4; flags++)
+            pleat_matmul(pleat_zeros(ctx, type, 2, flags & 1 ? (size_t[]){0, 2} : (size_t[]){2, 0}),
+                         pleat_zeros(ctx, type, 2, flags & 2 ? (size_t[]){3, 0} : (size_t[]){0, 3}),
+                         .ta = flags & 1, .tb = flags & 2);
+    fflush(stderr);
+    dup2(before, STDERR_FILENO);
+    cr_assert_eq(lseek(fileno(said), 0, SEEK_END), 0, "something was said on stderr");
+    close(before), fclose(said);
 }
 
 Test(matmul, large_products_are_cut_without_seams) {
