@@ -231,6 +231,7 @@ Test(report_values, scatters_say_what_they_leave_out) {
     cr_expect_not_null(strstr(page, "One of 2 points is drawn"));
     cr_expect_null(strstr(page, "left out"));
     cr_expect_eq(count(page, "a3.5 3.5 0 1 0 7 0"), 4500);
+    cr_expect_eq(count(page, "class=\"dots "), count(page, "class=\"dots c0"), "a class that is none");
     free(page);
     pleat_tensor *labels = pleat_zeros(ctx, PLEAT_F64, PLEAT_SHAPE(40));
     static const double wrong[] = {0.5, 2, -1};
@@ -253,6 +254,7 @@ Test(report_values, a_run_has_a_column_for_what_it_measured) {
     pleat_nn_report *r = pleat_nn_report_new(ctx, "t", NULL);
     pleat_nn_report_run(r, &run, NULL);
     char *page = text_of(r);
+    cr_expect_not_null(strstr(page, "<dd>0.1667<small>training, epoch 3 (best)</small>"));
     cr_expect_eq(count(page, "loss<small>training"), 1);
     cr_expect_eq(count(page, "loss<small>validation"), 0);
     cr_expect(strstr(page, "\">0.5000<") && strstr(page, "\">0.2500<") && strstr(page, "\">0.1667<"),
