@@ -237,7 +237,8 @@ Test(png, reads_folders) {
         cr_assert_eq(images.pixels[i], sample(i / WIDTH % HEIGHT, i % WIDTH, 0, 8));
     pleat_nn_images_free(&images);
     copy("colour.png", "d/c.png");
-    expect_folder_refused("d", PLEAT_ERR_SHAPE, "d/c.png is [3,5,6], but");
+    expect_folder_refused("d", PLEAT_ERR_SHAPE, "d/c.png is [3,5,6], but ");
+    expect_folder_refused("d", PLEAT_ERR_SHAPE, "d/a.PNG is [1,5,6]; all must");
     clear("d");
     clear("grey.png");
     clear("colour.png");
