@@ -1,7 +1,7 @@
 /* Taps that lie in padding are absent: they add nothing, whatever the other factor is. The engines multiply zeros instead, which is
  * the same but for factors that are not finite: 0 times Inf is NaN. So what they leave wrong is always a NaN, and is made again here
- * by the definition. On finite data nothing is done but to look: at the operands that padding is multiplied with, or at the result,
- * whichever is less. */
+ * by the definition. On finite data nothing is done but to look, where there is padding: at the operands that it is multiplied with,
+ * or at the result, whichever is less. */
 #include "kernels/engine.h"
 #include "kernels/parallel.h"
 
@@ -57,6 +57,18 @@ static bool lacks(const job *j, size_t k, size_t pixel) {
     return false;
 }
 
+/* Whether no pixel of the result has an absent tap along the axis. What is too large to be sure of counts as absent. */
+static bool lacks_nothing(const job *j, size_t k) {
+    const pleat_conv_shape *g = j->g;
+    size_t stride = g->stride[k], image = image_size(g, k);
+    ptrdiff_t last = (ptrdiff_t)((map_size(g, k) - 1) * stride), end = last - g->pad[k];
+    ptrdiff_t reach = origin(g, k, kernel_size(g, k) - 1);
+    if (j->op == PLEAT_CONV_FORWARD) return g->pad[k] <= 0 && last + reach < (ptrdiff_t)image;
+    /* that is, where the pixels before the map's first and behind its last meet none of the image */
+    return (reach < 0 || (size_t)reach < stride) && end >= 0 &&
+           ((size_t)end >= image || image - (size_t)end <= stride);
+}
+
 /* ---- the result --------------------------------------------------------------------------------------- */
 
 /* Elements in a plane of the result, and planes: of pixels, or of taps. */
@@ -87,6 +99,8 @@ static size_t planes(const job *j) {
 void pl_mend_absent(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
                     void *c, const pleat_work *work) {
     job j = {g, op, a, b, c, work};
+    /* a weight's sum runs over a whole map, which the engines fill up with zeros where they like */
+    if (op != PLEAT_CONV_WEIGHT && lacks_nothing(&j, 0) && lacks_nothing(&j, 1)) return;
     if ((element == sizeof(float) ? suspicious_f32 : suspicious_f64)(&j))
         pl_parallel(work->pool, planes(&j), element == sizeof(float) ? mend_f32 : mend_f64, &j);
 }
