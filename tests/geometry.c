@@ -18,6 +18,8 @@ static const char *const corners[] = {
     "N2 C3 O4 G1 H7 W5 P7 Q5 R1 S1 s1,1 d3,3 p0,0",     /* 1 by 1: the image is its own column matrix */
     "N2 C3 O4 G1 H7 W5 P7 Q5 R1 S1 s1,1 d1,1 p1,0",     /* the same sizes, but shifted */
     "N2 C3 O4 G1 H5 W7 P7 Q5 R1 S1 s1,1 d1,1 p0,0",     /* the same number of pixels, but another shape */
+    "N2 C3 O4 G1 H7 W5 P7 Q5 R1 S1 s2,1 d1,1 p0,0",     /* the same sizes, but with a step down */
+    "N2 C3 O4 G1 H7 W5 P7 Q5 R1 S1 s1,2 d1,1 p0,0",     /* or along */
     "N1 C2 O3 G1 H11 W10 P3 Q4 R2 S1 s4,3 d1,1 p0,0", /* kernel smaller than the stride: pixels nobody meets */
     "N1 C2 O3 G1 H20 W4 P6 Q2 R2 S2 s4,4 d1,1 p1,1",  /* the same with padding */
     "N1 C2 O2 G1 H4 W4 P6 Q6 R7 S7 s1,1 d1,1 p4,4",   /* kernel larger than the image */

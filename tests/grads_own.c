@@ -172,6 +172,18 @@ Test(own, kinks_are_hinted_at) {
     cr_assert_null(strstr(r.text, "kink"), "%s", r.text);
 }
 
+static pleat_tensor *there_and_back(size_t n, pleat_tensor *const *xs, void *user) {
+    (void)n, (void)user;
+    return pleat_log(pleat_exp(xs[0]));
+}
+
+/* The gradient of x is 1, but for rounding: its gradient is 0, but the quotients are not. */
+Test(own, rounding_is_measured_against_what_is_summed) {
+    pleat_report r;
+    pleat_tensor *x = pleat_uniform(ctx, PLEAT_F64, PLEAT_SHAPE(20), 1, 2);
+    cr_assert_eq(pleat_gradcheck(there_and_back, 1, &x, .order = 2, .report = &r), PLEAT_OK, "%s", r.text);
+}
+
 static pleat_tensor *restless(size_t n, pleat_tensor *const *xs, void *user) {
     (void)n;
     double *calls = user;

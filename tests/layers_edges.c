@@ -16,6 +16,18 @@ Test(edges, layer_norm_takes_one_item_without_a_batch) {
     pleat_nn_free(m);
 }
 
+/* A slope for each column, whether the image has pixels or not. */
+Test(edges, prelu_takes_rows_of_features) {
+    pleat_nn_module *m = pleat_nn_prelu(ctx, 3, PLEAT_F64);
+    double *slope = pleat_f64(pleat_nn_param(m, 0));
+    for (size_t c = 0; c < 3; c++) slope[c] = (double)(c + 2);
+    pleat_tensor *x = pleat_from_f64(ctx, PLEAT_F64, PLEAT_SHAPE(2, 3), VALUES(-1, -1, -1, 5, -2, -3));
+    EXPECT_HOLDS(pleat_nn_forward(m, x), PLEAT_SHAPE(2, 3), VALUES(-2, -3, -4, 5, -6, -12));
+    EXPECT_HOLDS(pleat_nn_forward(m, pleat_reshape(x, PLEAT_SHAPE(2, 3, 1, 1))), PLEAT_SHAPE(2, 3, 1, 1),
+                 VALUES(-2, -3, -4, 5, -6, -12));
+    pleat_nn_free(m);
+}
+
 static void expect_description(pleat_nn_module *m, const char *expected) {
     char text[200] = "";
     cr_assert(m, "%s", pleat_error(ctx)->text);

@@ -1,6 +1,8 @@
 /* Each image has a random stream of its own, and a batch is the caller's only when it is made. */
 #define _POSIX_C_SOURCE 200809L
 
+#include <time.h>
+
 #include "scratch.h"
 
 TestSuite(streams, .init = scratch_begin, .fini = scratch_end);
@@ -60,4 +62,23 @@ Test(streams, a_hasty_caller_gets_whole_batches) {
         for (size_t i = 0; i < COUNT; i++)
             cr_assert(same_image(0, i, 1, i), "round %zu, image %zu", round, i);
     }
+}
+
+static double seconds_of_this_thread(void) {
+    struct timespec t;
+    cr_assert_eq(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The caller waits, and copies what the loader's thread has made. */
+Test(streams, batches_are_made_in_another_thread) {
+    double seconds[2];
+    for (int prefetch = 0; prefetch < 2; prefetch++) {
+        double begin = seconds_of_this_thread();
+        read_epoch(prefetch, 8, true, prefetch, 5);
+        seconds[prefetch] = seconds_of_this_thread() - begin;
+    }
+    cr_assert_lt(2 * seconds[1], seconds[0],
+                 "the caller works for %g s, and for %g s where it makes them itself", seconds[1],
+                 seconds[0]);
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A mutation test: sh tests/mutants.sh --help, and tests/mutants/README.md.
+# A mutation test: sh tests/mutants.sh --help, and tests/README.md.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$root/tests/setup.sh"

@@ -1,5 +1,9 @@
 /* matmul against a naive loop, exactly on whole numbers: all four flags, batches, views, empty sides. */
+#define _POSIX_C_SOURCE 200809L
+
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tensors.h"
 
@@ -164,6 +168,31 @@ Test(matmul, empty_sides) {
                                  pleat_zeros(ctx, type, PLEAT_SHAPE(0, 4))),
                     pleat_zeros(ctx, type, PLEAT_SHAPE(5, 2, 4)));
     }
+}
+
+static void products_over_nothing(void) {
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++)
+        for (size_t i = 0; i < 16; i++) {
+            size_t m = i & 1 ? 1 : 2, n = i & 2 ? 1 : 3;
+            bool ta = i & 4, tb = i & 8;
+            pleat_tensor *a = pleat_zeros(ctx, type, 2, ta ? (size_t[]){0, m} : (size_t[]){m, 0}),
+                         *b = pleat_zeros(ctx, type, 2, tb ? (size_t[]){n, 0} : (size_t[]){0, n});
+            pleat_matmul(a, b, .ta = ta, .tb = tb);
+        }
+}
+
+/* BLAS prints a complaint of leading dimensions of 0, and one that is not OpenBLAS ends the program. */
+Test(matmul, blas_is_not_asked_for_sums_over_nothing) {
+    FILE *said = tmpfile();
+    int before[] = {dup(1), dup(2)};
+    cr_assert_not_null(said);
+    fflush(stdout);
+    for (int i = 0; i < 2; i++) cr_assert(before[i] >= 0 && dup2(fileno(said), i + 1) >= 0);
+    products_over_nothing();
+    fflush(stdout);
+    for (int i = 0; i < 2; i++) dup2(before[i], i + 1), close(before[i]);
+    cr_assert_eq(lseek(fileno(said), 0, SEEK_END), 0, "it was");
+    fclose(said);
 }
 
 Test(matmul, large_products_are_cut_without_seams) {

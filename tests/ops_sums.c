@@ -70,6 +70,21 @@ Test(sums, of_views) {
     }
 }
 
+/* Not the order of the additions either. The axes are such as cannot be merged, and the first is the densest or the last. */
+Test(sums, an_axis_of_size_one_changes_no_bit) {
+    static const size_t orders[][4] = {{0, 1, 2, 3}, {2, 0, 1, 3}};
+    for (size_t i = 0; i < 2; i++)
+        for (unsigned axes = 1; axes < 8; axes++) {
+            pleat_tensor *x = pleat_randn(ctx, PLEAT_F64, PLEAT_SHAPE(7, 9, 5));
+            pleat_tensor *one = pleat_reshape(x, PLEAT_SHAPE(7, 9, 5, 1));
+            size_t start[] = {0, 1, 0, 0}, size[] = {7, 6, 5, 1};
+            x = pleat_permute(pleat_slice(x, start, size, NULL), orders[i]);
+            one = pleat_permute(pleat_slice(one, start, size, NULL), orders[i]);
+            pleat_tensor *sum = pleat_sum(x, axes);
+            EXPECT_SAME(pleat_reshape(pleat_sum(one, axes), pleat_rank(sum), pleat_shape(sum)), sum);
+        }
+}
+
 Test(sums, longer_than_a_block) {
     for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
         expect_sums(whole(type, PLEAT_SHAPE(3, 1000)));

@@ -67,6 +67,22 @@ Test(rates, plateaus_agree_with_pytorch) {
     cr_expect_eq(pleat_nn_plateau_lr(NULL, 0.5, 1), 0.5);
 }
 
+/* A quarter of the best one so far, and more. */
+Test(rates, better_is_what_exceeds_the_threshold) {
+    static const struct {
+        bool higher, better;
+        double best, metric;
+    } cases[] = {{true, false, 8, 9},  {true, false, 8, 10}, {true, true, 8, 10.5}, {true, false, 8, 2},
+                 {false, false, 8, 7}, {false, false, 8, 6}, {false, true, 8, 5.5}, {false, false, 8, 20}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pleat_nn_plateau p = {.higher_is_better = cases[i].higher, .threshold = 0.25};
+        pleat_nn_plateau_lr(&p, 0.5, cases[i].best);
+        pleat_nn_plateau_lr(&p, 0.5, cases[i].metric);
+        cr_expect_eq(p.best, cases[i].better ? cases[i].metric : cases[i].best, "%g behind %g, case %zu",
+                     cases[i].metric, cases[i].best, i);
+    }
+}
+
 /* ---- averages -------------------------------------------------------------------------------------------- */
 
 /* A convolution and a norm in f32, with its buffers. */

@@ -225,6 +225,25 @@ Test(rules, a_parameter_may_be_its_own_gradient) {
     }
 }
 
+/* p - lr (g + decay p), with and without a momentum, whose buffer is that gradient at the first step. */
+Test(rules, weight_decay_of_sgd_is_a_gradient) {
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++)
+        for (int i = 0; i < 2; i++) {
+            pleat_nn_module *net = pleat_nn_linear(ctx, 50, 3, .dtype = type);
+            pleat_nn_optimizer *opt =
+                pleat_nn_sgd(net, .lr = 0.25, .weight_decay = 0.5, .momentum = i ? 0.75 : 0);
+            pleat_tensor *p[] = {pleat_nn_param(net, 0), pleat_nn_param(net, 1)}, *grads[2], *expected[2];
+            for (size_t k = 0; k < 2; k++) {
+                grads[k] = pleat_randn(ctx, type, pleat_rank(p[k]), pleat_shape(p[k]));
+                expected[k] = pleat_sub(pleat_scale(p[k], 0.875), pleat_scale(grads[k], 0.25));
+            }
+            EXPECT_OK(pleat_nn_update(opt, grads));
+            for (size_t k = 0; k < 2; k++) EXPECT_NEAR(p[k], expected[k], 1e-6);
+            pleat_nn_optimizer_free(opt);
+            pleat_nn_free(net);
+        }
+}
+
 /* v - a^2 is 0 for a gradient that stays the same, and by rounding less. */
 Test(rules, centered_rmsprop_bears_a_constant_gradient) {
     for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {

@@ -92,6 +92,22 @@ Test(report_values, ticks_are_round_and_where_they_say) {
         }
 }
 
+/* As many decimals as the step needs, or an exponent for all. */
+Test(report_values, labels_are_no_longer_than_need_be) {
+    static const struct {
+        double low, high;
+        const char *first, *last;
+    } cases[] = {{0, 1, "0.0", "1.0"},     {0, 12, "0", "12"},   {0.31, 0.47, "0.30", "0.50"},
+                 {0, 5e-4, "0", "5e-4"},   {0, 8e6, "0", "8e6"}, {0.004, 0.007, "0.0040", "0.0070"},
+                 {-40, 300, "-100", "300"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pln_axis a =
+            pln_axis_new((pln_axis_args){.range = {cases[i].low, cases[i].high}, .most = 6, .grow = true});
+        EXPECT_TEXT(a.label[0], cases[i].first);
+        EXPECT_TEXT(a.label[a.ticks - 1], cases[i].last);
+    }
+}
+
 /* From the last of 1, 2, 5, 10, .. that is not above the values to the first that is not below. */
 Test(report_values, logarithmic_axes_end_at_round_values) {
     static const double cases[][4] = {{0.012, 0.9, 0.01, 1},    {3, 300, 2, 500},        {1, 1000, 1, 1000},
@@ -215,6 +231,7 @@ Test(report_values, scatters_say_what_they_leave_out) {
     cr_expect_not_null(strstr(page, "One of 2 points is drawn"));
     cr_expect_null(strstr(page, "left out"));
     cr_expect_eq(count(page, "a3.5 3.5 0 1 0 7 0"), 4500);
+    cr_expect_eq(count(page, "class=\"dots "), count(page, "class=\"dots c0"), "a class that is none");
     free(page);
     pleat_tensor *labels = pleat_zeros(ctx, PLEAT_F64, PLEAT_SHAPE(40));
     static const double wrong[] = {0.5, 2, -1};
@@ -237,6 +254,7 @@ Test(report_values, a_run_has_a_column_for_what_it_measured) {
     pleat_nn_report *r = pleat_nn_report_new(ctx, "t", NULL);
     pleat_nn_report_run(r, &run, NULL);
     char *page = text_of(r);
+    cr_expect_not_null(strstr(page, "<dd>0.1667<small>training, epoch 3 (best)</small>"));
     cr_expect_eq(count(page, "loss<small>training"), 1);
     cr_expect_eq(count(page, "loss<small>validation"), 0);
     cr_expect(strstr(page, "\">0.5000<") && strstr(page, "\">0.2500<") && strstr(page, "\">0.1667<"),
@@ -329,6 +347,45 @@ Test(report_values, null_is_refused_by_name) {
         if (i == 5) pleat_nn_report_run(r, NULL, NULL);
         if (i == 6) pleat_nn_report_chart(r, NULL);
         expect_error(r->status, PLEAT_ERR_ARGUMENT, ops[i]);
+        pleat_nn_report_free(r);
+    }
+}
+
+static void add(pleat_nn_report *r, size_t i) {
+    static const double y[] = {1, 2, 3};
+    static const size_t counts[] = {3, 1, 0, 2};
+    static const char *const pairs[][2] = {{"a", "b"}};
+    const pleat_nn_series series = {"s", 3, y};
+    pleat_nn_epoch epochs[2] = {{.loss = 2, .valid_loss = 1}, {.loss = 1, .valid_loss = 3}};
+    pleat_tensor *x = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2, 1, 3, 3)),
+                 *none = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, 1, 3, 3)),
+                 *points = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(3, 2));
+    pleat_nn_module *m = pleat_nn_conv2d(ctx, 1, 2, .kernel = {3, 3});
+    if (i == 0) pleat_nn_report_heading(r, "h");
+    if (i == 1) pleat_nn_report_text(r, "t");
+    if (i == 2) pleat_nn_report_table(r, 1, pairs);
+    if (i == 3) pleat_nn_report_images(r, "c", x, 1, 1);
+    if (i == 4) pleat_nn_report_images(r, "c", none, 1, 1);
+    if (i == 5) pleat_nn_report_filters(r, "c", x);
+    if (i == 6) pleat_nn_report_scatter(r, "c", points, NULL, 0, NULL);
+    if (i == 7) pleat_nn_report_summary(r, m, PLEAT_SHAPE(1, 1, 5, 5));
+    if (i == 8) pleat_nn_report_confusion(r, "c", 2, counts, NULL);
+    if (i == 9) pleat_nn_report_run(r, &(pleat_nn_run){.epochs = 2, .epoch = epochs}, NULL);
+    if (i == 10) pleat_nn_report_chart(r, &(pleat_nn_chart){.title = "c", .count = 1, .series = &series});
+    pleat_nn_free(m);
+}
+
+/* What had no memory is not looked for when the page is written. */
+Test(report_values, each_addition_says_what_it_had_no_memory_for) {
+    static const char *const ops[] = {"report_heading", "report_text",    "report_table",
+                                      "report_images",  "report_images",  "report_filters",
+                                      "report_scatter", "report_summary", "report_confusion",
+                                      "report_chart",   "report_chart"};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        pleat_nn_report *r = pleat_nn_report_new(ctx, "t", NULL);
+        r->page.lost = true;
+        add(r, i);
+        expect_error(r->status, PLEAT_ERR_MEMORY, ops[i]);
         pleat_nn_report_free(r);
     }
 }

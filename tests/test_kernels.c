@@ -409,6 +409,17 @@ Test(kernels, products) {
     }
 }
 
+/* BLAS counts with int. */
+Test(kernels, products_of_any_int_fit) {
+    for (size_t i = 0; i < 6; i++)
+        for (size_t more = 0; more < 2; more++) {
+            pl_gemm g = {.m = 1, .n = 1, .k = 1, .lda = 1, .ldb = 1, .ldc = 1};
+            size_t *const sizes[] = {&g.m, &g.n, &g.k, &g.lda, &g.ldb, &g.ldc};
+            *sizes[i] = (size_t)INT_MAX + more;
+            cr_expect_eq(pl_gemm_fits(&g), !more, "number %zu is INT_MAX + %zu", i, more);
+        }
+}
+
 /* ---- laws -------------------------------------------------------------------------------------------- */
 
 /* <y, conv2d(x, w)> = <x, conv2d_transpose(y, w)> = <w, conv2d_weight(x, y)> */

@@ -390,7 +390,8 @@ Test(nn, building_a_tree_refuses_children) {
 
 Test(nn, sequential_checks_its_children) {
     pleat_nn_module *twice = pleat_nn_linear(ctx, 2, 2);
-    expect_refused(pleat_nn_sequential(ctx, pleat_nn_relu(ctx), twice, twice, pleat_nn_relu(ctx), twice),
+    expect_refused(pleat_nn_sequential(ctx, pleat_nn_relu(ctx), twice, twice, pleat_nn_relu(ctx), twice,
+                                       pleat_nn_linear(ctx, 2, 2)),
                    "child \"2\" is given twice");
     expect_refused(pleat_nn_sequential(ctx, pleat_nn_relu(ctx), pleat_nn_linear(ctx, 0, 2),
                                        pleat_nn_linear(ctx, 2, 2), NULL),

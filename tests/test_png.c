@@ -119,6 +119,19 @@ Test(png, reads_back_what_is_written) {
     cr_assert_leq(pleat_item(pleat_amax(pleat_abs(pleat_sub(x, y)))), 0.5 / 255 + 1e-6);
 }
 
+/* What counts is how many pixels there are, and not how long a side is. */
+Test(png, reads_long_sides) {
+    static const size_t shapes[][2] = {{2, 20000}, {20000, 2}};
+    for (size_t i = 0; i < 2; i++) {
+        size_t H = shapes[i][0], W = shapes[i][1];
+        pleat_tensor *x = pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(1, 1, H, W), 1);
+        cr_assert_eq(pleat_nn_write_png_grid(in_folder("l.png"), x, 1, 1), PLEAT_OK);
+        pleat_tensor *y = pleat_nn_read_png(ctx, in_folder("l.png"));
+        cr_assert_not(pleat_is_poison(y), "%s", pleat_error(ctx)->text);
+        cr_assert(pleat_size(y, 2) == H && pleat_size(y, 3) == W);
+    }
+}
+
 /* ---- what is wrong --------------------------------------------------------------------------------------------- */
 
 static void expect_refused(const char *file, pleat_status code, const char *part) {
@@ -224,7 +237,8 @@ Test(png, reads_folders) {
         cr_assert_eq(images.pixels[i], sample(i / WIDTH % HEIGHT, i % WIDTH, 0, 8));
     pleat_nn_images_free(&images);
     copy("colour.png", "d/c.png");
-    expect_folder_refused("d", PLEAT_ERR_SHAPE, "d/c.png is [3,5,6], but");
+    expect_folder_refused("d", PLEAT_ERR_SHAPE, "d/c.png is [3,5,6], but ");
+    expect_folder_refused("d", PLEAT_ERR_SHAPE, "d/a.PNG is [1,5,6]; all must");
     clear("d");
     clear("grey.png");
     clear("colour.png");

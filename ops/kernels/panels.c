@@ -39,7 +39,7 @@ enum {
     DEPTH = 576,             /* rows of B in a block, unless a single channel has more */
     CELL_BYTES = 288 * 1024, /* of the padded source */
     TURNING = 5,             /* what turning a result costs, in products of a vector; */
-    PUT = 384,               /* and writing a row of it; */
+    PUT = 100,               /* and writing a row of it; */
     PUT_WHOLE = 3,           /* and writing where rows lie behind one another, for each number */
     PIXELS = 48,             /* vectors over channels: pixels at a time */
     MOST_JOINT = 48,         /* rows of all phases together, where they are one product */
@@ -55,6 +55,7 @@ enum {
     DOT_TAPS = 6,       /* weight gradient by dot products: taps of a tile */
     MAP_BYTES = 256 * 1024,     /* weight gradient: of the map of a strip */
     THREAD_BYTES = 1023 * 1024, /* of a thread's memory, at most */
+    MANY_TERMS = 256,           /* where it pays to look for those that lie in padding */
     LINE = 64,                  /* of the cache: no two threads write to the same one */
 };
 
@@ -148,11 +149,11 @@ static size_t packed_size(const plan *p, size_t element) {
 
 static void count_bytes(plan *p, size_t element) {
     size_t phases = phases_beside(p), lane = lanes(element), rows = rows_at_once(p, element);
-    p->b = p->direct ? 0 : round_up(PIXELS * rows * element, LINE);
+    p->b = p->direct ? 0 : round_up((p->depth < MANY_TERMS ? PIXELS : p->columns) * rows * element, LINE);
     p->cells = round_up((p->channels * p->channel + 5 * lane) * element, LINE);
     p->sums = round_up(rows * phases * p->columns * element, LINE);
     p->a = p->pack_once ? 0 : round_up((most(rows, TALL) * p->depth + lane) * element, LINE);
-    p->index = round_up(((phases + 1) * p->depth + p->columns) * sizeof(size_t), LINE);
+    p->index = round_up(((phases + 1) * p->depth + 2 * p->columns) * sizeof(size_t), LINE);
     p->bytes = p->b + p->cells + p->sums + p->a + p->index;
 }
 
@@ -339,6 +340,41 @@ static size_t number_taps(const plan *p, size_t channels, size_t a, size_t b, si
                 if (weight) weight[n] = c * weight_step + down[r].tap * p->along.taps + along[s].tap;
             }
     return n;
+}
+
+/* The cell of every pixel of a strip: image by image, or position by position and of each all images. */
+static void number_pixels(const plan *p, const strip *s, bool by_position, size_t *pixel) {
+    size_t cols = s->cols.count, positions = s->rows.count * cols, images = s->images.count;
+    size_t image_step = by_position ? 1 : positions, step = by_position ? images : 1;
+    for (size_t image = 0; image < images; image++, pixel += image_step)
+        for (size_t i = 0; i < s->rows.count; i++)
+            for (size_t k = 0; k < cols; k++)
+                pixel[(i * cols + k) * step] = (image * p->cell_rows + i) * p->pitch + k;
+}
+
+/* From the first to the last tap, along the columns of the image, that one of the tile's pixels has. */
+static part rows_present(const plan *p, const strip *s, const presence *down, size_t column, size_t count) {
+    size_t from = column / p->pitch, to = (column + count - 1) / p->pitch, rows = s->rows.count;
+    if (from / p->cell_rows != to / p->cell_rows) return (part){0, down->taps};
+    from = least(from % p->cell_rows, rows), to = least(to % p->cell_rows + 1, rows);
+    return present(down, (part){from, to - from});
+}
+
+/* Terms of a sum: blocks of runs of so many; the beginnings of runs and of blocks are so far apart. */
+typedef struct terms {
+    size_t blocks, runs, run, run_step, block_step;
+    bool add; /* outer products: to what is there */
+} terms;
+
+static terms all_terms(size_t count) { return (terms){1, 1, count, count, count, false}; }
+
+/* For each channel, the terms of some of `downs` times `alongs` taps, in runs as long as can be. */
+static terms some_terms(size_t channels, size_t downs, size_t alongs, part down, part along) {
+    size_t taps = downs * alongs;
+    if (along.count < alongs) return (terms){channels, down.count, along.count, alongs, taps, false};
+    if (down.count < downs)
+        return (terms){channels, 1, down.count * alongs, down.count * alongs, taps, false};
+    return all_terms(channels * taps);
 }
 
 #define T float

@@ -160,4 +160,36 @@ static inline size_t shared_padding(const axis *a) {
     return shared;
 }
 
+/* The taps of a phase, and for each of them the pixels of a part that meet the source through it: [begin, end), counted from the
+ * part's first. */
+typedef struct presence {
+    bool all; /* every pixel meets it through every tap */
+    size_t taps, pixels;
+    ptrdiff_t begin[MOST_TAPS], end[MOST_TAPS];
+} presence;
+
+static inline presence presence_of(const axis *a, size_t phase, part s, size_t cells) {
+    reach r[MOST_TAPS];
+    presence p = {.all = true, .taps = reaches(a, phase, r), .pixels = s.count};
+    for (size_t i = 0; i < p.taps; i++) {
+        meeting m = meet(a, s.first, cells, r[i].plane);
+        p.begin[i] = (ptrdiff_t)m.begin - (ptrdiff_t)r[i].cell;
+        p.end[i] = (ptrdiff_t)m.end - (ptrdiff_t)r[i].cell;
+        p.all &= p.begin[i] <= 0 && p.end[i] >= (ptrdiff_t)s.count;
+    }
+    return p;
+}
+
+/* From the first to the last tap through which one of the pixels meets the source. */
+static inline part present(const presence *p, part pixels) {
+    part taps = {0};
+    for (size_t i = 0; i < p->taps; i++) {
+        if (p->begin[i] >= (ptrdiff_t)(pixels.first + pixels.count) || p->end[i] <= (ptrdiff_t)pixels.first)
+            continue;
+        if (taps.count == 0) taps.first = i;
+        taps.count = i + 1 - taps.first;
+    }
+    return taps;
+}
+
 #endif

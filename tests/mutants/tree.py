@@ -99,9 +99,9 @@ class Tree:
         for t in listed:  # they run in whichever tree has the mutant
             t["cmd"][0] = os.path.relpath(t["cmd"][0], self.build)
             t["env"].pop("LD_LIBRARY_PATH", None)
-        suites = {t["name"]: {s.split(":")[-1] for s in t["suite"]} for t in listed}
-        # a fuzz target reads its corpus and is no Criterion program
-        return {t["name"]: t for t in listed if "library" in suites[t["name"]] and "fuzz" not in suites[t["name"]]}
+        # a shell test may have a program's name; a fuzz target reads its corpus and is no Criterion program
+        suites = [{s.split(":")[-1] for s in t["suite"]} for t in listed]
+        return {t["name"]: t for t, of in zip(listed, suites) if "library" in of and "fuzz" not in of}
 
     def run(self, test, seconds):
         """None if the test passes, or how it fails. `seconds` is what it took before. Criterion may fail to start a process."""
