@@ -91,7 +91,7 @@ memcheck() {
     watcher="env OPENBLAS_NUM_THREADS=1 PLEAT_TEST_EVERY=40 valgrind -q --error-exitcode=99 --leak-check=full
         --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect"
     lines=
-    for program in article checkpoint data determinism elementwise files fit frameworks grads interop layers laws loader memory nn \
+    for program in article checkpoint data elementwise files fit frameworks grads interop layers laws loader memory nn \
         npy npz optim png report spatial torch; do lines="${lines}auto $program
 "; done
     for suite in elementwise isa shapes sums; do lines="${lines}auto ops $suite/*
