@@ -71,6 +71,7 @@ auto fit
 auto training
 auto checkpoint
 auto memory
+auto determinism
 auto ops threads/*
 auto ops sums/*
 auto laws fused/*

@@ -12,20 +12,20 @@
 #        define ADDRESS_SANITIZER
 #    endif
 #    if __has_feature(thread_sanitizer)
-#        define THREAD_SANITIZER
+#        define NOT_COUNTED
 #    endif
 #endif
 #ifdef __SANITIZE_ADDRESS__
 #    define ADDRESS_SANITIZER
 #endif
 #ifdef __SANITIZE_THREAD__
-#    define THREAD_SANITIZER
+#    define NOT_COUNTED
 #endif
 #ifdef UNBOXED /* for valgrind, which puts its own malloc in the place of the C library's only */
-#    define SANITIZED
+#    define NOT_COUNTED
 #endif
 
-#if defined(__GLIBC__) && !defined(THREAD_SANITIZER)
+#if defined(__GLIBC__) && !defined(NOT_COUNTED)
 static atomic_size_t calls, own_calls, first_failing = SIZE_MAX, failing, failed;
 static atomic_size_t living;
 static atomic_bool counting;
