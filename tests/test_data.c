@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <termios.h>
+#include <time.h>
 
 #include "pleat_config.h"
 #include "scratch.h"
@@ -454,6 +455,12 @@ Test(progress, plain_lines_in_a_file) {
     free(text);
 }
 
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* A terminal of `columns` columns: what one line of progress sends to it. */
 static void on_terminal(unsigned short columns, const char *bar) {
     char text[4096] = {0}, *name;
@@ -465,17 +472,19 @@ static void on_terminal(unsigned short columns, const char *bar) {
     ioctl(fileno(f), TIOCSWINSZ, &(struct winsize){.ws_row = 24, .ws_col = columns});
     pleat_nn_progress p = pleat_nn_progress_start(f, "epoch 2/5", 8);
     cr_expect(p.terminal);
+    double begun = now();
     pleat_nn_progress_show(&p, 4, 100, 0.5);
     pleat_nn_progress_show(&p, 5, 100, 0.4); /* too soon: not drawn */
+    bool soon = now() - begun < 0.1;         /* unless the system had something else to do */
     pleat_nn_progress_end(&p);
     size_t got = 0; /* a pseudo terminal hands its data over in pieces */
-    for (ssize_t n = 1;
-         n > 0 && count_of(text, '\r') < 3 && poll(&(struct pollfd){master, POLLIN, 0}, 1, 2000) > 0;) {
+    for (ssize_t n = 1; n > 0 && count_of(text, '\r') < (soon ? 3 : 4) &&
+                        poll(&(struct pollfd){master, POLLIN, 0}, 1, 2000) > 0;) {
         n = read(master, text + got, sizeof text - 1 - got);
         got += n > 0 ? (size_t)n : 0;
     }
-    cr_expect(count_of(text, '\r') == 3 && count_of(text, '\n') == 0 && !strchr(text, '\033'), "%s", text);
-    cr_expect(strstr(text, bar) && !strstr(text, "5/8"), "%s", text);
+    cr_expect(count_of(text, '\n') == 0 && !strchr(text, '\033') && strstr(text, bar), "%s", text);
+    cr_expect(!soon || (count_of(text, '\r') == 3 && !strstr(text, "5/8")), "%s", text);
     for (char *line = strtok(text, "\r"); line; line = strtok(NULL, "\r"))
         cr_expect(strlen(line) == (size_t)columns - 1, "%zu columns: \"%s\"", strlen(line), line);
     fclose(f);
