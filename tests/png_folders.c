@@ -8,7 +8,7 @@
 TestSuite(png_folders, .init = scratch_begin, .fini = scratch_end);
 
 Test(png_folders, more_than_256_classes) {
-    char name[16];
+    char name[32];
     for (int i = 0; i < 257; i++) {
         snprintf(name, sizeof name, "class%03d", i);
         cr_assert_eq(mkdir(in_scratch(name), 0700), 0);
