@@ -29,8 +29,8 @@ if [ -n "$sanitize" ]; then
     options="$options -Doptimization=1 -Ddebug=true -Dc_args=-g1 -Db_sanitize=address,undefined -Db_lundef=false"
     export ASAN_OPTIONS="detect_leaks=1:${ASAN_OPTIONS:-}"
     export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}"
-    export PLEAT_TEST_EVERY="${PLEAT_TEST_EVERY:-4}"
-    set -- --timeout-multiplier 5 --no-suite once "$@"
+    export PLEAT_TEST_EVERY="${PLEAT_TEST_EVERY:-8}"
+    set -- --timeout-multiplier 5 --no-suite once --no-suite numbers "$@"
 fi
 : "${build:=build${sanitize:+-asan}}"
 

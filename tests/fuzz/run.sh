@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build the fuzz targets with clang and libFuzzer, and run them, two at a time.
+# Build the fuzz targets with clang and libFuzzer, and run them, some at a time.
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
 . "$root/tests/setup.sh"
@@ -7,14 +7,15 @@ cd "$root" || exit 1
 
 usage() {
     cat <<END
-usage: sh tests/fuzz/run.sh [--seconds N] [--build DIR] [TARGET...]
+usage: sh tests/fuzz/run.sh [--seconds N] [--jobs N] [--build DIR] [TARGET...]
 
-Build the fuzz targets with clang, libFuzzer and the sanitizers, and run each for N seconds (default 60), two at a time, from
+Build the fuzz targets with clang, libFuzzer and the sanitizers, and run each for N seconds (default 60), from
 tests/fuzz/corpus/TARGET and what earlier runs have found. Prints the executions of each target, and every finding with the
 command that reproduces it. Exit status 1 if there was a finding.
 
 TARGET       $(targets | tr '\n' ' ')(default: all)
 --seconds N  time for each target; 0 runs the corpus alone
+--jobs N     so many targets at a time (default 2)
 --build DIR  build folder, default build-fuzz/; what was found stays in DIR/grown and DIR/findings
 An input hangs if it takes 5 s, and takes too much memory with 1 GB, or 300 MB at once.
 END
@@ -28,13 +29,14 @@ wrong() {
 }
 
 seconds=60
+jobs=2
 build=build-fuzz
 chosen=
 while [ $# -gt 0 ]; do
     case $1 in
         --help) usage && exit 0 ;;
-        --seconds=* | --build=*) option=${1%%=*} value=${1#*=} ;;
-        --seconds | --build)
+        --seconds=* | --jobs=* | --build=*) option=${1%%=*} value=${1#*=} ;;
+        --seconds | --jobs | --build)
             [ $# -gt 1 ] || wrong "$1 stands alone; it takes an argument"
             option=$1 value=$2
             shift
@@ -52,6 +54,12 @@ while [ $# -gt 0 ]; do
                 '' | *[!0-9]*) wrong "--seconds $value: it must be a whole number" ;;
             esac
             seconds=$value
+            ;;
+        --jobs)
+            case $value in
+                '' | 0 | *[!0-9]*) wrong "--jobs $value: it must be a whole number above 0" ;;
+            esac
+            jobs=$value
             ;;
         --build) build=$value ;;
     esac
@@ -130,14 +138,15 @@ trap 'kill $(jobs -p) 2>/dev/null; exit 1' INT TERM
 set -- $ready
 bad=0
 while [ $# -gt 0 ]; do
-    pair=$1
-    shift
-    if [ $# -gt 0 ]; then pair="$pair $1" && shift; fi
-    for target in $pair; do
-        rm -f "$logs/$target.status"
-        fuzz "$target" &
+    some=
+    for i in $(seq "$jobs"); do
+        [ $# -gt 0 ] || break
+        some="$some $1"
+        rm -f "$logs/$1.status"
+        fuzz "$1" &
+        shift
     done
     wait
-    for target in $pair; do report "$target" || bad=1; done
+    for target in $some; do report "$target" || bad=1; done
 done
 exit $bad
