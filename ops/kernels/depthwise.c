@@ -18,7 +18,7 @@
 #include <string.h>
 
 enum {
-    ROWS = 4,            /* of the result in a block */
+    ROWS = REGISTERS == 32 ? 7 : 4,            /* of the result in a block */
     MOST_ALONG = 2,      /* stride along a row */
     TASKS = 8,           /* wanted at least, to share out among threads */
     GRAIN = 64 * 1024,   /* pixels of a task, about, where there are tasks enough */
