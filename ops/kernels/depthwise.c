@@ -41,7 +41,7 @@ typedef struct plan {
     size_t each, tasks;  /* bands, or pairs of channels, in a task; tasks for each chunk */
     size_t pieces, chunks; /* weight gradient: pairs of image and band in a partial sum, and partial sums */
     size_t margin, slots, slot; /* elements beside a row that are read, copied rows of a block, and elements of one */
-    size_t masks, sums, w, copies, offset, column, row; /* bytes of each part of a thread's memory, in this order */
+    size_t masks, sums, w, copies, offset, column, order, row; /* bytes of each part of a thread's memory, in this order */
     size_t bytes, shared; /* of one thread; of all partial sums but the first */
 } plan;
 
@@ -90,8 +90,9 @@ static void count_bytes(plan *p, const pleat_conv_shape *g, size_t element, bool
     p->copies = round_up((p->slots + 1) * p->slot * element, LINE);
     p->offset = round_up(taps * sizeof(ptrdiff_t), LINE);
     p->column = round_up(p->columns * sizeof(column), LINE);
+    p->order = weight ? 0 : round_up(g->R * g->S * sizeof(size_t), LINE);
     p->row = round_up(sources * p->rows * sizeof(void *), LINE);
-    p->bytes = p->masks + p->sums + p->w + p->copies + p->offset + p->column + p->row;
+    p->bytes = p->masks + p->sums + p->w + p->copies + p->offset + p->column + p->order + p->row;
     p->bytes = round_up(p->bytes, LINE);
 }
 
@@ -102,7 +103,7 @@ static bool takes(const pleat_conv_shape *g) {
         if (g->dilation[k] > (size_t)far || g->pad[k] > far || g->pad[k] < -far) return false;
     if (g->R > MOST_TAPS || g->S > MOST_TAPS || g->stride[0] > MOST_SPLIT || g->stride[1] > MOST_ALONG)
         return false;
-    return g->C == g->G && g->O == g->G;
+    return g->C <= 4 * g->G && g->O <= 4 * g->G;
 }
 
 /* False where the engine does not take the shape. */
