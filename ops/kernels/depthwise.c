@@ -19,6 +19,7 @@
 
 enum {
     ROWS = REGISTERS == 32 ? 7 : 4,            /* of the result in a block */
+    MOST_DOTS = 5, /* weight gradient: taps along an axis */
     MOST_ALONG = 2,      /* stride along a row */
     TASKS = 8,           /* wanted at least, to share out among threads */
     GRAIN = 64 * 1024,   /* pixels of a task, about, where there are tasks enough */
@@ -106,6 +107,12 @@ static bool takes(const pleat_conv_shape *g) {
     return g->C <= 4 * g->G && g->O <= 4 * g->G;
 }
 
+/* The weight gradient has loops for square kernels only. */
+static bool takes_taps(const plan *p) {
+    size_t n = p->down.taps;
+    return n == p->along.taps && n >= 2 && n <= MOST_DOTS && p->hop == p->along.split;
+}
+
 /* False where the engine does not take the shape. */
 static bool make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op, plan *p) {
     bool image = op == PLEAT_CONV_TRANSPOSE, weight = op == PLEAT_CONV_WEIGHT;
@@ -116,6 +123,7 @@ static bool make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     p->apart = taps_apart(&p->down);
     size_t common = common_divisor(p->down.split, p->apart);
     p->skip = p->apart / common, p->hop = p->down.split / common;
+    if (weight && !takes_taps(p)) return false;
     p->rows = (ROWS - 1) * p->hop + most(1, most_reaches(&p->down));
     p->columns = divide_up(p->along.pixels, lanes(element));
     if (p->along.source > THREAD_BYTES || p->along.result > THREAD_BYTES) return false;
