@@ -18,31 +18,35 @@
 #include <string.h>
 
 enum {
-    ROWS = REGISTERS == 32 ? 7 : 4,            /* of the result in a block */
-    MOST_DOTS = 5, /* weight gradient: taps along an axis */
-    MOST_ALONG = 2,      /* stride along a row */
-    TASKS = 8,           /* wanted at least, to share out among threads */
-    GRAIN = 64 * 1024,   /* pixels of a task, about, where there are tasks enough */
-    SUM_BYTES = 32768,   /* weight gradient: sums of a task */
-    THREAD_BYTES = 1023 * 1024, /* of a thread's memory, at most */
-    LINE = 64,           /* of the cache: no two threads write to the same one */
+    ROWS = REGISTERS == 32 ? 7 : 4, /* of the result in a block */
+    FEW = 4,                        /* pairs of channels of a group */
+    MOST_DOTS = 5,                  /* weight gradient: taps along an axis */
+    MOST_ALONG = 2,                 /* stride along a row */
+    TASKS = 8,                      /* wanted at least, to share out among threads */
+    GRAIN = 64 * 1024,              /* pixels of a task, about, where there are tasks enough */
+    SUM_BYTES = 32768,              /* weight gradient: sums of a task */
+    THREAD_BYTES = 1023 * 1024,     /* of a thread's memory, at most */
+    LINE = 64,                      /* of the cache: no two threads write to the same one */
 };
 
 /* ---- plan -------------------------------------------------------------------------------------------- */
 
 /* How the work is cut. It depends on the shape alone, so that results do not depend on the number of threads. */
 typedef struct plan {
-    axis down, along;    /* of the result; the weight gradient's is the map */
-    size_t in, out;      /* channels of the source, of the result in a group; for the weight gradient C/G, O/G */
-    size_t apart;        /* rows of the source between neighbouring taps */
-    size_t skip, hop;    /* rows of a block are so many rows of a phase apart, and their first taps so many of `apart` */
-    size_t rows;         /* of the source, of a channel, that a block reaches */
-    size_t columns;      /* vectors in a row of a phase */
-    size_t bands, band;  /* of a plane of the result, and pixels of a phase down one */
-    size_t each, tasks;  /* bands, or pairs of channels, in a task; tasks for each chunk */
+    axis down, along; /* of the result; the weight gradient's is the map */
+    size_t in, out;   /* channels of the source, of the result in a group; for the weight gradient C/G, O/G */
+    size_t apart;     /* rows of the source between neighbouring taps */
+    size_t skip,
+        hop; /* rows of a block are so many rows of a phase apart, and their first taps so many of `apart` */
+    size_t rows;           /* of the source, of a channel, that a block reaches */
+    size_t columns;        /* vectors in a row of a phase */
+    size_t bands, band;    /* of a plane of the result, and pixels of a phase down one */
+    size_t each, tasks;    /* bands, or pairs of channels, in a task; tasks for each chunk */
     size_t pieces, chunks; /* weight gradient: pairs of image and band in a partial sum, and partial sums */
-    size_t margin, slots, slot; /* elements beside a row that are read, copied rows of a block, and elements of one */
-    size_t masks, sums, w, copies, offset, column, order, row; /* bytes of each part of a thread's memory, in this order */
+    size_t margin, slots,
+        slot; /* elements beside a row that are read, copied rows of a block, and elements of one */
+    size_t masks, sums, w, copies, offset, column, order,
+        row;              /* bytes of each part of a thread's memory, in this order */
     size_t bytes, shared; /* of one thread; of all partial sums but the first */
 } plan;
 
@@ -97,14 +101,12 @@ static void count_bytes(plan *p, const pleat_conv_shape *g, size_t element, bool
     p->bytes = round_up(p->bytes, LINE);
 }
 
-/* Where the copy is what costs: larger groups have sums enough to pay for it. */
-static bool takes(const pleat_conv_shape *g) {
-    ptrdiff_t far = 4096; /* keeps every product of the plan within size_t */
+/* Whether strides, taps and distances are such that every product of the plan is a size_t. */
+static bool takes_geometry(const pleat_conv_shape *g) {
+    ptrdiff_t far = 4096;
     for (size_t k = 0; k < 2; k++)
         if (g->dilation[k] > (size_t)far || g->pad[k] > far || g->pad[k] < -far) return false;
-    if (g->R > MOST_TAPS || g->S > MOST_TAPS || g->stride[0] > MOST_SPLIT || g->stride[1] > MOST_ALONG)
-        return false;
-    return g->C <= 4 * g->G && g->O <= 4 * g->G;
+    return g->R <= MOST_TAPS && g->S <= MOST_TAPS && g->stride[0] <= MOST_SPLIT && g->stride[1] <= MOST_ALONG;
 }
 
 /* The weight gradient has loops for square kernels only. */
@@ -113,10 +115,25 @@ static bool takes_taps(const plan *p) {
     return n == p->along.taps && n >= 2 && n <= MOST_DOTS && p->hop == p->along.split;
 }
 
+/* Whether it pays. One channel of a group's result is made from its source without detours, where panels copy more than they multiply.
+ * Of several each reads the source again; that is worth it where there are few, whose rows fill vectors. Of the smallest images panels
+ * lay many side by side. */
+static bool takes_channels(const plan *p, size_t element, bool weight) {
+    size_t used = p->down.pixels * p->along.pixels, unused[MOST_SPLIT];
+    size_t made = round_up(p->down.pixels, ROWS * p->skip) * p->columns * lanes(element);
+    bool wide = p->columns >= 2 && 10 * used >= 7 * made;
+    if (8 * used < made) return false;
+    if (p->in * p->out == 1 || (p->in * p->out <= FEW && wide)) return true;
+    /* phases of the same taps are one product of panels */
+    bool joint =
+        p->down.phases * p->along.phases > 1 && shifts(&p->down, unused) && shifts(&p->along, unused);
+    return !weight && p->out == 1 && !joint;
+}
+
 /* False where the engine does not take the shape. */
 static bool make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op, plan *p) {
     bool image = op == PLEAT_CONV_TRANSPOSE, weight = op == PLEAT_CONV_WEIGHT;
-    if (!takes(g)) return false;
+    if (!takes_geometry(g)) return false;
     *p = (plan){.in = g->C / g->G, .out = g->O / g->G};
     if (image) p->in = g->O / g->G, p->out = g->C / g->G;
     p->down = (image ? image_axis : map_axis)(g, 0), p->along = (image ? image_axis : map_axis)(g, 1);
@@ -127,6 +144,7 @@ static bool make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     p->rows = (ROWS - 1) * p->hop + most(1, most_reaches(&p->down));
     p->columns = divide_up(p->along.pixels, lanes(element));
     if (p->along.source > THREAD_BYTES || p->along.result > THREAD_BYTES) return false;
+    if (!takes_channels(p, element, weight)) return false;
     cut_tasks(p, g, element, weight);
     count_bytes(p, g, element, weight);
     return p->bytes <= THREAD_BYTES;
