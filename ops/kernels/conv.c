@@ -125,11 +125,20 @@ static const pl_engine *engine_of(const pleat_conv_shape *g, size_t element, ple
     return takes ? direct[path] : panels[path];
 }
 
-/* The paths that are tried for a wish, in this order: the fixed choice takes the widest vectors that the processor has. With the
- * narrow ones that every processor has, BLAS, which knows the processor better, wins. The plain path takes what is left. */
+/* The paths that are tried for a wish, in this order: the fixed choice takes the widest vectors that the processor has. The plain path
+ * takes what is left. */
 static pleat_conv_path next_path(pleat_conv_path wish, size_t i) {
-    static const pleat_conv_path wide[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2, PLEAT_CONV_PLAIN};
+    static const pleat_conv_path wide[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2, PLEAT_CONV_PANELS,
+                                           PLEAT_CONV_PLAIN};
     return wish == PLEAT_CONV_AUTO ? wide[i] : i == 0 ? wish : PLEAT_CONV_PLAIN;
+}
+
+/* With the narrow vectors that every processor has, BLAS, which knows the processor better, wins over panels: so the fixed choice goes
+ * that way for direct loops alone. */
+static bool may_go(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path wish,
+                   pleat_conv_path path) {
+    bool narrow = wish == PLEAT_CONV_AUTO && path == PLEAT_CONV_PANELS;
+    return runs_here(path) && (!narrow || engine_of(g, element, op, path) == &pl_depthwise);
 }
 
 bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path) {
@@ -144,7 +153,8 @@ size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_con
     for (size_t i = 0;; i++) {
         pleat_conv_path next = next_path(path, i);
         size_t bytes = SIZE_MAX;
-        if (runs_here(next)) bytes = engine_of(g, element, op, next)->workspace(g, element, op, threads);
+        if (may_go(g, element, op, path, next))
+            bytes = engine_of(g, element, op, next)->workspace(g, element, op, threads);
         if (bytes > 0 && bytes < SIZE_MAX - LINE) return bytes + LINE; /* to begin at a line */
         if (bytes == 0 || next == PLEAT_CONV_PLAIN) return bytes;
     }
@@ -178,7 +188,7 @@ static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, cons
     aligned.bytes = work->bytes < LINE ? 0 : work->bytes - LINE;
     for (size_t i = 0;; i++) {
         pleat_conv_path next = next_path(work->path, i);
-        if (!runs_here(next)) continue;
+        if (!may_go(g, element, op, work->path, next)) continue;
         const pl_engine *engine = engine_of(g, element, op, next);
         pl_outcome outcome = engine->run(g, element, op, a, b, c, &aligned);
         if (outcome == PL_NOT_TAKEN) continue;

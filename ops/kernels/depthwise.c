@@ -18,6 +18,7 @@
 #include <string.h>
 
 enum {
+    FEW_VECTORS = 12,               /* weight gradient: a plane of fewer is not worth its beginning and end */
     ROWS = REGISTERS == 32 ? 7 : 4, /* of the result in a block */
     FEW = 4,                        /* pairs of channels of a group */
     MOST_DOTS = 5,                  /* weight gradient: taps along an axis */
@@ -123,6 +124,7 @@ static bool takes_channels(const plan *p, size_t element, bool weight) {
     size_t made = round_up(p->down.pixels, ROWS * p->skip) * p->columns * lanes(element);
     bool wide = p->columns >= 2 && 10 * used >= 7 * made;
     if (8 * used < made) return false;
+    if (weight && used < FEW_VECTORS * lanes(element)) return false;
     if (p->in * p->out == 1 || (p->in * p->out <= FEW && wide)) return true;
     /* phases of the same taps are one product of panels */
     bool joint =
