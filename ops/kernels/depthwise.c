@@ -34,20 +34,20 @@ enum {
 
 /* How the work is cut. It depends on the shape alone, so that results do not depend on the number of threads. */
 typedef struct plan {
-    axis down, along; /* of the result; the weight gradient's is the map */
-    size_t in, out;   /* channels of the source, of the result in a group; for the weight gradient C/G, O/G */
-    size_t apart;     /* rows of the source between neighbouring taps */
-    size_t skip,
-        hop; /* rows of a block are so many rows of a phase apart, and their first taps so many of `apart` */
+    axis down, along;      /* of the result; the weight gradient's is the map */
+    size_t in, out;        /* channels of the source, of the result in a group; weight gradient: C/G, O/G */
+    size_t apart;          /* rows of the source between neighbouring taps */
+    size_t skip;           /* rows of a phase between those of a block */
+    size_t hop;            /* what their first taps are apart, in steps of `apart` */
     size_t rows;           /* of the source, of a channel, that a block reaches */
     size_t columns;        /* vectors in a row of a phase */
     size_t bands, band;    /* of a plane of the result, and pixels of a phase down one */
     size_t each, tasks;    /* bands, or pairs of channels, in a task; tasks for each chunk */
     size_t pieces, chunks; /* weight gradient: pairs of image and band in a partial sum, and partial sums */
-    size_t margin, slots,
-        slot; /* elements beside a row that are read, copied rows of a block, and elements of one */
-    size_t masks, sums, w, copies, offset, column, order,
-        row;              /* bytes of each part of a thread's memory, in this order */
+    size_t margin;         /* elements that are read beside a row */
+    size_t slots, slot;    /* copied rows of a block, and elements of one */
+    /* bytes of each part of a thread's memory, in this order */
+    size_t masks, sums, w, copies, offset, column, order, row;
     size_t bytes, shared; /* of one thread; of all partial sums but the first */
 } plan;
 
@@ -120,12 +120,12 @@ static bool takes_taps(const plan *p) {
  * Of several each reads the source again; that is worth it where there are few, whose rows fill vectors. Of the smallest images panels
  * lay many side by side. */
 static bool takes_channels(const plan *p, size_t element, bool weight) {
-    size_t used = p->down.pixels * p->along.pixels, unused[MOST_SPLIT];
-    size_t made = round_up(p->down.pixels, ROWS * p->skip) * p->columns * lanes(element);
-    bool wide = p->columns >= 2 && 10 * used >= 7 * made;
-    if (8 * used < made) return false;
-    if (weight && used < FEW_VECTORS * lanes(element)) return false;
-    if (p->in * p->out == 1 || (p->in * p->out <= FEW && wide)) return true;
+    size_t lane = lanes(element), unused[MOST_SPLIT];
+    double rows = (double)p->down.pixels, pixels = (double)p->along.pixels;
+    double filled =
+        rows / (double)round_up(p->down.pixels, ROWS * p->skip) * pixels / (double)(p->columns * lane);
+    if (filled < 0.125 || (weight && rows * pixels < (double)(FEW_VECTORS * lane))) return false;
+    if (p->in * p->out == 1 || (p->in * p->out <= FEW && p->columns > 1 && filled >= 0.7)) return true;
     /* phases of the same taps are one product of panels */
     bool joint =
         p->down.phases * p->along.phases > 1 && shifts(&p->down, unused) && shifts(&p->along, unused);
@@ -149,7 +149,7 @@ static bool make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     if (!takes_channels(p, element, weight)) return false;
     cut_tasks(p, g, element, weight);
     count_bytes(p, g, element, weight);
-    return p->bytes <= THREAD_BYTES;
+    return p->bytes + p->shared <= THREAD_BYTES;
 }
 
 static size_t bytes_of(const plan *p, int threads) {
