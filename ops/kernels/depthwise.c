@@ -3,8 +3,8 @@
  *
  * With a channel or two in a group there is so little to compute for each number of the source that a copy of it (columns, or the cells
  * of panels.c) costs as much as the sums. Here rows of the source are read where they are: a block of ROWS rows of the result is made a
- * vector at a time, and what is loaded from a row of the source serves all of the block that it reaches. Pixels whose taps meet padding
- * beside the image have masks; rows above and below it are one row of zeros; and a row at either end of the tensor, next to which
+ * vector at a time, and what is loaded from a row of the source serves all of the block that it reaches. Lanes that meet padding
+ * beside the image are masked; rows above and below it are one row of zeros; and a row at either end of the tensor, next to which
  * nothing may be read, is copied.
  *
  * A convolution with stride 2 takes every other element of what it loads, a transposed one makes two phases of pixels at a time and
@@ -61,10 +61,9 @@ static size_t taps_apart(const axis *a) {
     return a->from_image ? a->dilation : a->dilation / common_divisor(a->dilation, a->stride);
 }
 
-/* A vector of pixels of each phase along a row. */
+/* A vector of pixels of each phase along a row: the first of them, how many numbers of the result, where the masks are. */
 typedef struct column {
-    size_t at, count; /* the first pixel of a phase; numbers of the result, of all phases */
-    bool rim;         /* a lane or a tap is to be left out */
+    size_t at, count, mask;
 } column;
 
 static void cut_tasks(plan *p, const pleat_conv_shape *g, size_t element, bool weight) {
