@@ -76,13 +76,14 @@ static void over_images(results *r, pleat_dtype type) {
     add_both(r, "pixel_shuffle", pleat_pixel_shuffle(x, 2), x);
 }
 
-/* The family, with bias and relu, in a geometry that has everything, and in one that is an ordinary layer. */
+/* The family, with bias and relu, in a geometry that has everything, in one that is an ordinary layer, and in depthwise ones. */
 static void over_convolutions(results *r, pleat_dtype type) {
-    for (size_t k = 0; k < 2; k++) {
-        size_t groups = 1 + k, stride[2] = {1 + k, 2 - k};
+    for (size_t k = 0; k < 4; k++) {
+        size_t groups = k < 2 ? 1 + k : 8, stride[2] = {1 + k % 2, k < 2 ? 2 - k : k - 1};
+        size_t out = k < 2 ? 18 : 8;
         pleat_tensor *x = pleat_randn(ctx, type, PLEAT_SHAPE(5, 8, 33, 30));
-        pleat_tensor *w = pleat_randn(ctx, type, PLEAT_SHAPE(18, 8 / groups, 3, 3));
-        pleat_tensor *b = pleat_randn(ctx, type, PLEAT_SHAPE(18)),
+        pleat_tensor *w = pleat_randn(ctx, type, PLEAT_SHAPE(out, 8 / groups, 3, 3));
+        pleat_tensor *b = pleat_randn(ctx, type, PLEAT_SHAPE(out)),
                      *c = pleat_randn(ctx, type, PLEAT_SHAPE(8));
         pleat_tensor *y =
             pleat_conv2d(x, w, .stride = {stride[0], stride[1]}, .pad = {1, 2}, .groups = groups, .bias = b);

@@ -1,6 +1,7 @@
 /* The kernels against their definition and their laws, bit for bit. Every buffer that a kernel is given lies between
  * guards, starts at an address aligned for its element only, and holds NaN where nothing has been written yet. */
 #include "geometry.h"
+#include "kernels/engine.h"
 #include "kernels/gemm.h"
 #include "reference.h"
 
@@ -262,6 +263,10 @@ static const char *const large[] = {
     "N1 C500 O3 G1 H60 W61 P60 Q61 R1 S1 s1,1 d1,1 p0,0",
     "N3 C900 O2 G1 H7 W7 P7 Q7 R1 S1 s1,1 d1,1 p0,0",
     "N1 C600 O2 G1 H41 W40 P21 Q20 R1 S1 s2,2 d1,1 p0,0",
+    "N3 C20 O20 G20 H70 W66 P70 Q66 R3 S3 s1,1 d1,1 p1,1", /* direct loops: planes and pairs in a task, */
+    "N2 C1 O1 G1 H101 W230 P51 Q115 R5 S5 s2,2 d1,1 p2,2", /* bands of a plane, */
+    "N5 C2 O4 G2 H45 W60 P45 Q60 R4 S4 s1,1 d2,2 p3,3",    /* few pairs of channels, */
+    "N1 C1 O1 G1 H3 W9000 P3 Q9000 R3 S3 s1,1 d1,1 p1,1",  /* a long row */
 };
 
 enum { LARGE = sizeof large / sizeof *large };
@@ -285,18 +290,93 @@ Test(kernels, strips_and_blocks) {
     }
 }
 
+/* ---- direct loops ------------------------------------------------------------------------------------- */
+
+/* Sizes around vectors of 4, 8 and 16 numbers and blocks of 4 and 7 rows. */
+static const size_t widths[] = {1, 4, 7, 9, 14, 16, 17, 23, 30, 33, 47, 64},
+                    heights[] = {1, 6, 7, 8, 13, 15, 24}, kernels[] = {3, 5, 2, 4, 1, 7}, strides[] = {1, 2},
+                    dilations[] = {1, 1, 2, 3};
+static const ptrdiff_t paddings[] = {1, 2, 0, 3, 6, -1, -2, 20};
+static const size_t channels[][2] = {{1, 1}, {1, 2}, {2, 1},
+                                     {2, 2}, {3, 1}, {1, 3}}; /* of a group: in, out */
+
+#define ANY(list, seed) list[random_below(seed, sizeof list / sizeof *list)]
+
+/* Of few channels in a group, with a map of the size that the usual rule gives, or a few pixels off. */
+static bool few_channels(uint64_t *seed, size_t i, pleat_conv_shape *g) {
+    const size_t *in_out = channels[i % 3 ? 0 : random_below(seed, 6)];
+    bool square = random_below(seed, 5);
+    size_t groups = 1 + random_below(seed, 4), kernel = ANY(kernels, seed), stride = ANY(strides, seed);
+    *g = (pleat_conv_shape){.N = 1 + random_below(seed, 2), .G = groups, .C = groups * in_out[0]};
+    g->O = groups * in_out[1], g->H = ANY(heights, seed), g->W = ANY(widths, seed);
+    g->R = square ? kernel : ANY(kernels, seed), g->S = kernel;
+    g->stride[0] = square ? stride : ANY(strides, seed), g->stride[1] = stride;
+    for (size_t k = 0; k < 2; k++) {
+        g->dilation[k] = ANY(dilations, seed);
+        g->pad[k] = square && stride == 1 ? (ptrdiff_t)kernel / 2 : ANY(paddings, seed);
+        size_t size = k ? g->W : g->H, n = k ? g->S : g->R;
+        size_t map = pleat_conv_map_size(size, n, g->stride[k], g->dilation[k], g->pad[k], g->pad[k]);
+        map += random_below(seed, 3) == 0;
+        if (k)
+            g->Q = map;
+        else
+            g->P = map;
+    }
+    return g->P > 0 && g->Q > 0;
+}
+
+/* Whether the tested path computes the shape with direct loops. */
+static bool is_direct(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
+    const pl_engine *loops = &pl_depthwise;
+#ifdef PL_X86
+    static const pleat_conv_path wide[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2};
+    static const pl_engine *const engines[] = {&pl_depthwise_avx512, &pl_depthwise_avx2};
+    for (size_t i = 2; i-- > 0;)
+        if ((path() == PLEAT_CONV_AUTO || path() == wide[i]) && pleat_conv_takes(g, element, op, wide[i]))
+            loops = engines[i];
+#endif
+    return path() != PLEAT_CONV_PLAIN && loops->workspace(g, element, op, 1) != SIZE_MAX;
+}
+
+Test(kernels, few_channels_in_a_group) {
+    size_t direct[3] = {0}, cases = 0;
+    pleat_conv_shape g;
+    for (uint64_t i = 0; i < RANDOM_CASES / 2; i++) {
+        uint64_t seed = i;
+        if (!few_channels(&seed, i, &g)) continue;
+        problem p = problem_new(&g, i);
+        cases++;
+        for (int op = 0; op < 3; op++) {
+            double *want = expected(&p, ops[op]);
+            for (int e = 0; e < 2; e++) compare(&p, ops[op], elements[e], want);
+            direct[op] += is_direct(&g, elements[i % 2], ops[op]);
+            free(want);
+        }
+        if (i % 4 == 0)
+            for (int op = 0; op < 2; op++) check_finish(&p, ops[op], elements[i / 4 % 2], i % 8 == 0);
+        problem_free(p);
+    }
+    bool many = 4 * direct[0] > cases && 4 * direct[1] > cases && 8 * direct[2] > cases;
+    cr_assert(many || path() == PLEAT_CONV_PLAIN, "of %zu only %zu, %zu and %zu are direct", cases, direct[0],
+              direct[1], direct[2]);
+}
+
 /* Without images there is nothing to write but the sum over them. */
 Test(kernels, empty_batch) {
-    pleat_conv_shape g = {.C = 4, .O = 2, .G = 2, .H = 5, .W = 6, .P = 3, .Q = 2, .R = 3, .S = 3};
-    g.stride[0] = g.stride[1] = 2, g.dilation[0] = g.dilation[1] = 1;
-    problem p = problem_new(&g, 1);
-    for (int e = 0; e < 2; e++) {
-        for (int op = 0; op < 2; op++) free(run(&p, ops[op], elements[e], 2));
-        double *w = run(&p, PLEAT_CONV_WEIGHT, elements[e], 2);
-        for (size_t i = 0; i < p.nw; i++) cr_assert_eq(w[i], 0);
-        free(w);
+    static const char *const empty[] = {"N0 C4 O2 G2 H5 W6 P3 Q2 R3 S3 s2,2 d1,1 p0,0",
+                                        "N0 C4 O4 G4 H21 W30 P21 Q30 R3 S3 s1,1 d1,1 p1,1"};
+    for (size_t k = 0; k < 2; k++) {
+        pleat_conv_shape g;
+        cr_assert(geometry_parse(empty[k], &g));
+        problem p = problem_new(&g, 1);
+        for (int e = 0; e < 2; e++) {
+            for (int op = 0; op < 2; op++) free(run(&p, ops[op], elements[e], 2));
+            double *w = run(&p, PLEAT_CONV_WEIGHT, elements[e], 2);
+            for (size_t i = 0; i < p.nw; i++) cr_assert_eq(w[i], 0);
+            free(w);
+        }
+        problem_free(p);
     }
-    problem_free(p);
 }
 
 /* ---- unfold and fold --------------------------------------------------------------------------------- */

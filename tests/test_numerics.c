@@ -109,6 +109,8 @@ static const char *const large[] = {
     "N1 C24 O24 G24 H60 W61 P60 Q61 R3 S3 s1,1 d1,1 p1,1",
     "N9 C3 O4 G1 H20 W20 P10 Q10 R3 S3 s2,2 d1,1 p1,1",
     "N1 C130 O70 G1 H7 W7 P7 Q7 R3 S3 s1,1 d1,1 p1,1",
+    "N2 C4 O4 G2 H43 W60 P22 Q30 R3 S3 s2,2 d1,1 p1,1",
+    "N2 C9 O9 G9 H14 W15 P14 Q15 R5 S5 s1,1 d1,2 p2,4",
 };
 
 Test(numerics, special_values_in_strips_and_blocks) {

@@ -103,24 +103,47 @@ static bool runs_here(pleat_conv_path path) {
     return path == PLEAT_CONV_PLAIN || path == PLEAT_CONV_PANELS;
 }
 
-static const pl_engine *engine_of(pleat_conv_path path) {
+/* What goes the path for a shape: direct loops where there are such, or panels. */
+static const pl_engine *engine_of(const pleat_conv_shape *g, size_t element, pleat_conv_op op,
+                                  pleat_conv_path path) {
+    static const pl_engine *const direct[] = {
+        [PLEAT_CONV_PANELS] = &pl_depthwise,
 #ifdef PL_X86
-    if (path == PLEAT_CONV_AVX512) return &pl_panels_avx512;
-    if (path == PLEAT_CONV_AVX2) return &pl_panels_avx2;
+        [PLEAT_CONV_AVX2] = &pl_depthwise_avx2,
+        [PLEAT_CONV_AVX512] = &pl_depthwise_avx512,
 #endif
-    return path == PLEAT_CONV_PANELS ? &pl_panels : &pl_plain;
+    };
+    static const pl_engine *const panels[] = {
+        [PLEAT_CONV_PLAIN] = &pl_plain,
+        [PLEAT_CONV_PANELS] = &pl_panels,
+#ifdef PL_X86
+        [PLEAT_CONV_AVX2] = &pl_panels_avx2,
+        [PLEAT_CONV_AVX512] = &pl_panels_avx512,
+#endif
+    };
+    bool takes = path != PLEAT_CONV_PLAIN && direct[path]->workspace(g, element, op, 1) != SIZE_MAX;
+    return takes ? direct[path] : panels[path];
 }
 
-/* The paths that are tried for a wish, in this order: the fixed choice takes the widest vectors that the processor has. With the
- * narrow ones that every processor has, BLAS, which knows the processor better, wins. The plain path takes what is left. */
+/* The paths that are tried for a wish, in this order: the fixed choice takes the widest vectors that the processor has. The plain path
+ * takes what is left. */
 static pleat_conv_path next_path(pleat_conv_path wish, size_t i) {
-    static const pleat_conv_path wide[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2, PLEAT_CONV_PLAIN};
+    static const pleat_conv_path wide[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2, PLEAT_CONV_PANELS,
+                                           PLEAT_CONV_PLAIN};
     return wish == PLEAT_CONV_AUTO ? wide[i] : i == 0 ? wish : PLEAT_CONV_PLAIN;
+}
+
+/* With the narrow vectors that every processor has, BLAS, which knows the processor better, wins over panels: so the fixed choice goes
+ * that way for direct loops alone. */
+static bool may_go(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path wish,
+                   pleat_conv_path path) {
+    bool narrow = wish == PLEAT_CONV_AUTO && path == PLEAT_CONV_PANELS;
+    return runs_here(path) && (!narrow || engine_of(g, element, op, path) == &pl_depthwise);
 }
 
 bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path) {
     if (path == PLEAT_CONV_AUTO) return true;
-    return runs_here(path) && engine_of(path)->workspace(g, element, op, 1) != SIZE_MAX;
+    return runs_here(path) && engine_of(g, element, op, path)->workspace(g, element, op, 1) != SIZE_MAX;
 }
 
 enum { LINE = 64 }; /* of the cache */
@@ -129,7 +152,9 @@ size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_con
                             int threads) {
     for (size_t i = 0;; i++) {
         pleat_conv_path next = next_path(path, i);
-        size_t bytes = runs_here(next) ? engine_of(next)->workspace(g, element, op, threads) : SIZE_MAX;
+        size_t bytes = SIZE_MAX;
+        if (may_go(g, element, op, path, next))
+            bytes = engine_of(g, element, op, next)->workspace(g, element, op, threads);
         if (bytes > 0 && bytes < SIZE_MAX - LINE) return bytes + LINE; /* to begin at a line */
         if (bytes == 0 || next == PLEAT_CONV_PLAIN) return bytes;
     }
@@ -163,11 +188,12 @@ static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, cons
     aligned.bytes = work->bytes < LINE ? 0 : work->bytes - LINE;
     for (size_t i = 0;; i++) {
         pleat_conv_path next = next_path(work->path, i);
-        pl_outcome outcome =
-            runs_here(next) ? engine_of(next)->run(g, element, op, a, b, c, &aligned) : PL_NOT_TAKEN;
+        if (!may_go(g, element, op, work->path, next)) continue;
+        const pl_engine *engine = engine_of(g, element, op, next);
+        pl_outcome outcome = engine->run(g, element, op, a, b, c, &aligned);
         if (outcome == PL_NOT_TAKEN) continue;
         if (outcome != PL_DONE) return -1;
-        if (!engine_of(next)->ends) finish(g, element, op, c, work);
+        if (!engine->ends) finish(g, element, op, c, work);
         pl_mend_absent(g, element, op, a, b, c, work);
         return 0;
     }

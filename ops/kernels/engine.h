@@ -35,4 +35,11 @@ extern const pl_engine pl_panels;
 extern const pl_engine pl_panels_avx2, pl_panels_avx512;
 #endif
 
+/* Direct loops, where a group has so few channels that copying the source would cost as much as the sums. Takes what panels take,
+ * with strides of at most 2 along a row. Compiled once for each instruction set. */
+extern const pl_engine pl_depthwise;
+#ifdef PL_X86
+extern const pl_engine pl_depthwise_avx2, pl_depthwise_avx512;
+#endif
+
 #endif

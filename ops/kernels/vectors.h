@@ -1,0 +1,19 @@
+/* How wide the vectors are that a file is compiled for, and how many of them there are. */
+#ifndef PL_VECTORS_H
+#define PL_VECTORS_H
+
+#if defined(__AVX512F__)
+#    define REGISTERS 32
+enum { VECTOR_BYTES = 64 };
+#elif defined(__AVX__)
+#    define REGISTERS 16
+enum { VECTOR_BYTES = 32 };
+#elif defined(__aarch64__)
+#    define REGISTERS 32
+enum { VECTOR_BYTES = 16 };
+#else
+#    define REGISTERS 16
+enum { VECTOR_BYTES = 16 };
+#endif
+
+#endif
