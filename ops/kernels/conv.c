@@ -93,7 +93,7 @@ bool pleat_conv_path_named(const char *name, pleat_conv_path *path) {
     return false;
 }
 
-static bool runs_here(pleat_conv_path path) {
+bool pl_path_runs_here(pleat_conv_path path) {
 #ifdef PL_X86
     if (path == PLEAT_CONV_AVX512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
@@ -120,7 +120,7 @@ static pleat_conv_path next_path(pleat_conv_path wish, size_t i) {
 
 bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path) {
     if (path == PLEAT_CONV_AUTO) return true;
-    return runs_here(path) && engine_of(path)->workspace(g, element, op, 1) != SIZE_MAX;
+    return pl_path_runs_here(path) && engine_of(path)->workspace(g, element, op, 1) != SIZE_MAX;
 }
 
 enum { LINE = 64 }; /* of the cache */
@@ -129,7 +129,7 @@ size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_con
                             int threads) {
     for (size_t i = 0;; i++) {
         pleat_conv_path next = next_path(path, i);
-        size_t bytes = runs_here(next) ? engine_of(next)->workspace(g, element, op, threads) : SIZE_MAX;
+        size_t bytes = pl_path_runs_here(next) ? engine_of(next)->workspace(g, element, op, threads) : SIZE_MAX;
         if (bytes > 0 && bytes < SIZE_MAX - LINE) return bytes + LINE; /* to begin at a line */
         if (bytes == 0 || next == PLEAT_CONV_PLAIN) return bytes;
     }
@@ -164,7 +164,7 @@ static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, cons
     for (size_t i = 0;; i++) {
         pleat_conv_path next = next_path(work->path, i);
         pl_outcome outcome =
-            runs_here(next) ? engine_of(next)->run(g, element, op, a, b, c, &aligned) : PL_NOT_TAKEN;
+            pl_path_runs_here(next) ? engine_of(next)->run(g, element, op, a, b, c, &aligned) : PL_NOT_TAKEN;
         if (outcome == PL_NOT_TAKEN) continue;
         if (outcome != PL_DONE) return -1;
         if (!engine_of(next)->ends) finish(g, element, op, c, work);

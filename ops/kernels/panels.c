@@ -11,23 +11,10 @@
 #include "kernels/engine.h"
 #include "kernels/panels_axis.h"
 #include "kernels/parallel.h"
+#include "kernels/vectors.h"
 
 #include <stdint.h>
 #include <string.h>
-
-#if defined(__AVX512F__)
-#    define REGISTERS 32
-enum { VECTOR_BYTES = 64 };
-#elif defined(__AVX__)
-#    define REGISTERS 16
-enum { VECTOR_BYTES = 32 };
-#elif defined(__aarch64__)
-#    define REGISTERS 32
-enum { VECTOR_BYTES = 16 };
-#else
-#    define REGISTERS 16
-enum { VECTOR_BYTES = 16 };
-#endif
 
 /* Vectors over channels of the result: up to WEIGHT_ROWS pixels by OUT_VECTORS. */
 enum { OUT_VECTORS = REGISTERS == 32 ? 4 : 2 };
@@ -56,7 +43,6 @@ enum {
     MAP_BYTES = 256 * 1024,     /* weight gradient: of the map of a strip */
     THREAD_BYTES = 1023 * 1024, /* of a thread's memory, at most */
     MANY_TERMS = 256,           /* where it pays to look for those that lie in padding */
-    LINE = 64,                  /* of the cache: no two threads write to the same one */
 };
 
 /* ---- plan -------------------------------------------------------------------------------------------- */
@@ -379,6 +365,8 @@ static terms some_terms(size_t channels, size_t downs, size_t alongs, part down,
 
 #define T float
 #define NAME(name) name##_f32
+#include "kernels/vectors.inc"
+
 #include "kernels/panels_tiles.inc"
 
 #include "kernels/panels_cells.inc"
@@ -390,6 +378,8 @@ static terms some_terms(size_t channels, size_t downs, size_t alongs, part down,
 
 #define T double
 #define NAME(name) name##_f64
+#include "kernels/vectors.inc"
+
 #include "kernels/panels_tiles.inc"
 
 #include "kernels/panels_cells.inc"

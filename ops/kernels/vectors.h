@@ -1,0 +1,21 @@
+/* For what is compiled once for each instruction set: its vectors. */
+#ifndef PL_VECTORS_H
+#define PL_VECTORS_H
+
+#if defined(__AVX512F__)
+#    define REGISTERS 32
+enum { VECTOR_BYTES = 64 };
+#elif defined(__AVX__)
+#    define REGISTERS 16
+enum { VECTOR_BYTES = 32 };
+#elif defined(__aarch64__)
+#    define REGISTERS 32
+enum { VECTOR_BYTES = 16 };
+#else
+#    define REGISTERS 16
+enum { VECTOR_BYTES = 16 };
+#endif
+
+enum { LINE = 64 }; /* of the cache: no two threads write to the same one */
+
+#endif
