@@ -33,14 +33,14 @@ bool pl_gemm_fits(const pl_gemm *g) {
 /* ---- which products -------------------------------------------------------------------------------------- */
 
 /* Products of our own win where BLAS's calls and copies cost as much as the product does, and hold their own until both operands leave
- * the caches. They have no use for rows of c that are shorter than a vector, unless they are dot products, nor for a handful of terms. */
+ * the caches. They have no use for rows of c that are shorter than a vector, unless they are dot products. */
 static bool better_than_blas(const pl_gemm *g, size_t element) {
-    enum { VECTOR = 64, ONE_BLOCK = 224, LARGE = 1 << 27, FEW = 4 };
+    enum { VECTOR = 64, ONE_BLOCK = 224, LARGE = 1 << 27 };
     double macs = (double)g->m * (double)g->n * (double)g->k;
     size_t lanes = VECTOR / element;
     bool vectors = g->n >= lanes || (g->n == 1 && g->ldc == 1 && g->m >= lanes);
     bool dots = g->tb && !g->ta && g->k >= 4 * lanes;
-    return (vectors || dots) && g->k >= FEW && (g->m <= ONE_BLOCK || macs <= LARGE);
+    return (vectors || dots) && (g->m <= ONE_BLOCK || macs <= LARGE);
 }
 
 const pl_products *pl_products_for(const pl_gemm *g, size_t element, pleat_conv_path path) {

@@ -46,12 +46,14 @@ static size_t log_of(size_t n, size_t limit) {
 static size_t lanes(size_t element) { return VECTOR_BYTES / element; }
 
 /* Outer turns b, and that costs its size, and has no use for lanes beyond the last column; dot products add up lanes at the end, and read a
- * again for every few columns. In cycles for a result, where a cycle is worth two vectors of products. */
+ * again for every few columns, two lines of the cache for a vector unless rows begin with a line. In cycles for a result, where
+ * a cycle is worth two vectors of products. */
 static bool by_dots(const pl_gemm *g, size_t element) {
-    if (g->ta || !g->tb || g->k < lanes(element)) return false;
-    double k = (double)divide_up(g->k, lanes(element)) / 2;
-    double used = (double)g->n / (double)round_up(g->n, lanes(element));
-    double outer = k / used + 8 * k / (double)g->m, dot = 1.5 * k + 2;
+    size_t lane = lanes(element);
+    if (g->ta || !g->tb || g->k < lane) return false;
+    double k = (double)divide_up(g->k, lane) / 2, used = (double)g->n / (double)round_up(g->n, lane);
+    double outer = k / used + 8 * k / (double)g->m;
+    double dot = (g->lda % lane + g->ldb % lane == 0 ? 1.2 : 1.5) * k + 2;
     return dot <= outer;
 }
 
