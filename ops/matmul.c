@@ -1,8 +1,9 @@
-/* matmul: products of matrices over broadcast leading axes, by BLAS. Law: (a b)^T = b^T a^T; the family of the four
+/* matmul: products of matrices over broadcast leading axes, by BLAS or by products of our own. Law: (a b)^T = b^T a^T; the family of the four
  * products with a or b transposed is closed under its vjp. */
 #include "core/core.h"
 #include "kernels/gemm.h"
 #include "kernels/parallel.h"
+#include "kernels/products.h"
 
 typedef struct flags {
     bool ta, tb;
@@ -42,7 +43,7 @@ static bool matmul_shape(pleat_call *c) {
 
 /* ---- forward --------------------------------------------------------------------------------------------- */
 
-/* One operand as BLAS sees it. */
+/* One operand as a product sees it. */
 typedef struct matrix {
     pleat_tensor *t; /* retained */
     bool transposed; /* as stored */
@@ -72,6 +73,9 @@ typedef struct plan {
     pl_gemm whole;
     size_t batch, pieces, piece;
     bool by_rows;
+    const pl_products *products; /* NULL: BLAS */
+    char *memory;                /* of all threads */
+    size_t bytes;                /* of one thread */
 } plan;
 
 static ptrdiff_t batch_offset(const pleat_call *c, const pleat_tensor *t, size_t number) {
@@ -84,8 +88,16 @@ static ptrdiff_t batch_offset(const pleat_call *c, const pleat_tensor *t, size_t
     return offset;
 }
 
+static void multiply(const plan *p, const pl_gemm *g, const void *a, const void *b, void *c, void *memory) {
+    if (p->products != NULL)
+        p->products->run(g, pl_element(p->c->dtype), a, b, c, memory);
+    else if (p->c->dtype == PLEAT_F64)
+        pl_gemm_f64(g, a, b, c);
+    else
+        pl_gemm_f32(g, a, b, c);
+}
+
 static void run_piece(void *arg, size_t task, size_t thread) {
-    (void)thread;
     const plan *p = arg;
     pl_gemm g = p->whole;
     size_t number = task / p->pieces, from = task % p->pieces * p->piece;
@@ -98,13 +110,10 @@ static void run_piece(void *arg, size_t task, size_t thread) {
         b += (ptrdiff_t)(from * (g.tb ? g.ldb : 1));
     }
     size_t c = number * p->whole.m * p->whole.n + from * (p->by_rows ? g.ldc : 1);
-    if (p->c->dtype == PLEAT_F64) {
-        pl_gemm_f64(&g, (const double *)p->a.t->data + a, (const double *)p->b.t->data + b,
-                    (double *)p->c->out->data + c);
-    } else {
-        pl_gemm_f32(&g, (const float *)p->a.t->data + a, (const float *)p->b.t->data + b,
-                    (float *)p->c->out->data + c);
-    }
+    size_t element = pl_element(p->c->dtype);
+    multiply(p, &g, (const char *)p->a.t->data + a * (ptrdiff_t)element,
+             (const char *)p->b.t->data + b * (ptrdiff_t)element, (char *)p->c->out->data + c * element,
+             p->memory + thread * p->bytes);
 }
 
 static double macs(const pl_gemm *g) { return (double)g->m * (double)g->n * (double)g->k; }
@@ -120,6 +129,25 @@ static void cut(plan *p) {
     p->piece = pieces <= 1 ? side : (side / pieces + LEAST - 1) / LEAST * LEAST;
     if (p->piece == 0) p->piece = 1;
     p->pieces = (side + p->piece - 1) / p->piece;
+}
+
+/* The products that compute the pieces, and the workspace of each thread. */
+static bool take_memory(plan *p, int threads) {
+    enum { LINE = 64 }; /* of the cache: no two threads write to the same one */
+    size_t element = pl_element(p->c->dtype);
+    p->products = pl_products_for(&p->whole, element, p->c->ctx->conv_path);
+    if (p->products == NULL) return true;
+    pl_gemm whole = p->whole, last = p->whole;
+    size_t *side = p->by_rows ? &last.m : &last.n, rest = *side % p->piece;
+    *(p->by_rows ? &whole.m : &whole.n) = p->piece;
+    if (rest > 0) *side = rest;
+    size_t bytes = p->products->workspace(&whole, element), more = p->products->workspace(&last, element);
+    if (more > bytes) bytes = more;
+    if (bytes == 0) return true;
+    p->bytes = (bytes + LINE - 1) / LINE * LINE;
+    p->memory = pl_take(&p->c->ctx->memory, p->bytes * (size_t)threads);
+    return p->memory != NULL || pleat_call_fail(p->c, PLEAT_ERR_MEMORY, "no memory for %zu bytes of panels",
+                                                p->bytes * (size_t)threads);
 }
 
 #define MAP outer_map
@@ -169,8 +197,10 @@ static bool matmul_forward(const pleat_call *c) {
     }
     if (ready) {
         cut(&p);
-        pl_parallel(pl_pool_for(c->ctx, macs(&p.whole) / 16 * (double)p.batch), p.batch * p.pieces, run_piece,
-                    &p);
+        pleat_pool *pool = pl_pool_for(c->ctx, macs(&p.whole) / 16 * (double)p.batch);
+        ready = take_memory(&p, pleat_pool_threads(pool));
+        if (ready) pl_parallel(pool, p.batch * p.pieces, run_piece, &p);
+        pl_give(&c->ctx->memory, p.memory);
     }
     pl_release(p.a.t);
     pl_release(p.b.t);

@@ -93,7 +93,7 @@ bool pleat_conv_path_named(const char *name, pleat_conv_path *path) {
     return false;
 }
 
-static bool runs_here(pleat_conv_path path) {
+bool pl_path_runs_here(pleat_conv_path path) {
 #ifdef PL_X86
     if (path == PLEAT_CONV_AVX512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
@@ -138,12 +138,13 @@ static pleat_conv_path next_path(pleat_conv_path wish, size_t i) {
 static bool may_go(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path wish,
                    pleat_conv_path path) {
     bool narrow = wish == PLEAT_CONV_AUTO && path == PLEAT_CONV_PANELS;
-    return runs_here(path) && (!narrow || engine_of(g, element, op, path) == &pl_depthwise);
+    return pl_path_runs_here(path) && (!narrow || engine_of(g, element, op, path) == &pl_depthwise);
 }
 
 bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path) {
     if (path == PLEAT_CONV_AUTO) return true;
-    return runs_here(path) && engine_of(g, element, op, path)->workspace(g, element, op, 1) != SIZE_MAX;
+    return pl_path_runs_here(path) &&
+           engine_of(g, element, op, path)->workspace(g, element, op, 1) != SIZE_MAX;
 }
 
 enum { LINE = 64 }; /* of the cache */

@@ -27,7 +27,6 @@ enum {
     GRAIN = 64 * 1024,              /* pixels of a task, about, where there are tasks enough */
     SUM_BYTES = 32768,              /* weight gradient: sums of a task */
     THREAD_BYTES = 1023 * 1024,     /* of a thread's memory, at most */
-    LINE = 64,                      /* of the cache: no two threads write to the same one */
 };
 
 /* ---- plan -------------------------------------------------------------------------------------------- */

@@ -24,6 +24,9 @@ typedef struct pl_engine {
 void pl_mend_absent(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
                     void *c, const pleat_work *work);
 
+/* Whether the processor has what the path needs. */
+bool pl_path_runs_here(pleat_conv_path path);
+
 /* im2col, col2im and BLAS. Takes every shape: the reference of the others. */
 extern const pl_engine pl_plain;
 

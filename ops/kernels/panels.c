@@ -43,7 +43,6 @@ enum {
     MAP_BYTES = 256 * 1024,     /* weight gradient: of the map of a strip */
     THREAD_BYTES = 1023 * 1024, /* of a thread's memory, at most */
     MANY_TERMS = 256,           /* where it pays to look for those that lie in padding */
-    LINE = 64,                  /* of the cache: no two threads write to the same one */
 };
 
 /* ---- plan -------------------------------------------------------------------------------------------- */

@@ -16,4 +16,6 @@ enum { VECTOR_BYTES = 16 };
 enum { VECTOR_BYTES = 16 };
 #endif
 
+enum { LINE = 64 }; /* of the cache: no two threads write to the same one */
+
 #endif

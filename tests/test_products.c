@@ -1,0 +1,305 @@
+/* Matrix products on every path that the processor has, against three loops: bit for bit on whole numbers, within the bound on
+ * real ones. Operands end where their last element does, so that a sanitizer sees a read beyond; what lies between their rows is NaN,
+ * between the rows of the result as it was. A case that fails prints itself, and is run alone by
+ *
+ *     PLEAT_PRODUCT='avx2 f32 m3 n5 k7 ta0 tb1 add0 lda8 ldb7 ldc6' build/tests/test_products */
+#include "geometry.h"
+#include "kernels/products.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RANDOM_PRODUCTS = 1500 };
+
+static const struct {
+    const char *name;
+    pleat_conv_path path;
+} paths[] = {{"plain", PLEAT_CONV_PLAIN},
+             {"panels", PLEAT_CONV_PANELS},
+             {"avx2", PLEAT_CONV_AVX2},
+             {"avx512", PLEAT_CONV_AVX512}};
+enum { PATHS = sizeof paths / sizeof *paths };
+
+typedef struct one {
+    size_t path, element;
+    pl_gemm g;
+} one;
+
+/* ---- cases ------------------------------------------------------------------------------------------------- */
+
+static geometry_line line_of(const one *o) {
+    const pl_gemm *g = &o->g;
+    geometry_line l;
+    snprintf(l.text, sizeof l.text,
+             "PLEAT_PRODUCT='%s f%zu m%zu n%zu k%zu ta%d tb%d add%d lda%zu ldb%zu ldc%zu'",
+             paths[o->path].name, 8 * o->element, g->m, g->n, g->k, g->ta, g->tb, g->accumulate, g->lda,
+             g->ldb, g->ldc);
+    return l;
+}
+
+/* The one that the environment asks for. */
+static bool asked_for(one *o) {
+    const char *text = getenv("PLEAT_PRODUCT");
+    char path[10];
+    size_t bits;
+    int ta, tb, add;
+    pl_gemm *g = &o->g;
+    if (text == NULL) return false;
+    int read = sscanf(text, "%9s f%zu m%zu n%zu k%zu ta%d tb%d add%d lda%zu ldb%zu ldc%zu", path, &bits,
+                      &g->m, &g->n, &g->k, &ta, &tb, &add, &g->lda, &g->ldb, &g->ldc);
+    for (o->path = 0; o->path < PATHS && strcmp(paths[o->path].name, path) != 0;) o->path++;
+    cr_assert(read == 11 && o->path < PATHS && (bits == 32 || bits == 64),
+              "PLEAT_PRODUCT is '%s', not like 'avx2 f32 m3 n5 k7 ta0 tb1 add0 lda8 ldb7 ldc6'", text);
+    o->element = bits / 8, g->ta = ta, g->tb = tb, g->accumulate = add;
+    return true;
+}
+
+/* Sizes about those of tiles, panels, blocks and vectors. */
+static size_t some_size(uint64_t *seed) {
+    static const size_t sizes[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  12, 13, 14, 15,  16,  17,
+                                   18, 27, 28, 29, 31, 32, 33, 43, 47, 48, 63, 64, 65, 100, 129, 230};
+    return sizes[random_below(seed, sizeof sizes / sizeof *sizes)];
+}
+
+static one random_one(uint64_t i) {
+    static const size_t depths[] = {255, 256, 257, 513, 1031, 2047, 2049, 2063, 2064, 4100};
+    uint64_t seed = i;
+    one o = {.path = i % PATHS, .element = i / PATHS % 2 ? sizeof(double) : sizeof(float)};
+    pl_gemm *g = &o.g;
+    g->ta = random_below(&seed, 2), g->tb = random_below(&seed, 2), g->accumulate = random_below(&seed, 2);
+    g->m = some_size(&seed), g->n = some_size(&seed), g->k = some_size(&seed);
+    if (random_below(&seed, 4) == 0) {
+        g->k = depths[random_below(&seed, sizeof depths / sizeof *depths)];
+        if (g->m > 48) g->m %= 32;
+        if (g->n > 48) g->n %= 48;
+    }
+    if (random_below(&seed, 8) == 0) g->n = 500 + random_below(&seed, 100), g->m %= 8;
+    bool gaps = random_below(&seed, 2);
+    g->lda = (g->ta ? g->m : g->k) + (gaps ? random_below(&seed, 5) : 0);
+    g->ldb = (g->tb ? g->k : g->n) + (gaps ? random_below(&seed, 5) : 0);
+    g->ldc = g->n + (gaps ? random_below(&seed, 3) : 0);
+    return o;
+}
+
+/* ---- operands ------------------------------------------------------------------------------------------------ */
+
+/* A matrix of whole rows but for the last, which ends with its last element. */
+typedef struct matrix {
+    size_t rows, columns, ld, n;
+    double *value;
+} matrix;
+
+static matrix matrix_new(size_t rows, size_t columns, size_t ld) {
+    matrix a = {rows, columns, ld, rows == 0 || columns == 0 ? 0 : (rows - 1) * ld + columns, NULL};
+    a.value = malloc((a.n + 1) * sizeof *a.value);
+    cr_assert_not_null(a.value);
+    for (size_t i = 0; i < a.n; i++) a.value[i] = NAN;
+    return a;
+}
+
+static void fill(matrix *a, uint64_t seed, double (*draw)(uint64_t *seed)) {
+    for (size_t r = 0; r < a->rows; r++)
+        for (size_t c = 0; c < a->columns; c++) a->value[r * a->ld + c] = draw(&seed);
+}
+
+static double whole_number(uint64_t *seed) { return (double)random_between(seed, -4, 4); }
+static double real_number(uint64_t *seed) {
+    return (double)random_between(seed, -(1 << 23), 1 << 23) / (1 << 23);
+}
+/* Few enough that some results stay finite. */
+static double odd_number(uint64_t *seed) {
+    static const double odd[] = {NAN, INFINITY, -INFINITY, 0, -0.0};
+    return random_below(seed, 40) ? whole_number(seed) : odd[random_below(seed, 5)];
+}
+
+/* The same in memory: at an address that is a multiple of the element only, up to the end of its block. */
+static void *block_new(const double *a, size_t n, size_t element, char **at) {
+    char *block = malloc(element + n * element);
+    cr_assert_not_null(block);
+    *at = block + element;
+    for (size_t i = 0; i < n; i++) {
+        if (element == sizeof(float))
+            ((float *)(void *)*at)[i] = (float)a[i];
+        else
+            ((double *)(void *)*at)[i] = a[i];
+    }
+    return block;
+}
+
+static double number_at(const char *a, size_t i, size_t element) {
+    return element == sizeof(float) ? (double)((const float *)(const void *)a)[i]
+                                    : ((const double *)(const void *)a)[i];
+}
+
+typedef struct operands {
+    matrix a, b, c;
+} operands;
+
+static operands operands_new(const pl_gemm *g, uint64_t seed, double (*draw)(uint64_t *seed)) {
+    operands o = {matrix_new(g->ta ? g->k : g->m, g->ta ? g->m : g->k, g->lda),
+                  matrix_new(g->tb ? g->n : g->k, g->tb ? g->k : g->n, g->ldb),
+                  matrix_new(g->m, g->n, g->ldc)};
+    fill(&o.a, 3 * seed, draw), fill(&o.b, 3 * seed + 1, draw);
+    for (size_t i = 0; i < o.c.n; i++) o.c.value[i] = 7;
+    if (g->accumulate) fill(&o.c, 3 * seed + 2, draw);
+    return o;
+}
+
+static void operands_free(operands o) { free(o.a.value), free(o.b.value), free(o.c.value); }
+
+/* ---- a call ---------------------------------------------------------------------------------------------------- */
+
+static void call(const one *o, const void *a, const void *b, void *c) {
+    const pl_products *p = pl_products_for(&o->g, o->element, paths[o->path].path);
+    if (p == NULL) {
+        if (o->element == sizeof(float))
+            pl_gemm_f32(&o->g, a, b, c);
+        else
+            pl_gemm_f64(&o->g, a, b, c);
+        return;
+    }
+    size_t bytes = p->workspace(&o->g, o->element);
+    char *memory = malloc(bytes + 8); /* NaN, and odd */
+    cr_assert_not_null(memory);
+    memset(memory, 0xff, bytes + 8);
+    cr_assert_leq(bytes, PL_PRODUCTS_BYTES, "%s: %zu bytes of workspace", line_of(o).text, bytes);
+    p->run(&o->g, o->element, a, b, c, bytes > 0 ? memory + 8 : NULL);
+    free(memory);
+}
+
+/* What the product leaves of c, gaps included, as doubles. Without accumulation, c holds NaN before. */
+static double *compute(const one *o, const operands *x) {
+    char *a, *b, *c;
+    double *start = malloc((x->c.n + 1) * sizeof *start), *got = malloc((x->c.n + 1) * sizeof *got);
+    cr_assert(start != NULL && got != NULL);
+    for (size_t i = 0; i < x->c.n; i++)
+        start[i] = !o->g.accumulate && i % o->g.ldc < o->g.n ? NAN : x->c.value[i];
+    void *p = block_new(x->a.value, x->a.n, o->element, &a),
+         *q = block_new(x->b.value, x->b.n, o->element, &b), *r = block_new(start, x->c.n, o->element, &c);
+    call(o, a, b, c);
+    for (size_t i = 0; i < x->c.n; i++) got[i] = number_at(c, i, o->element);
+    free(p), free(q), free(r), free(start);
+    return got;
+}
+
+/* c, and what its terms' magnitudes sum to. */
+static void define(const pl_gemm *g, operands *x, double *magnitude) {
+    for (size_t i = 0; i < g->m; i++)
+        for (size_t j = 0; j < g->n; j++) {
+            double *c = x->c.value + i * g->ldc + j, sum = g->accumulate ? *c : 0, size = fabs(sum);
+            for (size_t k = 0; k < g->k; k++) {
+                double a = x->a.value[g->ta ? k * g->lda + i : i * g->lda + k],
+                       b = x->b.value[g->tb ? j * g->ldb + k : k * g->ldb + j];
+                sum += a * b, size += fabs(a * b);
+            }
+            *c = sum;
+            if (magnitude != NULL) magnitude[i * g->ldc + j] = size;
+        }
+}
+
+static bool equal(double a, double b) { return a == b || (isnan(a) && isnan(b)); }
+
+static void check_same(const one *o, uint64_t seed, double (*draw)(uint64_t *seed)) {
+    operands x = operands_new(&o->g, seed, draw);
+    double *got = compute(o, &x);
+    define(&o->g, &x, NULL);
+    for (size_t i = 0; i < x.c.n; i++)
+        cr_assert(equal(got[i], x.c.value[i]), "%s: row %zu, column %zu is %g, not %g", line_of(o).text,
+                  i / o->g.ldc, i % o->g.ldc, got[i], x.c.value[i]);
+    free(got);
+    operands_free(x);
+}
+
+static void check_bound(const one *o, uint64_t seed) {
+    operands x = operands_new(&o->g, seed, real_number);
+    double *got = compute(o, &x), *again = compute(o, &x);
+    double *magnitude = calloc(x.c.n + 1, sizeof *magnitude);
+    double terms = (double)o->g.k + o->g.accumulate, u = o->element == sizeof(float) ? 0x1p-24 : 0x1p-53;
+    cr_assert_not_null(magnitude);
+    define(&o->g, &x, magnitude);
+    /* the definition is in double, and has errors of its own */
+    double bound = (terms + 1) * (o->element == sizeof(float) ? u : 2 * u);
+    for (size_t i = 0; i < x.c.n; i++) {
+        double error = fabs(got[i] - x.c.value[i]);
+        cr_assert(error <= bound * magnitude[i], "%s: element %zu is %.9g, not %.9g, with sum|a||b| %.9g",
+                  line_of(o).text, i, got[i], x.c.value[i], magnitude[i]);
+        cr_assert(equal(got[i], again[i]), "%s: element %zu differs the second time", line_of(o).text, i);
+    }
+    free(got), free(again), free(magnitude);
+    operands_free(x);
+}
+
+static bool nth(uint64_t i, one *o) {
+    one asked;
+    if (asked_for(&asked)) {
+        *o = asked;
+        return i == 0;
+    }
+    *o = random_one(i);
+    return i < RANDOM_PRODUCTS * PATHS;
+}
+
+/* Every n-th, for builds that are slow; a prime, so that each path and type gets its share. */
+static uint64_t stride(void) { return getenv("PLEAT_TEST_EVERY") != NULL ? 11 : 1; }
+
+Test(products, are_three_loops) {
+    one o;
+    for (uint64_t i = 0; nth(i, &o); i += stride()) check_same(&o, i, whole_number);
+}
+
+/* Every size up to four, with all flags. */
+Test(products, of_the_smallest_sizes) {
+    for (uint64_t i = 0; i < 5 * 5 * 5 * 8; i++)
+        for (size_t path = 0; path < PATHS; path++) {
+            one o = {path,
+                     i % 2 ? sizeof(float) : sizeof(double),
+                     {.m = i / 8 % 5, .n = i / 40 % 5, .k = i / 200}};
+            o.g.ta = i & 1, o.g.tb = i & 2, o.g.accumulate = i & 4;
+            o.g.lda = o.g.ta ? o.g.m : o.g.k, o.g.ldb = o.g.tb ? o.g.k : o.g.n, o.g.ldc = o.g.n;
+            check_same(&o, i, whole_number);
+            o.element = sizeof(float) + sizeof(double) - o.element;
+            o.g.lda += 2, o.g.ldb++, o.g.ldc += 3;
+            check_same(&o, i, whole_number);
+        }
+}
+
+/* Where a sum meets NaN, or infinities of both signs, or infinity and 0, it is NaN, and only there. */
+Test(products, of_what_is_not_finite) {
+    one o;
+    for (uint64_t i = 0; nth(i, &o); i += 5 * stride()) check_same(&o, i, odd_number);
+}
+
+Test(products, of_real_numbers_are_within_the_bound) {
+    one o;
+    for (uint64_t i = 0; nth(i, &o); i += 3 * stride()) check_bound(&o, i);
+}
+
+/* A vector is the same memory as a row or a column. */
+Test(products, with_a_vector) {
+    for (uint64_t i = 0; i < 400; i++) {
+        uint64_t seed = i;
+        one o = {i % PATHS, i / PATHS % 2 ? sizeof(double) : sizeof(float), {.m = 1, .n = 1}};
+        pl_gemm *g = &o.g;
+        *(i / 8 % 2 ? &g->m : &g->n) = 1 + random_below(&seed, 700);
+        g->k = 1 + random_below(&seed, 90);
+        g->ta = i / 16 % 2, g->tb = i / 32 % 2, g->accumulate = i / 64 % 2;
+        g->lda = (g->ta ? g->m : g->k) + i / 128 % 2, g->ldb = (g->tb ? g->k : g->n) + i / 128 % 2;
+        g->ldc = g->n + i / 256 % 2;
+        check_same(&o, i, whole_number);
+    }
+}
+
+Test(products, are_blas_where_that_is_asked_for) {
+    for (uint64_t i = 0; i < 200; i++) {
+        one o = random_one(i);
+        const pl_products *chosen = pl_products_for(&o.g, o.element, PLEAT_CONV_AUTO);
+        cr_expect_null(pl_products_for(&o.g, o.element, PLEAT_CONV_PLAIN));
+        cr_expect_eq(pl_products_for(&o.g, o.element, PLEAT_CONV_PANELS), &pl_products_any);
+        cr_expect_neq(chosen, &pl_products_any, "with narrow vectors BLAS is the better choice");
+        cr_expect_eq(pl_products_for(&o.g, o.element, PLEAT_CONV_AUTO), chosen);
+    }
+}
