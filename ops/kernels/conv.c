@@ -129,7 +129,8 @@ size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_con
                             int threads) {
     for (size_t i = 0;; i++) {
         pleat_conv_path next = next_path(path, i);
-        size_t bytes = pl_path_runs_here(next) ? engine_of(next)->workspace(g, element, op, threads) : SIZE_MAX;
+        size_t bytes =
+            pl_path_runs_here(next) ? engine_of(next)->workspace(g, element, op, threads) : SIZE_MAX;
         if (bytes > 0 && bytes < SIZE_MAX - LINE) return bytes + LINE; /* to begin at a line */
         if (bytes == 0 || next == PLEAT_CONV_PLAIN) return bytes;
     }
