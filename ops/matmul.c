@@ -113,7 +113,7 @@ static void run_piece(void *arg, size_t task, size_t thread) {
     size_t element = pl_element(p->c->dtype);
     multiply(p, &g, (const char *)p->a.t->data + a * (ptrdiff_t)element,
              (const char *)p->b.t->data + b * (ptrdiff_t)element, (char *)p->c->out->data + c * element,
-             p->memory + thread * p->bytes);
+             p->memory != NULL ? p->memory + thread * p->bytes : NULL);
 }
 
 static double macs(const pl_gemm *g) { return (double)g->m * (double)g->n * (double)g->k; }

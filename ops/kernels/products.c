@@ -69,17 +69,16 @@ static plan make_plan(const pl_gemm *g, size_t element) {
     return p;
 }
 
-/* A column is the same memory as a row, so a product with one is that of a row with the transposed matrix. */
+/* A column is the same memory as a row, so a product with one is that of a row with the transposed matrix: a and b change places. */
+static bool exchanged(const pl_gemm *g) { return g->n == 1 && g->ldc == 1 && g->m > 1; }
+
 static pl_gemm by_rows(const pl_gemm *g) {
     pl_gemm r = *g;
-    if (g->n == 1 && g->ldc == 1 && g->m > 1)
-        r = (pl_gemm){!g->tb, !g->ta, g->accumulate, 1, g->m, g->k, g->ldb, g->lda, g->m};
+    if (exchanged(g)) r = (pl_gemm){!g->tb, !g->ta, g->accumulate, 1, g->m, g->k, g->ldb, g->lda, g->m};
     if (r.m == 1 && r.ta && r.lda == 1) r.ta = false, r.lda = r.k;
     if (r.n == 1 && !r.tb && r.ldb == 1) r.tb = true, r.ldb = r.k;
     return r;
 }
-
-static bool exchanged(const pl_gemm *g) { return g->n == 1 && g->ldc == 1 && g->m > 1; }
 
 static bool empty(const pl_gemm *g) { return g->m == 0 || g->n == 0 || g->k == 0; }
 

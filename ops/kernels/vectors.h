@@ -16,6 +16,14 @@ enum { VECTOR_BYTES = 16 };
 enum { VECTOR_BYTES = 16 };
 #endif
 
+/* Before a loop with few turns, a constant number, at most n: all of them, so that arrays become registers. */
+#ifdef __clang__
+#    define UNROLL(n) PRAGMA(clang loop unroll(full))
+#else
+#    define UNROLL(n) PRAGMA(GCC unroll n)
+#endif
+#define PRAGMA(words) _Pragma(#words)
+
 enum { LINE = 64 }; /* of the cache: no two threads write to the same one */
 
 #endif

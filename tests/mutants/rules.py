@@ -73,7 +73,8 @@ TUNING = {
     "ops/kernels/panels.c": """even_strip block_of cost_of room_for_columns cut_tasks dots_pay product_plan product_plan_as
                                weight_plan rows_at_once count_bytes""",
     "ops/kernels/plain.c": "even_parts make_plan",
-    "ops/kernels/gemm.c": "openblas_would_malloc",
+    "ops/kernels/products.c": "by_dots make_plan",
+    "ops/kernels/gemm.c": "better_than_blas openblas_would_malloc",
     "ops/kernels/parallel.c": "pause_briefly await_job wake_all",
     "ops/matmul.c": "cut macs",
 }

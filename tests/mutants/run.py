@@ -17,7 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 # Which tests are likely to find a fault in a file; those that found others there come before them, and the quick ones behind.
 LIKELY = [
-    ("ops/kernels/", "kernels kernels-plain kernels-panels kernels-avx2 laws torch"),
+    ("ops/kernels/", "kernels products kernels-plain kernels-panels kernels-avx2 laws torch"),
     ("ops/frameworks/", "frameworks interop errors"),
     ("ops/core/", "ops memory grads errors"),
     ("ops/conv2d", "laws grads errors torch"),
