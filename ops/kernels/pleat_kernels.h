@@ -86,7 +86,8 @@ typedef enum pleat_conv_op { PLEAT_CONV_FORWARD, PLEAT_CONV_TRANSPOSE, PLEAT_CON
 typedef enum pleat_conv_path {
     PLEAT_CONV_AUTO, /* the fixed choice for shape and processor */
     PLEAT_CONV_PLAIN, /* im2col, col2im and BLAS: takes every shape, runs anywhere; what the others are held against */
-    PLEAT_CONV_PANELS, /* products whose panels are packed straight from the image, with vectors that every processor has */
+    PLEAT_CONV_PANELS, /* products whose panels are packed straight from the image, or direct loops where groups have few channels, with
+                          vectors that every processor has */
     PLEAT_CONV_AVX2,   /* the same for x86-64 with AVX2 and FMA */
     PLEAT_CONV_AVX512, /* the same with AVX-512 (F, VL, BW, DQ) */
 } pleat_conv_path;
