@@ -103,61 +103,50 @@ bool pl_path_runs_here(pleat_conv_path path) {
     return path == PLEAT_CONV_PLAIN || path == PLEAT_CONV_PANELS;
 }
 
-/* What goes the path for a shape: direct loops where there are such, or panels. */
-static const pl_engine *engine_of(const pleat_conv_shape *g, size_t element, pleat_conv_op op,
-                                  pleat_conv_path path) {
-    static const pl_engine *const direct[] = {
-        [PLEAT_CONV_PANELS] = &pl_depthwise,
-#ifdef PL_X86
-        [PLEAT_CONV_AVX2] = &pl_depthwise_avx2,
-        [PLEAT_CONV_AVX512] = &pl_depthwise_avx512,
-#endif
-    };
-    static const pl_engine *const panels[] = {
-        [PLEAT_CONV_PLAIN] = &pl_plain,
-        [PLEAT_CONV_PANELS] = &pl_panels,
-#ifdef PL_X86
-        [PLEAT_CONV_AVX2] = &pl_panels_avx2,
-        [PLEAT_CONV_AVX512] = &pl_panels_avx512,
-#endif
-    };
-    bool takes = path != PLEAT_CONV_PLAIN && direct[path]->workspace(g, element, op, 1) != SIZE_MAX;
-    return takes ? direct[path] : panels[path];
-}
+/* A path may have several engines, and a wish several paths. */
+typedef struct way {
+    pleat_conv_path path;
+    const pl_engine *engine;
+    bool chosen; /* by PLEAT_CONV_AUTO, which takes the widest vectors that the processor has */
+} way;
 
-/* The paths that are tried for a wish, in this order: the fixed choice takes the widest vectors that the processor has. The plain path
- * takes what is left. */
-static pleat_conv_path next_path(pleat_conv_path wish, size_t i) {
-    static const pleat_conv_path wide[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2, PLEAT_CONV_PANELS,
-                                           PLEAT_CONV_PLAIN};
-    return wish == PLEAT_CONV_AUTO ? wide[i] : i == 0 ? wish : PLEAT_CONV_PLAIN;
-}
+/* In the order in which they are tried. With the narrow vectors that every processor has, BLAS, which knows the processor better, wins
+ * over panels. The plain path takes what is left. */
+static const way ways[] = {
+#ifdef PL_X86
+    {PLEAT_CONV_AVX512, &pl_depthwise_avx512, true},
+    {PLEAT_CONV_AVX512, &pl_panels_avx512, true},
+    {PLEAT_CONV_AVX2, &pl_depthwise_avx2, true},
+    {PLEAT_CONV_AVX2, &pl_panels_avx2, true},
+#endif
+    {PLEAT_CONV_PANELS, &pl_depthwise, true},
+    {PLEAT_CONV_PANELS, &pl_panels, false},
+    {PLEAT_CONV_PLAIN, &pl_plain, true},
+};
 
-/* With the narrow vectors that every processor has, BLAS, which knows the processor better, wins over panels: so the fixed choice goes
- * that way for direct loops alone. */
-static bool may_go(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path wish,
-                   pleat_conv_path path) {
-    bool narrow = wish == PLEAT_CONV_AUTO && path == PLEAT_CONV_PANELS;
-    return pl_path_runs_here(path) && (!narrow || engine_of(g, element, op, path) == &pl_depthwise);
+static bool is_open(const way *w, pleat_conv_path wish) {
+    bool wanted = wish == PLEAT_CONV_AUTO ? w->chosen : w->path == wish || w->path == PLEAT_CONV_PLAIN;
+    return wanted && pl_path_runs_here(w->path);
 }
 
 bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path) {
     if (path == PLEAT_CONV_AUTO) return true;
-    return pl_path_runs_here(path) &&
-           engine_of(g, element, op, path)->workspace(g, element, op, 1) != SIZE_MAX;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (ways[i].path == path && pl_path_runs_here(path) &&
+            ways[i].engine->workspace(g, element, op, 1) != SIZE_MAX)
+            return true;
+    return false;
 }
 
 enum { LINE = 64 }; /* of the cache */
 
 size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path,
                             int threads) {
-    for (size_t i = 0;; i++) {
-        pleat_conv_path next = next_path(path, i);
-        size_t bytes = SIZE_MAX;
-        if (may_go(g, element, op, path, next))
-            bytes = engine_of(g, element, op, next)->workspace(g, element, op, threads);
+    for (const way *w = ways;; w++) {
+        if (!is_open(w, path)) continue;
+        size_t bytes = w->engine->workspace(g, element, op, threads);
         if (bytes > 0 && bytes < SIZE_MAX - LINE) return bytes + LINE; /* to begin at a line */
-        if (bytes == 0 || next == PLEAT_CONV_PLAIN) return bytes;
+        if (bytes == 0 || w->path == PLEAT_CONV_PLAIN) return bytes;
     }
 }
 
@@ -187,14 +176,12 @@ static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, cons
     size_t beyond = (size_t)(uintptr_t)work->memory % LINE, skipped = beyond ? LINE - beyond : 0;
     if (work->memory != NULL) aligned.memory = (char *)work->memory + skipped;
     aligned.bytes = work->bytes < LINE ? 0 : work->bytes - LINE;
-    for (size_t i = 0;; i++) {
-        pleat_conv_path next = next_path(work->path, i);
-        if (!may_go(g, element, op, work->path, next)) continue;
-        const pl_engine *engine = engine_of(g, element, op, next);
-        pl_outcome outcome = engine->run(g, element, op, a, b, c, &aligned);
+    for (const way *w = ways;; w++) {
+        if (!is_open(w, work->path)) continue;
+        pl_outcome outcome = w->engine->run(g, element, op, a, b, c, &aligned);
         if (outcome == PL_NOT_TAKEN) continue;
         if (outcome != PL_DONE) return -1;
-        if (!engine->ends) finish(g, element, op, c, work);
+        if (!w->engine->ends) finish(g, element, op, c, work);
         pl_mend_absent(g, element, op, a, b, c, work);
         return 0;
     }

@@ -100,14 +100,6 @@ static void count_bytes(plan *p, const pleat_conv_shape *g, size_t element, bool
     p->bytes = round_up(p->bytes, LINE);
 }
 
-/* Whether strides, taps and distances are such that every product of the plan is a size_t. */
-static bool takes_geometry(const pleat_conv_shape *g) {
-    ptrdiff_t far = 4096;
-    for (size_t k = 0; k < 2; k++)
-        if (g->dilation[k] > (size_t)far || g->pad[k] > far || g->pad[k] < -far) return false;
-    return g->R <= MOST_TAPS && g->S <= MOST_TAPS && g->stride[0] <= MOST_SPLIT && g->stride[1] <= MOST_ALONG;
-}
-
 /* The weight gradient has loops for square kernels only. */
 static bool takes_taps(const plan *p) {
     size_t n = p->down.taps;
@@ -133,7 +125,7 @@ static bool takes_channels(const plan *p, size_t element, bool weight) {
 /* False where the engine does not take the shape. */
 static bool make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op, plan *p) {
     bool image = op == PLEAT_CONV_TRANSPOSE, weight = op == PLEAT_CONV_WEIGHT;
-    if (!takes_geometry(g)) return false;
+    if (!is_near(g) || g->stride[1] > MOST_ALONG) return false;
     *p = (plan){.in = g->C / g->G, .out = g->O / g->G};
     if (image) p->in = g->O / g->G, p->out = g->C / g->G;
     p->down = (image ? image_axis : map_axis)(g, 0), p->along = (image ? image_axis : map_axis)(g, 1);
@@ -150,13 +142,7 @@ static bool make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     return p->bytes + p->shared <= THREAD_BYTES;
 }
 
-static size_t bytes_of(const plan *p, int threads) {
-    size_t bytes;
-    if (__builtin_mul_overflow(p->bytes, (size_t)(threads > 1 ? threads : 1), &bytes) ||
-        __builtin_add_overflow(bytes, p->shared, &bytes))
-        return SIZE_MAX;
-    return bytes;
-}
+static size_t bytes_of(const plan *p, int threads) { return pl_bytes(p->bytes, p->shared, threads); }
 
 static size_t workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads) {
     plan p;

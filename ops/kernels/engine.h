@@ -6,6 +6,7 @@
 #include "pleat_config.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef enum pl_outcome { PL_DONE, PL_TOO_LITTLE_MEMORY, PL_NOT_TAKEN } pl_outcome;
 
@@ -18,6 +19,14 @@ typedef struct pl_engine {
                       const void *b, void *c, const pleat_work *work);
     bool ends; /* bias and relu are done while a result is in the cache; otherwise the caller does them */
 } pl_engine;
+
+/* Bytes of workspace: `each` for every thread, and what all share; SIZE_MAX where that overflows. */
+static inline size_t pl_bytes(size_t each, size_t shared, int threads) {
+    size_t bytes;
+    bool over = __builtin_mul_overflow(each, (size_t)(threads > 1 ? threads : 1), &bytes) ||
+                __builtin_add_overflow(bytes, shared, &bytes);
+    return over ? SIZE_MAX : bytes;
+}
 
 /* For results that an engine has left, bias and relu included: what should not be NaN, because padding is absent, and is, is made
  * again. Operands as for pl_engine's run. */

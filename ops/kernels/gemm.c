@@ -1,4 +1,4 @@
-/* Matrix products by BLAS; sums over nothing are defined here, because BLAS refuses leading dimensions of 0. */
+/* Matrix products by BLAS, and which are not; sums over nothing are defined here, because BLAS refuses leading dimensions of 0. */
 #include "kernels/gemm.h"
 
 #include "kernels/engine.h"

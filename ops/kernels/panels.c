@@ -251,22 +251,12 @@ static plan weight_plan(const pleat_conv_shape *g, size_t element) {
 
 /* False where the engine does not take the shape. */
 static bool make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op op, plan *p) {
-    if (g->R > MOST_TAPS || g->S > MOST_TAPS || g->stride[0] > MOST_SPLIT || g->stride[1] > MOST_SPLIT)
-        return false;
-    ptrdiff_t far = 4096; /* keeps every product of the plan within size_t */
-    for (size_t k = 0; k < 2; k++)
-        if (g->dilation[k] > (size_t)far || g->pad[k] > far || g->pad[k] < -far) return false;
+    if (!is_near(g)) return false;
     *p = op == PLEAT_CONV_WEIGHT ? weight_plan(g, element) : product_plan(g, element, op);
     return p->bytes <= THREAD_BYTES;
 }
 
-static size_t bytes_of(const plan *p, int threads) {
-    size_t bytes;
-    if (__builtin_mul_overflow(p->bytes, (size_t)(threads > 1 ? threads : 1), &bytes) ||
-        __builtin_add_overflow(bytes, p->shared, &bytes))
-        return SIZE_MAX;
-    return bytes;
-}
+static size_t bytes_of(const plan *p, int threads) { return pl_bytes(p->bytes, p->shared, threads); }
 
 static size_t workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads) {
     plan p;

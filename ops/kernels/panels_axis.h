@@ -36,6 +36,14 @@ static inline part even_slice(size_t size, size_t parts, size_t i) {
     return (part){first, size * (i + 1) / parts - first};
 }
 
+/* Whether taps and distances are such that every product of a plan is a size_t. */
+static inline bool is_near(const pleat_conv_shape *g) {
+    ptrdiff_t far = 4096;
+    for (size_t k = 0; k < 2; k++)
+        if (g->dilation[k] > (size_t)far || g->pad[k] > far || g->pad[k] < -far) return false;
+    return g->R <= MOST_TAPS && g->S <= MOST_TAPS && g->stride[0] <= MOST_SPLIT && g->stride[1] <= MOST_SPLIT;
+}
+
 /* One axis. Pixel i of phase a of the result is its pixel a + i*phases; plane f of the cells holds in cell u the source's
  * pixel u*split + f + low. Tap r reaches, from pixel i of phase a, cell i + reach.cell of plane reach.plane. */
 typedef struct axis {

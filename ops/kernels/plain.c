@@ -79,11 +79,7 @@ static plan make_plan(const pleat_conv_shape *g, size_t element, pleat_conv_op o
 }
 
 static size_t bytes_of(const plan *p, int threads) {
-    size_t bytes;
-    if (__builtin_mul_overflow(p->column_bytes, (size_t)(threads > 1 ? threads : 1), &bytes) ||
-        __builtin_add_overflow(bytes, p->partial_bytes, &bytes))
-        return SIZE_MAX;
-    return bytes;
+    return pl_bytes(p->column_bytes, p->partial_bytes, threads);
 }
 
 static size_t workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads) {

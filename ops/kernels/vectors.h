@@ -1,4 +1,5 @@
-/* How wide the vectors are that a file is compiled for, and how many of them there are. */
+/* For files that are compiled once for each instruction set: how wide its vectors are, how many registers hold them, and loops that
+ * stay in these. */
 #ifndef PL_VECTORS_H
 #define PL_VECTORS_H
 
