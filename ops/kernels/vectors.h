@@ -18,7 +18,7 @@ enum { VECTOR_BYTES = 16 };
 #endif
 
 /* Before a loop with few turns, a constant number, at most n: all of them, so that arrays become registers. */
-#ifdef PL_ROLLED /* under sanitizers, which look at each access: compilers would take minutes */
+#ifdef PL_ROLLED /* under sanitizers */
 #    define UNROLL(n)
 #elif defined(__clang__)
 #    define UNROLL(n) PRAGMA(clang loop unroll(full))
