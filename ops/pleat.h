@@ -302,8 +302,8 @@ typedef struct pleat_matmul_args {
 } pleat_matmul_args;
 
 /* a [..,M,K], b [..,K,N] -> c [..,M,N]      c = a b, over leading axes that are broadcast as above
- * With .ta, a is [..,K,M]; with .tb, b is [..,N,K]. Both have rank 2 or more. Computed by BLAS or, where that is faster, by products of our own; a transposed view
- * costs no copy. */
+ * With .ta, a is [..,K,M]; with .tb, b is [..,N,K]. Both have rank 2 or more. A transposed view costs no copy. Computed by BLAS or,
+ * where that is faster, by products of pleat's own: the sizes and PLEAT_CONV_PATH decide. */
 pleat_tensor *pleat_matmul_with(pleat_matmul_args args);
 #define pleat_matmul(...) pleat_matmul_with((pleat_matmul_args){.unset_ = 0, __VA_ARGS__})
 

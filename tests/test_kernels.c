@@ -335,7 +335,12 @@ static bool is_direct(const pleat_conv_shape *g, size_t element, pleat_conv_op o
         if ((path() == PLEAT_CONV_AUTO || path() == wide[i]) && pleat_conv_takes(g, element, op, wide[i]))
             loops = engines[i];
 #endif
-    return path() != PLEAT_CONV_PLAIN && loops->workspace(g, element, op, 1) != SIZE_MAX;
+    size_t bytes = loops->workspace(g, element, op, 1);
+    if (path() == PLEAT_CONV_PLAIN || bytes == SIZE_MAX) return false;
+    enum { LINE = 64 }; /* to begin at */
+    cr_assert_eq(pleat_conv_workspace(g, element, op, path(), 1), bytes + LINE,
+                 "something else is tried before");
+    return true;
 }
 
 Test(kernels, few_channels_in_a_group) {
