@@ -42,6 +42,8 @@ enum {
     DOT_TAPS = 6,       /* weight gradient by dot products: taps of a tile */
     MAP_BYTES = 256 * 1024,     /* weight gradient: of the map of a strip */
     THREAD_BYTES = 1023 * 1024, /* of a thread's memory, at most */
+    AHEAD = 2 * 1024,           /* elements of a tensor are asked for before they are read or written, */
+    NEAR = 256 * 1024,          /* unless it has no more than that */
     MANY_TERMS = 256,           /* where it pays to look for those that lie in padding */
 };
 
@@ -351,6 +353,34 @@ static terms some_terms(size_t channels, size_t downs, size_t alongs, part down,
     if (down.count < downs)
         return (terms){channels, 1, down.count * alongs, down.count * alongs, taps, false};
     return all_terms(channels * taps);
+}
+
+/* The rows of a channel's source that one of its planes holds. */
+static part rows_held(const plan *p, const meeting *h) {
+    size_t first = SIZE_MAX, end = 0;
+    for (size_t f = 0; f < p->down.split; f++) {
+        if (h[f].begin == h[f].end) continue;
+        first = least(first, h[f].first);
+        end = most(end, h[f].first + (h[f].end - h[f].begin - 1) * p->down.split + 1);
+    }
+    return end > 0 ? (part){first, end - first} : (part){0};
+}
+
+/* How lines of the cache are asked for some time before a strip reads or writes them: its share of a channel is too short a piece, and
+ * too far from the next one, for a processor to see what comes. */
+typedef struct ahead {
+    size_t channels;     /* how many ahead; 0 where the tensor is near anyway */
+    size_t first, piece; /* where a channel's share begins in an image, and its length, in elements */
+    size_t images, image_step;
+} ahead;
+
+/* For the rows of a strip, where they are whole, in a tensor of so many elements. */
+static ahead ahead_of(const plan *p, const strip *s, part rows, size_t width, size_t image_step,
+                      size_t size) {
+    ahead a = {.first = rows.first * width, .piece = rows.count * width};
+    a.images = s->images.count, a.image_step = image_step;
+    if (p->alongs == 1 && a.piece > 0 && size > NEAR) a.channels = divide_up(AHEAD, a.piece * a.images);
+    return a;
 }
 
 #define T float
