@@ -320,6 +320,25 @@ static size_t number_taps(const plan *p, size_t channels, size_t a, size_t b, si
     return n;
 }
 
+/* Where a tap's weight is among those of its phase, these `taps`, with so many of other phases before them. */
+typedef struct dealt {
+    size_t tap, at, taps, before;
+} dealt;
+
+/* The taps of all phases, one phase after the other. Returns how many. */
+static size_t deal_taps(const plan *p, dealt *to) {
+    reach down[MOST_TAPS], along[MOST_TAPS];
+    size_t n = 0;
+    for (size_t a = 0; a < p->down.phases; a++)
+        for (size_t b = 0, downs = reaches(&p->down, a, down); b < p->along.phases; b++) {
+            size_t alongs = reaches(&p->along, b, along), taps = downs * alongs, before = n;
+            for (size_t k = 0; k < taps; k++)
+                to[n++] =
+                    (dealt){down[k / alongs].tap * p->along.taps + along[k % alongs].tap, k, taps, before};
+        }
+    return n;
+}
+
 /* The cell of every pixel of a strip: image by image, or position by position and of each all images. */
 static void number_pixels(const plan *p, const strip *s, bool by_position, size_t *pixel) {
     size_t cols = s->cols.count, positions = s->rows.count * cols, images = s->images.count;
