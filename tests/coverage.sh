@@ -28,9 +28,9 @@ needs gcovr has gcovr
 require_packages
 if [ -z "$report" ]; then
     [ -d $dir ] && find $dir -name '*.gcda' -delete # the counts of another source
-    # every line as it stands: at -O0 none is merged with another
+    # every line as it stands: at -O0 none is merged with another; counts of threads that race can come out negative
     output=$(CC=gcc PLEAT_TEST_EVERY="${PLEAT_TEST_EVERY:-4}" sh tests/run.sh --build=$dir -Doptimization=0 -Ddebug=true \
-        -Dc_args=-g1 -Db_coverage=true --timeout-multiplier 5 --no-suite once 2>&1) || {
+        -Dc_args="['-g1','-fprofile-update=atomic']" -Db_coverage=true --timeout-multiplier 5 --no-suite once 2>&1) || {
         printf '%s\n' "$output"
         exit 1
     }

@@ -124,6 +124,8 @@ static void matmul(world *w, const row *r) {
     take_with_gradients(w, pleat_matmul(xs[0], xs[1], .tb = true), 2, xs);
     pleat_tensor *gappy = pleat_slice(xs[0], (size_t[]){0, 0, 0}, (size_t[]){2, 2, 2}, (size_t[]){1, 1, 2});
     take(w, pleat_matmul(gappy, gappy, .ta = true));
+    pleat_tensor *tall = drawn(w, PLEAT_SHAPE(9, 70)); /* so many rows that products of our own copy them */
+    take(w, pleat_matmul(tall, tall, .ta = true));
 }
 
 static void argmax(world *w, const row *r) {
