@@ -17,8 +17,15 @@ enum { VECTOR_BYTES = 16 };
 enum { VECTOR_BYTES = 16 };
 #endif
 
+/* A function that is made anew wherever it is called, for the constants that it is called with. */
+#ifdef PL_ROLLED /* under sanitizers, whose checks of each copy take compilers minutes */
+#    define MADE_ANEW static __attribute__((noinline))
+#else
+#    define MADE_ANEW static inline __attribute__((always_inline))
+#endif
+
 /* Before a loop with few turns, a constant number, at most n: all of them, so that arrays become registers. */
-#ifdef PL_ROLLED /* under sanitizers */
+#ifdef PL_ROLLED
 #    define UNROLL(n)
 #elif defined(__clang__)
 #    define UNROLL(n) PRAGMA(clang loop unroll(full))
