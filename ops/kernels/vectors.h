@@ -18,7 +18,7 @@ enum { VECTOR_BYTES = 16 };
 #endif
 
 /* A function that is made anew wherever it is called, for the constants that it is called with. */
-#ifdef PL_ROLLED /* under sanitizers, whose checks of each copy take compilers minutes */
+#ifdef PL_ROLLED /* for debuggers, and under sanitizers, whose checks of each copy take compilers minutes */
 #    define MADE_ANEW static __attribute__((noinline))
 #else
 #    define MADE_ANEW static inline __attribute__((always_inline))
