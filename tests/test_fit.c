@@ -10,7 +10,14 @@
 #include "pleat_config.h"
 #include "scratch.h"
 
-TestSuite(fit, .init = scratch_begin, .fini = scratch_end);
+/* A run leaves a signal alone that it was told to ignore, as whatever a shell starts in the background is. */
+static void begin(void) {
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    scratch_begin();
+}
+
+TestSuite(fit, .init = begin, .fini = scratch_end);
 
 /* ---- a run with all that has a state ------------------------------------------------------------------------- */
 

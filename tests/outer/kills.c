@@ -171,6 +171,7 @@ static pid_t start_run(const hunt *h, const char *folder) {
     pid_t child = fork();
     if (child < 0) die("cannot fork: %s", strerror(errno));
     if (child) return child;
+    signal(SIGINT, SIG_DFL); /* ignored in what a shell starts in the background */
     execl(h->program, h->program, "train", folder, (char *)NULL);
     _exit(127);
 }
