@@ -250,6 +250,31 @@ Test(kernels, forced_paths_are_gone) {
               cases);
 }
 
+/* Up to which distances, taps and strides panels go: beyond, their products of sizes might not be a size_t. */
+Test(kernels, panels_stay_near) {
+    static const struct {
+        const char *shape;
+        bool near;
+    } cases[] = {
+        {"N1 C8 O8 G1 H9 W9 P9 Q9 R3 S3 s1,1 d1,1 p4096,-4096", true},
+        {"N1 C8 O8 G1 H9 W9 P9 Q9 R3 S3 s1,1 d1,1 p1,-4097", false},
+        {"N1 C8 O8 G1 H9 W9 P9 Q9 R3 S3 s1,1 d1,1 p4097,1", false},
+        {"N1 C8 O8 G1 H9 W9 P9 Q9 R3 S3 s1,1 d1,4096 p1,1", true},
+        {"N1 C8 O8 G1 H9 W9 P9 Q9 R3 S3 s1,1 d4097,1 p1,1", false},
+        {"N1 C8 O8 G1 H40 W40 P9 Q9 R32 S32 s1,1 d1,1 p0,0", true},
+        {"N1 C8 O8 G1 H40 W40 P9 Q9 R3 S33 s1,1 d1,1 p0,0", false},
+        {"N1 C8 O8 G1 H40 W40 P3 Q3 R3 S3 s16,16 d1,1 p0,0", true},
+        {"N1 C8 O8 G1 H40 W40 P3 Q3 R3 S3 s17,1 d1,1 p0,0", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int op = 0; op < 3; op++) {
+            pleat_conv_shape g;
+            cr_assert(geometry_parse(cases[i].shape, &g));
+            cr_expect_eq(pleat_conv_takes(&g, sizeof(float), ops[op], PLEAT_CONV_PANELS), cases[i].near, "%s",
+                         cases[i].shape);
+        }
+}
+
 /* Sizes that take several strips, blocks of channels and partial sums. */
 static const char *const large[] = {
     "N1 C3 O2 G1 H150 W170 P150 Q170 R3 S3 s1,1 d1,1 p1,1",
