@@ -261,6 +261,7 @@ Test(kernels, panels_stay_near) {
         {"N1 C8 O8 G1 H9 W9 P9 Q9 R3 S3 s1,1 d1,1 p4097,1", false},
         {"N1 C8 O8 G1 H9 W9 P9 Q9 R3 S3 s1,1 d1,4096 p1,1", true},
         {"N1 C8 O8 G1 H9 W9 P9 Q9 R3 S3 s1,1 d4097,1 p1,1", false},
+        {"N1 C8 O8 G1 H3 W60000 P3 Q60000 R3 S3 s1,1 d1,1 p1,1", true}, /* a row in several strips */
         {"N1 C8 O8 G1 H40 W40 P9 Q9 R32 S32 s1,1 d1,1 p0,0", true},
         {"N1 C8 O8 G1 H40 W40 P9 Q9 R3 S33 s1,1 d1,1 p0,0", false},
         {"N1 C8 O8 G1 H40 W40 P3 Q3 R3 S3 s16,16 d1,1 p0,0", true},
@@ -407,6 +408,21 @@ Test(kernels, empty_batch) {
         }
         problem_free(p);
     }
+}
+
+/* Weight gradients of square kernels up to 5x5 have direct loops; the other two operators any kernel. */
+Test(kernels, direct_loops_of_weight_gradients) {
+    for (size_t n = 1; n <= 7; n++)
+        for (size_t wide = 0; wide < 2; wide++) {
+            pleat_conv_shape g = {.N = 2, .C = 4, .O = 4, .G = 4, .H = 64, .W = 64, .R = n, .S = n + wide};
+            g.P = 65 - g.R, g.Q = 65 - g.S;
+            for (size_t k = 0; k < 2; k++) g.stride[k] = g.dilation[k] = 1;
+            for (int op = 0; op < 3; op++) {
+                bool taken = pl_depthwise.workspace(&g, sizeof(float), ops[op], 1) != SIZE_MAX;
+                bool wanted = ops[op] != PLEAT_CONV_WEIGHT || (wide == 0 && n >= 2 && n <= 5);
+                cr_expect_eq(taken, wanted, "kernel %zux%zu, operator %d", g.R, g.S, op);
+            }
+        }
 }
 
 /* ---- unfold and fold --------------------------------------------------------------------------------- */

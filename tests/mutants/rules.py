@@ -67,11 +67,13 @@ RULES = compile_rules()
 
 # ---- what no rule touches ----
 
-# Cuts of the work and what they are thought to cost. Whatever they say, results stay right, and how fast they come is measured
+# Cuts of the work, what they are thought to cost, and what memory is asked for ahead. Whatever they say, results stay right, and how fast they come is measured
 # and not tested; that memory stays within bounds, test_kernels holds for those in use.
 TUNING = {
     "ops/kernels/panels.c": """even_strip block_of cost_of room_for_columns cut_tasks dots_pay product_plan product_plan_as
-                               weight_plan rows_at_once count_bytes""",
+                               weight_plan rows_at_once count_bytes rows_held ahead_of""",
+    "ops/kernels/panels_cells.inc": "ask",
+    "ops/kernels/depthwise.c": "cut_tasks takes_channels",
     "ops/kernels/plain.c": "even_parts make_plan",
     "ops/kernels/products.c": "by_dots make_plan",
     "ops/kernels/gemm.c": "better_than_blas openblas_would_malloc",
@@ -85,10 +87,13 @@ FREEING = re.compile(r"^ +(free|fclose|pl_give|pl_release|pthread_\w+_destroy|\w
 # What the work is thought to cost, behind the context.
 COST = re.compile(r"(?<=\bpl_pool_for\()(?:[^()]|\((?:[^()]|\([^()]*\))*\))*(?=\))")
 
+# Where memory is asked for ahead.
+ASKING = re.compile(r"\bNAME\(ask\)")
+
 
 def excluded(file, function, line, in_enum):
     """The reason why no rule touches the line, or None."""
-    if function in TUNING.get(file, "").split():
+    if function in TUNING.get(file, "").split() or ASKING.search(line):
         return "cuts and costs: speed, not results"
     if in_enum:
         return "constants of tuning, layout or meaning: no single number is right"
