@@ -143,16 +143,26 @@ static bool has_convolution(const graph *g) {
     return false;
 }
 
+/* Pixels that are equally large share the gradient of an extreme: thirds of it are no whole numbers, and their sum depends on the order. */
+static bool shares_gradients(const graph *g) {
+    for (size_t i = 0; i < g->count; i++) {
+        const node *n = &g->nodes[i];
+        if (n->kind && strcmp(n->kind->name, "reduction") == 0 && n->a[0] > 0) return true;
+    }
+    return false;
+}
+
 static void check_paths(test *t) {
     static double grads[PATHS][MOST_NODES * MOST_NUMEL];
     uint64_t kinks;
     compute(t, 0, &kinks);
     size_t n = has_convolution(&t->g) ? PATHS : 1;
+    double tolerance = shares_gradients(&t->g) ? 1e-12 : 0;
     for (size_t p = 0; p < n; p++) {
         run_path(t, paths[p], PLEAT_F32, grads[p]);
         size_t count = run_path(t, paths[p], PLEAT_F64, grads[p]);
         for (size_t i = 0; i < count && !t->g.real; i++)
-            if (grads[p][i] != grads[0][i]) fail(t, paths[p]);
+            if (!(fabs(grads[p][i] - grads[0][i]) <= tolerance * (1 + fabs(grads[0][i])))) fail(t, paths[p]);
     }
 }
 
