@@ -18,7 +18,7 @@ typedef struct fold {
     size_t run; /* of kept elements at stride run_stride; 1 where the last axis is summed */
     ptrdiff_t run_stride;
     size_t in_turns; /* results that a task sums if the last axis is summed */
-    double factor;
+    double divisor;
 } fold;
 
 enum {
@@ -90,9 +90,9 @@ static void fold_init(fold *f, const pleat_tensor *x, const pleat_tensor *y) {
     if (f->in_turns > IN_TURNS) f->in_turns = IN_TURNS;
 }
 
-/* y = factor * sum of x */
-static void fold_run(const pleat_tensor *x, pleat_tensor *y, double factor) {
-    fold f = {.x = x->data, .y = y->data, .factor = factor};
+/* y = sum of x / divisor: a division, so that the mean of equal numbers is that number */
+static void fold_run(const pleat_tensor *x, pleat_tensor *y, double divisor) {
+    fold f = {.x = x->data, .y = y->data, .divisor = divisor};
     if (y->numel == 0) return;
     if (x->numel == 0) {
         memset(y->data, 0, y->numel * pl_element(y->dtype));
@@ -226,13 +226,13 @@ static target with_axes(const pleat_call *c) {
     return t;
 }
 
-static double factor_of(const pleat_call *c) {
+static double divisor_of(const pleat_call *c) {
     const reduction *r = c->attrs;
     double count = 1;
     for (size_t k = 0; k < c->in[0]->rank; k++) {
         if (r->mean && r->axes >> k & 1u) count *= (double)c->in[0]->shape[k];
     }
-    return 1 / count;
+    return count;
 }
 
 static bool reduce_forward(const pleat_call *c) {
@@ -240,14 +240,14 @@ static bool reduce_forward(const pleat_call *c) {
     pleat_tensor y = *c->out;
     y.rank = t.rank;
     for (size_t k = 0; k < t.rank; k++) y.shape[k] = t.shape[k];
-    fold_run(c->in[0], &y, factor_of(c));
+    fold_run(c->in[0], &y, divisor_of(c));
     return true;
 }
 
 static pleat_tensor *reduce_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     target t = with_axes(c);
     const reduction *r = c->attrs;
-    pleat_tensor *small = r->mean ? pleat_scale(g, factor_of(c)) : g;
+    pleat_tensor *small = r->mean ? pleat_scale(g, 1 / divisor_of(c)) : g;
     return pleat_broadcast_to(pleat_reshape(small, t.rank, t.shape), c->in[i]->rank, c->in[i]->shape);
 }
 

@@ -25,7 +25,7 @@ static pleat_tensor *naive_sum(pleat_tensor *x, unsigned axes, bool keep, bool m
         pleat_f64(y)[at] += pleat_at(x, index);
         next_index(rank, pleat_shape(x), index);
     }
-    for (size_t i = 0; mean && i < pleat_numel(y); i++) pleat_f64(y)[i] *= 1 / count;
+    for (size_t i = 0; mean && i < pleat_numel(y); i++) pleat_f64(y)[i] /= count;
     return as_type(y, pleat_dtype_of(x));
 }
 
@@ -53,6 +53,15 @@ Test(sums, every_set_of_axes) {
         expect_sums(whole(type, PLEAT_SHAPE(2, 3, 4, 5)));
         expect_sums(whole(type, PLEAT_SHAPE(3, 1, 2, 1)));
         expect_sums(whole(type, PLEAT_SHAPE(2, 1, 2, 3, 1, 2, 2, 3)));
+    }
+}
+
+/* A product with 1/n would be a last bit off, and what asks for the sign of a variance would get one. */
+Test(sums, equal_numbers_have_their_own_mean) {
+    for (size_t n = 1; n <= 100; n++) {
+        pleat_tensor *x = pleat_full(ctx, PLEAT_F64, 1, &n, -3);
+        EXPECT_SAME(pleat_mean(x), pleat_from_f64(ctx, PLEAT_F64, 0, NULL, (double[]){-3}));
+        EXPECT_SAME(pleat_var(x), pleat_zeros(ctx, PLEAT_F64, 0, NULL));
     }
 }
 
