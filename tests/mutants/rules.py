@@ -67,8 +67,8 @@ RULES = compile_rules()
 
 # ---- what no rule touches ----
 
-# Cuts of the work, what they are thought to cost, and what memory is asked for ahead. Whatever they say, results stay right, and how fast they come is measured
-# and not tested; that memory stays within bounds, test_kernels holds for those in use.
+# Cuts of the work, what they are thought to cost, and what memory is asked for ahead. Whatever they say, results stay right, and
+# how fast they come is measured and not tested; that memory stays within bounds, test_kernels holds for those in use.
 TUNING = {
     "ops/kernels/panels.c": """even_strip block_of cost_of room_for_columns cut_tasks dots_pay product_plan product_plan_as
                                weight_plan rows_at_once count_bytes rows_held ahead_of""",
