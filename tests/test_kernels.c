@@ -293,6 +293,10 @@ static const char *const large[] = {
     "N2 C1 O1 G1 H101 W230 P51 Q115 R5 S5 s2,2 d1,1 p2,2", /* bands of a plane, */
     "N5 C2 O4 G2 H45 W60 P45 Q60 R4 S4 s1,1 d2,2 p3,3",    /* few pairs of channels, */
     "N1 C1 O1 G1 H3 W9000 P3 Q9000 R3 S3 s1,1 d1,1 p1,1",  /* a long row */
+    /* an image of one pixel along the stride: one phase, which only some taps reach, and weights that are packed once */
+    "N277 C100 O8 G1 H1 W1 P1 Q3 R2 S1 s3,3 d1,1 p0,3",
+    "N512 C128 O32 G1 H1 W1 P1 Q1 R3 S3 s2,2 d1,1 p1,1",
+    "N1 C100 O16 G1 H1 W5000 P1 Q5000 R3 S3 s2,1 d1,1 p1,1",
 };
 
 enum { LARGE = sizeof large / sizeof *large };

@@ -129,10 +129,10 @@ static size_t rows_at_once(const plan *p, size_t element) {
     return least(rows, p->direct ? p->outputs : round_up(p->outputs, lanes(element)));
 }
 
-/* Elements of a group's weights once they are packed. */
+/* Elements of a group's weights once they are packed: each belongs to one phase, at most. */
 static size_t packed_size(const plan *p, size_t element) {
     size_t out = p->direct ? p->out : round_up(p->out, lanes(element));
-    return p->in * p->down.taps * p->along.taps * out;
+    return p->in * taps_in_use(&p->down) * taps_in_use(&p->along) * out;
 }
 
 static void count_bytes(plan *p, size_t element) {
@@ -320,9 +320,9 @@ static size_t number_taps(const plan *p, size_t channels, size_t a, size_t b, si
     return n;
 }
 
-/* Where a tap's weight is among those of its phase, these `taps`, with so many of other phases before them. */
+/* Where a tap's weight is among those of its phase (a, b), which are so many. */
 typedef struct dealt {
-    size_t tap, at, taps, before;
+    size_t tap, a, b, at, taps;
 } dealt;
 
 /* The taps of all phases, one phase after the other. Returns how many. */
@@ -331,10 +331,11 @@ static size_t deal_taps(const plan *p, dealt *to) {
     size_t n = 0;
     for (size_t a = 0; a < p->down.phases; a++)
         for (size_t b = 0, downs = reaches(&p->down, a, down); b < p->along.phases; b++) {
-            size_t alongs = reaches(&p->along, b, along), taps = downs * alongs, before = n;
-            for (size_t k = 0; k < taps; k++)
-                to[n++] =
-                    (dealt){down[k / alongs].tap * p->along.taps + along[k % alongs].tap, k, taps, before};
+            size_t alongs = reaches(&p->along, b, along), taps = downs * alongs;
+            for (size_t k = 0; k < taps; k++) {
+                size_t tap = down[k / alongs].tap * p->along.taps + along[k % alongs].tap;
+                to[n++] = (dealt){tap, a, b, k, taps};
+            }
         }
     return n;
 }

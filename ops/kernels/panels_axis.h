@@ -54,34 +54,12 @@ typedef struct axis {
     ptrdiff_t low;
     size_t taps, dilation, stride;
     ptrdiff_t pad;
+    size_t before[MOST_SPLIT + 1]; /* taps of all phases before one; the last entry: of all */
 } axis;
 
 typedef struct reach {
     size_t tap, plane, cell;
 } reach;
-
-/* The result is the map: one phase, and as many planes as there are residues of the stride. */
-static inline axis map_axis(const pleat_conv_shape *g, size_t k) {
-    size_t image[2] = {g->H, g->W}, map[2] = {g->P, g->Q}, taps[2] = {g->R, g->S};
-    axis a = {.from_image = true, .source = image[k], .result = map[k], .taps = taps[k]};
-    a.dilation = g->dilation[k], a.stride = g->stride[k], a.pad = g->pad[k];
-    a.phases = 1, a.split = a.stride, a.pixels = a.result;
-    a.extra = (a.taps - 1) * a.dilation / a.stride;
-    a.low = -a.pad;
-    return a;
-}
-
-/* The result is the image: pixel h of it meets map pixel (h + pad - r*dilation) / stride for the taps r where that is whole. */
-static inline axis image_axis(const pleat_conv_shape *g, size_t k) {
-    size_t image[2] = {g->H, g->W}, map[2] = {g->P, g->Q}, taps[2] = {g->R, g->S};
-    axis a = {.source = map[k], .result = image[k], .taps = taps[k]};
-    a.dilation = g->dilation[k], a.stride = g->stride[k], a.pad = g->pad[k];
-    a.phases = least(a.stride, a.result), a.split = 1, a.pixels = divide_up(a.result, a.phases);
-    ptrdiff_t stride = (ptrdiff_t)a.stride, span = (ptrdiff_t)((a.taps - 1) * a.dilation);
-    a.low = divide_down(a.pad - span, stride);
-    a.extra = (size_t)(divide_down((ptrdiff_t)a.phases - 1 + a.pad, stride) - a.low);
-    return a;
-}
 
 /* The taps of a phase, and how many. */
 static inline size_t reaches(const axis *a, size_t phase, reach out[MOST_TAPS]) {
@@ -99,10 +77,45 @@ static inline size_t reaches(const axis *a, size_t phase, reach out[MOST_TAPS]) 
     return n;
 }
 
-static inline size_t most_reaches(const axis *a) {
+static inline void count_taps(axis *a) {
     reach r[MOST_TAPS];
+    for (size_t phase = 0; phase < a->phases; phase++)
+        a->before[phase + 1] = a->before[phase] + reaches(a, phase, r);
+}
+
+static inline size_t taps_of(const axis *a, size_t phase) { return a->before[phase + 1] - a->before[phase]; }
+
+/* Taps that reach some pixel: all, but where the stride exceeds the image. */
+static inline size_t taps_in_use(const axis *a) { return a->before[a->phases]; }
+
+/* The result is the map: one phase, and as many planes as there are residues of the stride. */
+static inline axis map_axis(const pleat_conv_shape *g, size_t k) {
+    size_t image[2] = {g->H, g->W}, map[2] = {g->P, g->Q}, taps[2] = {g->R, g->S};
+    axis a = {.from_image = true, .source = image[k], .result = map[k], .taps = taps[k]};
+    a.dilation = g->dilation[k], a.stride = g->stride[k], a.pad = g->pad[k];
+    a.phases = 1, a.split = a.stride, a.pixels = a.result;
+    a.extra = (a.taps - 1) * a.dilation / a.stride;
+    a.low = -a.pad;
+    count_taps(&a);
+    return a;
+}
+
+/* The result is the image: pixel h of it meets map pixel (h + pad - r*dilation) / stride for the taps r where that is whole. */
+static inline axis image_axis(const pleat_conv_shape *g, size_t k) {
+    size_t image[2] = {g->H, g->W}, map[2] = {g->P, g->Q}, taps[2] = {g->R, g->S};
+    axis a = {.source = map[k], .result = image[k], .taps = taps[k]};
+    a.dilation = g->dilation[k], a.stride = g->stride[k], a.pad = g->pad[k];
+    a.phases = least(a.stride, a.result), a.split = 1, a.pixels = divide_up(a.result, a.phases);
+    ptrdiff_t stride = (ptrdiff_t)a.stride, span = (ptrdiff_t)((a.taps - 1) * a.dilation);
+    a.low = divide_down(a.pad - span, stride);
+    a.extra = (size_t)(divide_down((ptrdiff_t)a.phases - 1 + a.pad, stride) - a.low);
+    count_taps(&a);
+    return a;
+}
+
+static inline size_t most_reaches(const axis *a) {
     size_t n = 0;
-    for (size_t phase = 0; phase < a->phases; phase++) n = most(n, reaches(a, phase, r));
+    for (size_t phase = 0; phase < a->phases; phase++) n = most(n, taps_of(a, phase));
     return n;
 }
 
