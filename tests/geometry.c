@@ -131,6 +131,59 @@ pleat_conv_shape geometry_random(uint64_t *seed) {
     };
 }
 
+/* 1 .. 2^bits and somewhat more, each power of two as often as any other. */
+static size_t log_uniform(uint64_t *seed, size_t most) {
+    size_t bits = 0, n;
+    while ((size_t)2 << bits <= most) bits++;
+    do {
+        size_t low = (size_t)1 << random_below(seed, bits + 1);
+        n = low + random_below(seed, low);
+    } while (n > most);
+    return n;
+}
+
+static axis drawn_axis(uint64_t *seed, size_t image, bool line) {
+    axis a = {.image = line ? 1 : log_uniform(seed, image), .kernel = line ? 1 : log_uniform(seed, 12)};
+    a.stride = line || random_below(seed, 2) ? 1 : log_uniform(seed, 8);
+    a.dilation = random_below(seed, 6) ? 1 : log_uniform(seed, 8);
+    a.pad =
+        random_below(seed, 3) == 0 ? 0 : random_between(seed, 0, (ptrdiff_t)((a.kernel - 1) * a.dilation));
+    if (random_below(seed, 20) == 0) a.pad = random_between(seed, -3, 3);
+    a.map = pleat_conv_map_size(a.image, a.kernel, a.stride, a.dilation, a.pad,
+                                a.pad + random_between(seed, 0, 1));
+    if (random_below(seed, 20) == 0) a.map += random_below(seed, 3);
+    return a;
+}
+
+/* Square, mostly; sometimes a signal along one axis. */
+static void drawn_axes(uint64_t *seed, axis out[2]) {
+    bool line = random_below(seed, 10) == 0;
+    out[1] = drawn_axis(seed, line ? 8192 : 256, false);
+    out[0] = line || random_below(seed, 4) == 0 ? drawn_axis(seed, 256, line) : out[1];
+    if (random_below(seed, 50) == 0) {
+        axis a = out[0];
+        out[0] = out[1], out[1] = a;
+    }
+}
+
+pleat_conv_shape geometry_drawn(uint64_t *seed, double macs) {
+    for (;;) {
+        size_t kind = random_below(seed, 6), G = kind < 2 ? log_uniform(seed, 400) : 1;
+        size_t in = kind == 0 ? 1 : log_uniform(seed, 400 / G),
+               out = kind == 0 ? 1 + random_below(seed, 2) : log_uniform(seed, 400 / G);
+        axis a[2];
+        drawn_axes(seed, a);
+        pleat_conv_shape g = {.N = log_uniform(seed, 2000), .C = G * in, .O = G * out, .G = G};
+        g.H = a[0].image, g.P = a[0].map, g.R = a[0].kernel, g.W = a[1].image, g.Q = a[1].map,
+        g.S = a[1].kernel;
+        for (size_t k = 0; k < 2; k++)
+            g.stride[k] = a[k].stride, g.dilation[k] = a[k].dilation, g.pad[k] = a[k].pad;
+        if (pleat_conv_check(&g, sizeof(double))) continue;
+        double elements = (double)geometry_image(&g) + (double)geometry_map(&g) + (double)geometry_kernel(&g);
+        if (elements <= 1 << 23 && (double)geometry_map(&g) * (double)(in * g.R * g.S) <= macs) return g;
+    }
+}
+
 geometry_line geometry_print(const pleat_conv_shape *g) {
     geometry_line line;
     snprintf(line.text, sizeof line.text,

@@ -1,5 +1,6 @@
 /* The kernels against their definition and their laws, bit for bit. Every buffer that a kernel is given lies between
- * guards, starts at an address aligned for its element only, and holds NaN where nothing has been written yet. */
+ * guards, starts at an address aligned for its element only, and holds large numbers where nothing has been written yet: not NaN,
+ * which would be taken for what padding makes of Inf, and be computed again. */
 #include "geometry.h"
 #include "kernels/engine.h"
 #include "kernels/gemm.h"
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RANDOM_CASES = 2000, GUARD = 72, MIB = 1024 * 1024 };
+enum { RANDOM_CASES = 2000, GUARD = 72, UNWRITTEN = 0x71, MIB = 1024 * 1024 };
 
 static const pleat_conv_op ops[] = {PLEAT_CONV_FORWARD, PLEAT_CONV_TRANSPOSE, PLEAT_CONV_WEIGHT};
 static const char *const op_names[] = {"conv2d", "conv2d_transpose", "conv2d_weight"};
@@ -25,12 +26,12 @@ typedef struct buffer {
     size_t bytes;
 } buffer;
 
-/* All bits set make NaN of either type. */
+/* These bits make a large finite number of either type. */
 static buffer buffer_new(size_t bytes) {
     buffer b = {malloc(bytes + 2 * GUARD), bytes};
     cr_assert_not_null(b.block);
     memset(b.block, 0x5a, bytes + 2 * GUARD);
-    memset(b.block + GUARD, 0xff, bytes);
+    memset(b.block + GUARD, UNWRITTEN, bytes);
     return b;
 }
 
@@ -137,7 +138,7 @@ static double *run(const problem *p, pleat_conv_op op, size_t element, int threa
     buffer b[3] = {buffer_of(p->x, p->nx, element), buffer_of(p->w, p->nw, element),
                    buffer_of(p->y, p->ny, element)};
     int result = op == PLEAT_CONV_TRANSPOSE ? 0 : op == PLEAT_CONV_WEIGHT ? 1 : 2;
-    memset(buffer_data(b[result]), 0xff, b[result].bytes);
+    memset(buffer_data(b[result]), UNWRITTEN, b[result].bytes);
     buffer memory = buffer_new(pleat_conv_workspace(&p->g, element, op, path(), threads));
     pleat_work work = {.memory = buffer_data(memory), .bytes = memory.bytes, .path = path()};
     if (threads > 1) work.pool = pleat_pool_new(threads);

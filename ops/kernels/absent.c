@@ -96,11 +96,12 @@ static size_t planes(const job *j) {
 #undef T
 #undef NAME
 
-void pl_mend_absent(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
+bool pl_mend_absent(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
                     void *c, const pleat_work *work) {
     job j = {g, op, a, b, c, work};
     /* a weight's sum runs over a whole map, which the engines fill up with zeros where they like */
-    if (op != PLEAT_CONV_WEIGHT && lacks_nothing(&j, 0) && lacks_nothing(&j, 1)) return;
-    if ((element == sizeof(float) ? suspicious_f32 : suspicious_f64)(&j))
-        pl_parallel(work->pool, planes(&j), element == sizeof(float) ? mend_f32 : mend_f64, &j);
+    if (op != PLEAT_CONV_WEIGHT && lacks_nothing(&j, 0) && lacks_nothing(&j, 1)) return false;
+    bool suspicious = (element == sizeof(float) ? suspicious_f32 : suspicious_f64)(&j);
+    if (suspicious) pl_parallel(work->pool, planes(&j), element == sizeof(float) ? mend_f32 : mend_f64, &j);
+    return suspicious;
 }

@@ -18,14 +18,14 @@
 #include <string.h>
 
 enum {
-    FEW_VECTORS = 12,               /* weight gradient: a plane of fewer is not worth its beginning and end */
+    FEW_VECTORS = LIMIT(12, 2),     /* weight gradient: a plane of fewer is not worth its beginning and end */
     ROWS = REGISTERS == 32 ? 7 : 4, /* of the result in a block */
     FEW = 4,                        /* pairs of channels of a group */
     MOST_DOTS = 5,                  /* weight gradient: taps along an axis */
     MOST_ALONG = 2,                 /* stride along a row */
     TASKS = 8,                      /* wanted at least, to share out among threads */
-    GRAIN = 64 * 1024,              /* pixels of a task, about, where there are tasks enough */
-    SUM_BYTES = 32768,              /* weight gradient: sums of a task */
+    GRAIN = LIMIT(64 * 1024, 512),  /* pixels of a task, about, where there are tasks enough */
+    SUM_BYTES = LIMIT(32768, 2048), /* weight gradient: sums of a task */
     THREAD_BYTES = 1023 * 1024,     /* of a thread's memory, at most */
 };
 
@@ -194,6 +194,31 @@ static reached_rows rows_of(const axis *a, size_t phase) {
 #undef T
 #undef NAME
 
+static pl_decisions decide(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
+    plan p;
+    pl_decisions d = {0};
+    unsigned char *a = d.answer;
+    bool weight = op == PLEAT_CONV_WEIGHT;
+    if (!make_plan(g, element, op, &p)) return d;
+    bool unrolled = weight || rows_bodies_f32[rows_form_f32(&p, 0)].form.down > 0;
+    a[PL_FORM] = unrolled ? PL_UNROLLED : PL_ANY_TAPS;
+    a[PL_GROUPS] = pl_count(g->G);
+    a[PL_PHASES] = phases_decided(&p.down, &p.along), a[PL_TAPS] = taps_decided(&p.down, &p.along);
+    a[PL_BLOCKS] = pl_count(p.in), a[PL_PARTS] = pl_count(p.out);
+    a[PL_STRIPS] = pl_count(p.bands), a[PL_LAST_STRIP] = pl_rest(p.down.pixels, p.band);
+    a[PL_TILES] = pl_count(divide_up(p.band, ROWS * p.skip)),
+    a[PL_LAST_TILE] = pl_rest(p.band, ROWS * p.skip);
+    a[PL_VECTORS] = pl_width(p.columns),
+    a[PL_LAST_VECTOR] = p.along.pixels % lanes(element) ? PL_LESS : PL_FULL;
+    a[PL_CUT] = p.each > 1 ? PL_CUT_IMAGES : PL_CUT_IMAGE;
+    a[PL_FILL] = p.along.split == 2 ? PL_FILL_LONG_EVENS : PL_FILL_LONG;
+    a[PL_MARGIN] = p.slots > (size_t)(weight ? 4 : 2) ? PL_MARGIN_ROWS : PL_MARGIN_ENDS;
+    a[PL_REACH] = p.skip > 1 ? PL_REACH_SKIPS : p.hop > 1 ? PL_REACH_HOPS : PL_REACH_NEXT;
+    if (!weight) return d;
+    a[PL_CHUNKS] = pl_count(p.chunks), a[PL_LAST_CHUNK] = pl_rest(g->N * p.bands, p.pieces);
+    return d;
+}
+
 static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
                       const void *b, void *c, const pleat_work *work) {
     job j = {.g = g, .a = a, .b = b, .c = c, .memory = work->memory, .bias = work->bias, .relu = work->relu};
@@ -207,4 +232,4 @@ static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     return PL_DONE;
 }
 
-const pl_engine PL_DEPTHWISE = {workspace, run, true};
+const pl_engine PL_DEPTHWISE = {workspace, run, true, decide};

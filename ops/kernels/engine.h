@@ -2,6 +2,7 @@
 #ifndef PL_ENGINE_H
 #define PL_ENGINE_H
 
+#include "kernels/decisions.h"
 #include "kernels/pleat_kernels.h"
 #include "pleat_config.h"
 
@@ -18,6 +19,8 @@ typedef struct pl_engine {
     pl_outcome (*run)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
                       const void *b, void *c, const pleat_work *work);
     bool ends; /* bias and relu are done while a result is in the cache; otherwise the caller does them */
+    /* What it decides for a shape that it takes. */
+    pl_decisions (*decide)(const pleat_conv_shape *g, size_t element, pleat_conv_op op);
 } pl_engine;
 
 /* Bytes of workspace: `each` for every thread, and what all share; SIZE_MAX where that overflows. */
@@ -29,8 +32,8 @@ static inline size_t pl_bytes(size_t each, size_t shared, int threads) {
 }
 
 /* For results that an engine has left, bias and relu included: what should not be NaN, because padding is absent, and is, is made
- * again. Operands as for pl_engine's run. */
-void pl_mend_absent(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
+ * again. Operands as for pl_engine's run. Returns whether there was reason to look for it: never with finite operands. */
+bool pl_mend_absent(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
                     void *c, const pleat_work *work);
 
 /* Whether the processor has what the path needs. */

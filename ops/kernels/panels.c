@@ -13,6 +13,7 @@
 #include "kernels/parallel.h"
 #include "kernels/vectors.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -23,29 +24,33 @@ enum { OUT_VECTORS = REGISTERS == 32 ? 4 : 2 };
 enum { TALL = REGISTERS == 32 ? 14 : 6, WIDE = REGISTERS == 32 ? 6 : 2 };
 
 enum {
-    DEPTH = 576,             /* rows of B in a block, unless a single channel has more */
-    CELL_BYTES = 288 * 1024, /* of the padded source */
-    TURNING = 5,             /* what turning a result costs, in products of a vector; */
-    PUT = 100,               /* and writing a row of it; */
-    PUT_WHOLE = 3,           /* and writing where rows lie behind one another, for each number */
-    PIXELS = 48,             /* vectors over channels: pixels at a time */
-    MOST_JOINT = 48,         /* rows of all phases together, where they are one product */
-    FEW_COLUMNS = 128,       /* tasks are not cut smaller than that */
-    MOST_COLUMNS = 4096,     /* of a strip, all phases together */
-    SUM_BYTES = 160 * 1024,  /* of the sums of a tile's rows */
-    TASKS = 6,               /* wanted at least, to share out among threads */
-    STRIP = 32,              /* what a strip costs beside its columns, in columns */
-    FEW_STRIPS = 2,     /* so many tasks pack the weights for themselves: that spares a way through memory */
-    OUTPUTS = 128,      /* weight gradient: map channels in a block */
-    WEIGHT_DEPTH = 576, /* weight gradient: (channel, tap) pairs in a block */
-    WEIGHT_ROWS = 6,    /* weight gradient: rows of a tile */
-    DOT_TAPS = 6,       /* weight gradient by dot products: taps of a tile */
-    MAP_BYTES = 256 * 1024,     /* weight gradient: of the map of a strip */
-    THREAD_BYTES = 1023 * 1024, /* of a thread's memory, at most */
-    AHEAD = 2 * 1024,           /* elements of a tensor are asked for before they are read or written, */
-    NEAR = 256 * 1024,          /* unless it has no more than that */
-    MANY_TERMS = 256,           /* where it pays to look for those that lie in padding */
+    DEPTH = LIMIT(576, 20),               /* rows of B in a block, unless a single channel has more */
+    CELL_BYTES = LIMIT(288 * 1024, 4096), /* of the padded source */
+    TURNING = 5,                          /* what turning a result costs, in products of a vector; */
+    PUT = 100,                            /* and writing a row of it; */
+    PUT_WHOLE = 3,                        /* and writing where rows lie behind one another, for each number */
+    PIXELS = LIMIT(48, 12),               /* vectors over channels: pixels at a time */
+    MOST_JOINT = LIMIT(48, 24),           /* rows of all phases together, where they are one product */
+    FEW_COLUMNS = LIMIT(128, 8),          /* tasks are not cut smaller than that */
+    MOST_COLUMNS = LIMIT(4096, 128),      /* of a strip, all phases together */
+    SUM_BYTES = LIMIT(160 * 1024, 8192),  /* of the sums of a tile's rows */
+    TASKS = 6,                            /* wanted at least, to share out among threads */
+    STRIP = 32,                           /* what a strip costs beside its columns, in columns */
+    PART = 4 * LIMIT(TALL, 3),            /* channels of the result, at least, to a task */
+    FEW_STRIPS = 2, /* so many tasks pack the weights for themselves: that spares a way through memory */
+    OUTPUTS = LIMIT(128, 20),            /* weight gradient: map channels in a block */
+    WEIGHT_DEPTH = LIMIT(576, 20),       /* weight gradient: (channel, tap) pairs in a block */
+    WEIGHT_ROWS = 6,                     /* weight gradient: rows of a tile */
+    DOT_TAPS = 6,                        /* weight gradient by dot products: taps of a tile */
+    MAP_BYTES = LIMIT(256 * 1024, 4096), /* weight gradient: of the map of a strip */
+    THREAD_BYTES = 1023 * 1024,          /* of a thread's memory, at most */
+    AHEAD = LIMIT(2 * 1024, 64),   /* elements of a tensor are asked for before they are read or written, */
+    NEAR = LIMIT(256 * 1024, 256), /* unless it has no more than that */
+    MANY_TERMS = LIMIT(256, 8),    /* where it pays to look for those that lie in padding */
 };
+
+/* Phases that are one product are at least two, so their channels are one part: a task has the sums of all. */
+static_assert(MOST_JOINT <= 2 * PART, "a product of all phases would be cut into parts");
 
 /* ---- plan -------------------------------------------------------------------------------------------- */
 
@@ -160,7 +165,7 @@ static void cut_tasks(plan *p, const pleat_conv_shape *g, size_t element) {
     size_t room = most(room_for_columns(p, element), lane);
     cut_strips(p, g->N, room, lane);
     size_t strips = p->sets * p->downs * p->alongs * g->G;
-    size_t wanted = most(divide_up(p->out, divide_up(TASKS, most(strips, 1))), 4 * TALL);
+    size_t wanted = most(divide_up(p->out, divide_up(TASKS, most(strips, 1))), PART);
     p->outputs = least(p->out, round_up(even_part(p->out, wanted), unit));
     p->parts = divide_up(p->out, p->outputs);
     if (strips * p->parts >= TASKS) return;
@@ -227,8 +232,8 @@ static plan weight_plan(const pleat_conv_shape *g, size_t element) {
     p.parts = divide_up(p.out, p.outputs);
     p.channels = block_of(&p, taps, WEIGHT_DEPTH);
     p.depth = round_up(p.outputs, lane);
-    size_t columns =
-        least(p.direct ? MOST_COLUMNS : 512, MAP_BYTES / element / (p.direct ? p.outputs : p.depth));
+    size_t columns = least(p.direct ? MOST_COLUMNS : LIMIT(512, 64),
+                           MAP_BYTES / element / (p.direct ? p.outputs : p.depth));
     cut_strips(&p, g->N, most(columns, lane), p.direct ? lane : 1);
     p.channels = even_part(p.in, most(1, least(p.channels, CELL_BYTES / element / p.channel)));
     p.blocks = divide_up(p.in, p.channels);
@@ -429,6 +434,100 @@ static ahead ahead_of(const plan *p, const strip *s, part rows, size_t width, si
 #undef T
 #undef NAME
 
+/* ---- decisions --------------------------------------------------------------------------------------- */
+
+/* Whether some pixel lacks some tap along an axis. */
+static bool lacks_taps(const axis *a) {
+    for (size_t phase = 0; phase < a->phases; phase++)
+        if (!presence_of(a, phase, (part){0, a->pixels}, a->pixels + a->extra).all) return true;
+    return false;
+}
+
+static unsigned char rim_of(const plan *p) {
+    if (p->depth < MANY_TERMS || p->joint) return PL_RIM_IGNORED;
+    bool rows = lacks_taps(&p->down), columns = !p->direct && lacks_taps(&p->along);
+    return rows ? columns ? PL_RIM_BOTH : PL_RIM_ROWS : columns ? PL_RIM_COLUMNS : PL_RIM_NONE;
+}
+
+static unsigned char shared_of(const plan *p) {
+    bool beside = p->pitch < p->cols + p->along.extra, below = p->cell_rows < p->rows + p->down.extra;
+    return beside ? below ? PL_SHARED_BOTH : PL_SHARED_BESIDE : below ? PL_SHARED_BELOW : PL_SHARED_NONE;
+}
+
+static unsigned char fill_of(const plan *p, size_t lane) {
+    size_t step = p->along.split;
+    meeting m = meet(&p->along, 0, p->pitch, 0);
+    bool whole = m.begin == 0 && m.end == p->pitch && p->down.split * p->along.source == p->pitch;
+    if (step == 1 && whole && p->alongs == 1) return PL_FILL_WHOLE;
+    if (p->pitch <= lane && step <= 2) return step == 2 ? PL_FILL_SHORT_EVENS : PL_FILL_SHORT;
+    return step == 1 ? PL_FILL_LONG : step == 2 ? PL_FILL_LONG_EVENS : PL_FILL_LONG_STEPS;
+}
+
+static unsigned char store_of(const plan *p, size_t lane) {
+    size_t width = p->along.result, phases = p->along.phases;
+    bool full = p->cols == p->along.pixels, behind = full && all_phases(p) == 1;
+    if (behind && (p->direct ? p->pitch : p->cols) == width) return PL_STORE_WHOLE;
+    if (behind && width < lane) return PL_STORE_SHORT;
+    if (full && phases == 2 && width / 2 < lane) return PL_STORE_SHORT_PAIRS;
+    return phases == 1 ? PL_STORE_ROWS : phases == 2 ? PL_STORE_PAIRS : PL_STORE_APART;
+}
+
+static void decide_product(const plan *p, size_t lane, unsigned char *a) {
+    size_t tiles = p->direct ? p->out <= WIDE ? WIDE : TALL : OUT_VECTORS * lane, rows = p->outputs;
+    size_t run = store_of(p, lane) == PL_STORE_WHOLE ? p->rows * p->cols : p->cols;
+    if (p->joint) rows = p->out * all_phases(p), tiles = rows <= WIDE ? WIDE : TALL;
+    a[PL_FORM] = p->direct ? PL_OVER_PIXELS : PL_OVER_CHANNELS;
+    a[PL_PHASES] = p->joint ? PL_JOINT : phases_decided(&p->down, &p->along);
+    a[PL_PACKING] = p->pack_once ? PL_PACKED_ONCE : PL_PACKED_OFTEN;
+    a[PL_TILES] = pl_count(divide_up(rows, tiles));
+    a[PL_LAST_TILE] = p->direct     ? pl_rest(rows, divide_up(rows, divide_up(rows, tiles)))
+                      : rows % lane ? PL_LESS
+                                    : PL_FULL;
+    a[PL_VECTORS] = p->direct ? pl_width(p->columns / lane) : pl_width(divide_up(p->outputs, lane));
+    a[PL_RIM] = rim_of(p), a[PL_STORE] = store_of(p, lane);
+    a[PL_LENGTH] = run >= lane ? PL_LENGTH_VECTORS : run >= 4 ? PL_LENGTH_QUADS : PL_LENGTH_FEW;
+}
+
+static void decide_weight(const plan *p, const pleat_conv_shape *g, size_t lane, unsigned char *a) {
+    size_t rows = p->channels * g->R * g->S, tiles = p->direct ? DOT_TAPS : WEIGHT_ROWS;
+    a[PL_FORM] = p->direct ? PL_DOTS : PL_OUTERS;
+    a[PL_PHASES] = PL_NO_PHASES;
+    a[PL_TILES] = pl_count(divide_up(rows, tiles)), a[PL_LAST_TILE] = rows % tiles ? PL_LESS : PL_FULL;
+    a[PL_VECTORS] = p->direct ? pl_width(p->outputs) : pl_width(p->depth / lane);
+    a[PL_LAST_VECTOR] = (p->direct ? p->cols : p->outputs) % lane ? PL_LESS : PL_FULL;
+    a[PL_CHUNKS] = pl_count(p->chunks);
+    a[PL_LAST_CHUNK] = pl_rest(p->sets * p->downs * p->alongs, p->pieces);
+}
+
+static pl_decisions decide(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
+    plan p;
+    pl_decisions d = {0};
+    unsigned char *a = d.answer;
+    if (!make_plan(g, element, op, &p)) return d;
+    size_t lane = lanes(element), N = most(g->N, 1), source = op == PLEAT_CONV_TRANSPOSE ? g->O : g->C;
+    a[PL_GROUPS] = pl_count(g->G);
+    a[PL_TAPS] = taps_decided(&p.down, &p.along);
+    a[PL_BLOCKS] = pl_count(p.blocks), a[PL_LAST_BLOCK] = pl_rest(p.in, p.channels);
+    a[PL_PARTS] = pl_count(p.parts), a[PL_LAST_PART] = pl_rest(p.out, p.outputs);
+    a[PL_CUT] = p.images > 1              ? PL_CUT_IMAGES
+                : p.cols < p.along.pixels ? PL_CUT_ROW
+                : p.rows < p.down.pixels  ? PL_CUT_ROWS
+                                          : PL_CUT_IMAGE;
+    a[PL_STRIPS] = pl_count(p.sets * p.downs * p.alongs);
+    if (a[PL_STRIPS] > PL_ONE)
+        a[PL_LAST_STRIP] =
+            N % p.images || p.down.pixels % p.rows || p.along.pixels % p.cols ? PL_LESS : PL_FULL;
+    a[PL_LAST_VECTOR] = p.images * p.rows * p.cols % lane ? PL_LESS : PL_FULL;
+    a[PL_SHARED] = shared_of(&p), a[PL_FILL] = fill_of(&p, lane);
+    a[PL_AHEAD] =
+        p.alongs == 1 && N * source * p.down.source * p.along.source > NEAR ? PL_IS_AHEAD : PL_NOT_AHEAD;
+    if (op == PLEAT_CONV_WEIGHT)
+        decide_weight(&p, g, lane, a);
+    else
+        decide_product(&p, lane, a);
+    return d;
+}
+
 static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
                       const void *b, void *c, const pleat_work *work) {
     job j = {.g = g,
@@ -448,4 +547,4 @@ static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     return PL_DONE;
 }
 
-const pl_engine PL_PANELS = {workspace, run, true};
+const pl_engine PL_PANELS = {workspace, run, true, decide};

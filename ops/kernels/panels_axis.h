@@ -2,6 +2,7 @@
 #ifndef PL_PANELS_AXIS_H
 #define PL_PANELS_AXIS_H
 
+#include "kernels/decisions.h"
 #include "kernels/pleat_kernels.h"
 
 #include <stdint.h>
@@ -148,6 +149,25 @@ static inline size_t most_shift(const axis *a) {
     size_t shift[MOST_SPLIT], n = 0;
     for (size_t phase = shifts(a, shift) ? a->phases : 0; phase-- > 0;) n = most(n, shift[phase]);
     return n;
+}
+
+/* How phases and taps answer the questions of decisions.h. */
+static inline unsigned char phases_decided(const axis *down, const axis *along) {
+    if (down->phases * along->phases == 1)
+        return down->from_image || down->stride * along->stride == 1 ? PL_NO_PHASES : PL_PHASE_LEFT;
+    if (along->phases == 1) return PL_PHASES_DOWN;
+    return down->phases == 1 ? PL_PHASES_ALONG : PL_PHASES_BOTH;
+}
+
+static inline bool has_bare_phase(const axis *a) {
+    for (size_t phase = 0; phase < a->phases; phase++)
+        if (taps_of(a, phase) == 0) return true;
+    return false;
+}
+
+static inline unsigned char taps_decided(const axis *down, const axis *along) {
+    if (has_bare_phase(down) || has_bare_phase(along)) return PL_TAPS_NONE;
+    return taps_in_use(down) * taps_in_use(along) < down->taps * along->taps ? PL_TAPS_SOME : PL_TAPS_ALL;
 }
 
 /* Pixels of the phase that lie in the part. */

@@ -3,9 +3,14 @@
 #include "kernels/engine.h"
 #include "kernels/gemm.h"
 #include "kernels/parallel.h"
+#include "kernels/vectors.h"
 
 #include <stdint.h>
 #include <string.h>
+
+#ifndef PL_PLAIN
+#    define PL_PLAIN pl_plain
+#endif
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
@@ -15,13 +20,12 @@ static size_t round_up(size_t a, size_t b) { return divide_up(a, b) * b; }
 /* ---- plan -------------------------------------------------------------------------------------------- */
 
 enum {
-    COLUMN_BYTES = 512 * 1024,  /* columns of one block and strip: they stay in L2 */
-    PARTIAL_BYTES = 512 * 1024, /* partial sums of the kernel's gradient */
-    LINE = 64,                  /* of the cache: no two threads write to the same one */
-    TASKS = 8,                  /* wanted at least, to share out among threads */
-    ROWS = 384,                 /* a good height of a column matrix: about what BLAS packs at a time */
-    FEWEST_ROWS = 192,          /* tasks are not cut smaller than that */
-    FEWEST_COLUMNS = 192,
+    COLUMN_BYTES = LIMIT(512 * 1024, 2048),  /* columns of one block and strip: they stay in L2 */
+    PARTIAL_BYTES = LIMIT(512 * 1024, 2048), /* partial sums of the kernel's gradient */
+    TASKS = 8,                               /* wanted at least, to share out among threads */
+    ROWS = LIMIT(384, 12),       /* a good height of a column matrix: about what BLAS packs at a time */
+    FEWEST_ROWS = LIMIT(192, 8), /* tasks are not cut smaller than that */
+    FEWEST_COLUMNS = LIMIT(192, 8),
 };
 
 /* How the work is cut. It depends on the shape alone, so that results do not depend on the number of threads. */
@@ -129,6 +133,19 @@ static void *partial_sum(const job *j, size_t chunk) {
 #undef T
 #undef NAME
 
+static pl_decisions decide(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
+    plan p = make_plan(g, element, op);
+    pl_decisions d = {0};
+    unsigned char *a = d.answer;
+    a[PL_FORM] = p.direct ? PL_OF_IMAGE : PL_OF_COLUMNS;
+    a[PL_GROUPS] = pl_count(g->G);
+    a[PL_BLOCKS] = pl_count(p.blocks), a[PL_LAST_BLOCK] = pl_rest(p.in, p.channels);
+    a[PL_STRIPS] = pl_count(p.strips), a[PL_LAST_STRIP] = pl_rest(p.map, p.columns);
+    if (op != PLEAT_CONV_WEIGHT) return d;
+    a[PL_CHUNKS] = pl_count(p.chunks), a[PL_LAST_CHUNK] = pl_rest(g->N * p.strips, p.pieces);
+    return d;
+}
+
 static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
                       const void *b, void *c, const pleat_work *work) {
     job j = {g, make_plan(g, element, op), a, b, c, work->memory};
@@ -137,4 +154,4 @@ static pl_outcome run(const pleat_conv_shape *g, size_t element, pleat_conv_op o
     return PL_DONE;
 }
 
-const pl_engine pl_plain = {workspace, run, false};
+const pl_engine PL_PLAIN = {workspace, run, false, decide};

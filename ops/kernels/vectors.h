@@ -36,4 +36,11 @@ enum { VECTOR_BYTES = 16 };
 
 enum { LINE = 64 }; /* of the cache: no two threads write to the same one */
 
+/* A limit on how much is done at a time; and one for tests, with which small tensors need several of everything. */
+#ifdef PL_SMALL
+#    define LIMIT(usual, small) (small)
+#else
+#    define LIMIT(usual, small) (usual)
+#endif
+
 #endif

@@ -1,0 +1,166 @@
+/* One case on one engine, against the seven loops. */
+#include "../reference.h"
+#include "decisions.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GUARD = 64, UNWRITTEN = 0x71 }; /* as a number of either type: large, and finite */
+
+static void *allocate(size_t bytes) {
+    void *p = malloc(bytes + 1);
+    if (!p) exit(2);
+    return p;
+}
+
+void case_begin(decision_case *c, const pleat_conv_shape *g, uint64_t seed) {
+    *c = (decision_case){.g = *g, .n = {geometry_image(g), geometry_kernel(g), geometry_map(g)}};
+    for (size_t k = 0; k < 3; k++) {
+        c->values[k] = allocate(c->n[k] * sizeof(double));
+        fill_integers(c->values[k], c->n[k], seed + k);
+    }
+}
+
+void case_end(decision_case *c) {
+    for (size_t k = 0; k < 3; k++) free(c->values[k]), free(c->want[k]);
+}
+
+/* Of x, w, y: the one that an operator gives, and its operands in the order of the public functions. */
+static size_t result_of(pleat_conv_op op) {
+    return op == PLEAT_CONV_FORWARD ? 2 : op == PLEAT_CONV_TRANSPOSE ? 0 : 1;
+}
+static size_t first_of(pleat_conv_op op) { return op == PLEAT_CONV_TRANSPOSE ? 2 : 0; }
+static size_t second_of(pleat_conv_op op) { return op == PLEAT_CONV_WEIGHT ? 2 : 1; }
+
+static double *definition(const decision_case *c, pleat_conv_op op, double *const values[3]) {
+    double *all[3] = {values[0], values[1], values[2]};
+    size_t r = result_of(op);
+    all[r] = allocate(c->n[r] * sizeof(double));
+    reference_conv(&c->g, op, all[0], all[1], all[2]);
+    return all[r];
+}
+
+static void *typed(const double *a, size_t n, size_t element) {
+    void *b = allocate(n * element);
+    for (size_t i = 0; i < n; i++) {
+        if (element == sizeof(float))
+            ((float *)b)[i] = (float)a[i];
+        else
+            ((double *)b)[i] = a[i];
+    }
+    return b;
+}
+
+static double number_at(const void *a, size_t i, size_t element) {
+    return element == sizeof(float) ? (double)((const float *)a)[i] : ((const double *)a)[i];
+}
+
+/* Memory that nobody has written, between guards. For a memory checker it can be left as it came. */
+static unsigned char *unwritten(size_t bytes) {
+    unsigned char *p = allocate(bytes + 2 * GUARD);
+    memset(p, 0x5a, GUARD), memset(p + GUARD + bytes, 0x5a, GUARD);
+    if (!getenv("PLEAT_TEST_UNWRITTEN")) memset(p + GUARD, UNWRITTEN, bytes);
+    return p;
+}
+
+static bool is_guarded(const unsigned char *p, size_t bytes) {
+    for (size_t i = 0; i < GUARD; i++)
+        if (p[i] != 0x5a || p[GUARD + bytes + i] != 0x5a) return false;
+    return true;
+}
+
+typedef struct attempt {
+    decision_case *c;
+    const decision_set *set;
+    double *const *values;
+    const double *want;
+    bool bias, relu, mend; /* mend: what padding has made NaN is repaired, otherwise nothing must be */
+    pleat_pool *pool;
+} attempt;
+
+static const char *wrong(const attempt *t, const char *what, size_t i, double found, double want) {
+    static char text[700];
+    snprintf(text, sizeof text, "%s%s%s%s, %d threads: %s, element %zu is %.9g instead of %.9g\n%s",
+             set_words(t->set).text, t->bias ? ", bias" : "", t->relu ? ", relu" : "",
+             t->mend ? ", not finite" : "", pleat_pool_threads(t->pool), what, i, found, want,
+             geometry_reproduce(&t->c->g, "test_decisions", "decisions/every_pair").text);
+    return text;
+}
+
+static const char *compare(const attempt *t, const void *found, const double *bias) {
+    const pleat_conv_shape *g = &t->c->g;
+    bool image = t->set->op == PLEAT_CONV_TRANSPOSE;
+    size_t n = t->c->n[result_of(t->set->op)], channels = image ? g->C : g->O,
+           pixels = image ? g->H * g->W : g->P * g->Q;
+    for (size_t i = 0; i < n; i++) {
+        double want = t->want[i] + (t->bias ? bias[i / pixels % channels] : 0),
+               v = number_at(found, i, t->set->element);
+        if (t->relu && want < 0) want = 0;
+        if (v == want || (t->mend && isnan(v) && isnan(want))) continue;
+        return wrong(t, "wrong value", i, v, want);
+    }
+    return NULL;
+}
+
+static const char *run_attempt(const attempt *t) {
+    const decision_set *s = t->set;
+    const pleat_conv_shape *g = &t->c->g;
+    size_t r = result_of(s->op), a = first_of(s->op), b = second_of(s->op), element = s->element;
+    size_t bytes = s->small->workspace(g, element, s->op, pleat_pool_threads(t->pool)),
+           size = t->c->n[r] * element;
+    size_t channels = s->op == PLEAT_CONV_TRANSPOSE ? g->C : g->O;
+    double *biases = allocate(channels * sizeof(double));
+    fill_integers(biases, channels, 7);
+    void *first = typed(t->values[a], t->c->n[a], element),
+         *second = typed(t->values[b], t->c->n[b], element);
+    void *bias = typed(biases, channels, element);
+    enum { LINE = 64 }; /* the workspace begins at one */
+    unsigned char *memory = unwritten(bytes + LINE), *c = unwritten(size);
+    pleat_work work = {
+        .bytes = bytes, .pool = t->pool, .path = s->path, .bias = t->bias ? bias : NULL, .relu = t->relu};
+    work.memory = memory + GUARD + (LINE - (uintptr_t)(memory + GUARD) % LINE) % LINE;
+    pl_outcome outcome = s->small->run(g, element, s->op, first, second, c + GUARD, &work);
+    if (t->mend) pl_mend_absent(g, element, s->op, first, second, c + GUARD, &work);
+    const char *error = outcome != PL_DONE ? wrong(t, "not done", 0, 0, 0) : compare(t, c + GUARD, biases);
+    if (!error && !t->mend && pl_mend_absent(g, element, s->op, first, second, c + GUARD, &work))
+        error = wrong(t, "finite values repaired", 0, 0, 0);
+    if (!error && !is_guarded(memory, bytes + LINE))
+        error = wrong(t, "written beside the workspace", 0, 0, 0);
+    if (!error && !is_guarded(c, size)) error = wrong(t, "written beside the result", 0, 0, 0);
+    free(first), free(second), free(bias), free(biases), free(memory), free(c);
+    return error;
+}
+
+/* Inf and NaN in one operand, in few places. */
+static const char *run_not_finite(decision_case *c, const decision_set *s, size_t operand, pleat_pool *pool) {
+    double *values[3] = {c->values[0], c->values[1], c->values[2]}, *was = values[operand];
+    uint64_t seed = c->n[operand];
+    size_t bytes = c->n[operand] * sizeof(double);
+    values[operand] = memcpy(allocate(bytes), was, bytes);
+    for (size_t k = 0; k < 3; k++)
+        values[operand][random_below(&seed, c->n[operand])] = k == 0   ? -HUGE_VAL
+                                                              : k == 1 ? HUGE_VAL
+                                                                       : nan("");
+    double *want = definition(c, s->op, values);
+    attempt t = {.c = c, .set = s, .values = values, .want = want, .mend = true, .pool = pool};
+    const char *error = run_attempt(&t);
+    free(values[operand]), free(want);
+    return error;
+}
+
+const char *case_run(decision_case *c, const decision_set *s, pleat_pool *pool) {
+    size_t r = result_of(s->op);
+    const char *error = NULL;
+    bool ends = s->small->ends && s->op != PLEAT_CONV_WEIGHT; /* otherwise bias and relu are the caller's */
+    if (!c->want[r]) c->want[r] = definition(c, s->op, c->values);
+    attempt t = {.c = c, .set = s, .values = c->values, .want = c->want[r]};
+    for (int k = 0; k < (ends ? 4 : 2) && !error; k++) {
+        t.pool = k % 2 ? pool : NULL;
+        t.bias = ends && k & 2, t.relu = ends && (k == 1 || k == 2);
+        error = run_attempt(&t);
+    }
+    if (!error) error = run_not_finite(c, s, first_of(s->op), pool);
+    return error ? error : run_not_finite(c, s, second_of(s->op), NULL);
+}
