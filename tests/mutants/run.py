@@ -17,7 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 # Which tests are likely to find a fault in a file; those that found others there come before them, and the quick ones behind.
 LIKELY = [
-    ("ops/kernels/", "kernels products kernels-plain kernels-panels kernels-avx2 laws torch"),
+    ("ops/kernels/", "kernels decisions products kernels-plain kernels-panels kernels-avx2 laws torch"),
     ("ops/frameworks/", "frameworks interop errors"),
     ("ops/core/", "ops memory grads errors"),
     ("ops/conv2d", "laws grads errors torch"),
@@ -37,7 +37,7 @@ LIKELY = [
 
 def may_find(name, file):
     """Whether a fault in the file can show in the test: the kernels use nothing else, and paths differ in the kernels alone."""
-    if name.startswith("kernels") or name.endswith(("-plain", "-panels", "-avx2", "-avx512")):
+    if name.startswith("kernels") or name == "decisions" or name.endswith(("-plain", "-panels", "-avx2", "-avx512")):
         return file.startswith("ops/kernels/")
     return not (file.startswith("nn/") and name in ("ops", "laws", "grads", "article", "torch", "frameworks", "interop",
                                                     "elementwise", "spatial", "methods"))
@@ -108,7 +108,7 @@ class Log:
 
     def __init__(self, path, resume):
         self.path, self.known = path, {}
-        self.tests = digest(n for n in tree.project_files() if re.match(r"tests/([^/]*\.[ch]|meson\.build|mutants/(run|tree)\.py)$", n))
+        self.tests = digest(n for n in tree.project_files() if re.match(r"tests/((decisions/)?[^/]*\.[ch]|decisions/.*\.txt|meson\.build|mutants/(run|tree)\.py)$", n))
         self.sources = {}
         if resume and path.exists():
             for line in path.read_text().splitlines():
