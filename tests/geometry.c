@@ -166,21 +166,37 @@ static void drawn_axes(uint64_t *seed, axis out[2]) {
     }
 }
 
-pleat_conv_shape geometry_drawn(uint64_t *seed, double macs) {
+static pleat_conv_shape draw_layer(uint64_t *seed) {
+    size_t kind = random_below(seed, 6), G = kind < 2 ? log_uniform(seed, 400) : 1;
+    bool depthwise = kind == 0;
+    size_t in = depthwise ? 1 : log_uniform(seed, 400 / G);
+    size_t out = depthwise ? 1 + random_below(seed, 2) : log_uniform(seed, 400 / G);
+    axis a[2];
+    drawn_axes(seed, a);
+    return (pleat_conv_shape){
+        .N = log_uniform(seed, 2000),
+        .C = G * in,
+        .O = G * out,
+        .G = G,
+        .H = a[0].image,
+        .W = a[1].image,
+        .P = a[0].map,
+        .Q = a[1].map,
+        .R = a[0].kernel,
+        .S = a[1].kernel,
+        .stride = {a[0].stride, a[1].stride},
+        .dilation = {a[0].dilation, a[1].dilation},
+        .pad = {a[0].pad, a[1].pad},
+    };
+}
+
+pleat_conv_shape geometry_drawn(uint64_t *seed, double products, double numbers) {
     for (;;) {
-        size_t kind = random_below(seed, 6), G = kind < 2 ? log_uniform(seed, 400) : 1;
-        size_t in = kind == 0 ? 1 : log_uniform(seed, 400 / G),
-               out = kind == 0 ? 1 + random_below(seed, 2) : log_uniform(seed, 400 / G);
-        axis a[2];
-        drawn_axes(seed, a);
-        pleat_conv_shape g = {.N = log_uniform(seed, 2000), .C = G * in, .O = G * out, .G = G};
-        g.H = a[0].image, g.P = a[0].map, g.R = a[0].kernel, g.W = a[1].image, g.Q = a[1].map,
-        g.S = a[1].kernel;
-        for (size_t k = 0; k < 2; k++)
-            g.stride[k] = a[k].stride, g.dilation[k] = a[k].dilation, g.pad[k] = a[k].pad;
+        pleat_conv_shape g = draw_layer(seed);
         if (pleat_conv_check(&g, sizeof(double))) continue;
-        double elements = (double)geometry_image(&g) + (double)geometry_map(&g) + (double)geometry_kernel(&g);
-        if (elements <= 1 << 23 && (double)geometry_map(&g) * (double)(in * g.R * g.S) <= macs) return g;
+        double map = (double)geometry_map(&g),
+               all = (double)geometry_image(&g) + map + (double)geometry_kernel(&g);
+        if (all <= numbers && map * (double)(g.C / g.G * g.R * g.S) <= products) return g;
     }
 }
 

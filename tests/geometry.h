@@ -20,8 +20,8 @@ bool geometry_case(size_t i, size_t random_cases, pleat_conv_shape *g);
 pleat_conv_shape geometry_random(uint64_t *seed);
 
 /* Sizes as networks have them, log-uniform: a batch of up to 2000, 400 channels in and out, images of up to 256 by 256 or lines of up to
- * 8192, kernels of up to 12, strides of up to 8, groups of one channel or of several; at most `macs` products and 2^23 numbers. */
-pleat_conv_shape geometry_drawn(uint64_t *seed, double macs);
+ * 8192, kernels of up to 12, strides of up to 8, groups of one channel or of several; at most so many products, and numbers in x, w and y. */
+pleat_conv_shape geometry_drawn(uint64_t *seed, double products, double numbers);
 
 typedef struct geometry_line {
     char text[400];

@@ -141,7 +141,7 @@ int main(int count, char **argument) {
     size_t done = 0;
     for (; one ? geometry_case(done, 0, &s.g) : done < options[0]; done++) {
         uint64_t seed = options[1] + done;
-        if (!one) s.g = geometry_drawn(&seed, (double)options[2] * 5e5);
+        if (!one) s.g = geometry_drawn(&seed, (double)options[2] * 5e5, 1 << 23);
         sizes(&s);
         check(&s, options[1] + done, one);
     }

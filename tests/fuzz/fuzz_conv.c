@@ -235,11 +235,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint8_t flags = fuzz_byte(&b);
     t.bias = flags & 1 && t.op != PLEAT_CONV_WEIGHT, t.relu = flags & 2 && t.op != PLEAT_CONV_WEIGHT;
     t.odd = flags & 4, t.real = flags & 8;
+    bool drawn = flags >= 0xf0;
     t.g.N = fuzz_below(&b, 4);
     t.g.G = 1 + fuzz_below(&b, 12);
     t.g.C = t.g.G * (1 + fuzz_below(&b, 40));
     t.g.O = t.g.G * (1 + fuzz_below(&b, 40));
-    for (size_t k = 0; k < 2; k++) read_axis(&b, &t.g, k);
+    for (size_t k = 0; k < 2 && !drawn; k++) read_axis(&b, &t.g, k);
+    if (drawn) { /* sizes as layers have them */
+        uint64_t seed = fuzz_word(&b);
+        t.g = geometry_drawn(&seed, MOST_TERMS, MOST_ELEMENTS);
+    }
     check_sizes(&t);
     if (pleat_conv_check(&t.g, sizeof(double)) || !is_small(&t)) return 0;
     prepare(&t, fuzz_byte(&b));

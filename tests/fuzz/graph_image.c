@@ -1,4 +1,5 @@
 /* Kinds of nodes: the convolution family, pools and resampling. */
+#include "geometry.h"
 #include "graph.h"
 #include "reference.h"
 
@@ -10,8 +11,15 @@
 /* a: the operator, a pleat_conv_op; flag: relu, an explicit size; the third input is a bias */
 
 static void read_options(graph *g, node *n) {
+    uint8_t first = fuzz_byte(g->bytes);
+    if (first == 255) { /* a layer as networks have it */
+        uint64_t seed = fuzz_word(g->bytes);
+        n->g = geometry_drawn(&seed, 1e6, 1e5);
+        for (size_t k = 0; k < 4; k++) n->pads[k] = n->g.pad[k % 2];
+        return;
+    }
     for (size_t k = 0; k < 2; k++) {
-        n->g.stride[k] = 1 + fuzz_below(g->bytes, 3);
+        n->g.stride[k] = 1 + (k == 0 ? first % 3u : fuzz_below(g->bytes, 3));
         n->g.dilation[k] = 1 + fuzz_below(g->bytes, 6) / 4;
         n->pads[k] = fuzz_within(g->bytes, -1, 3), n->pads[k + 2] = fuzz_within(g->bytes, -1, 3);
         n->g.pad[k] = n->pads[k];
