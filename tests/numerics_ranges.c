@@ -168,3 +168,75 @@ Test(ranges, derivatives_over_the_whole_range) {
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) sweep(i, type);
 }
+
+/* ---- special values -------------------------------------------------------------------------------------- */
+
+enum { SPECIALS = 11 };
+
+static const char *const special_names[SPECIALS] = {"NaN", "-Inf",  "-max", "-1",  "-least", "-0",
+                                                    "0",   "least", "1",    "max", "Inf"};
+
+static pleat_tensor *specials(pleat_dtype type) {
+    double least = least_of(type), most = most_of(type);
+    return pleat_from_f64(ctx, type, PLEAT_SHAPE(SPECIALS),
+                          VALUES(NAN, -INFINITY, -most, -1, -least, -0.0, 0, least, 1, most, INFINITY));
+}
+
+/* Equal as numbers of the type, zeros with their signs; a NaN equals a NaN. */
+static void expect_specials(const char *name, pleat_tensor *y, const real *want) {
+    double found[SPECIALS];
+    pleat_dtype type = pleat_dtype_of(y);
+    pleat_read_f64(y, found);
+    for (size_t i = 0; i < SPECIALS; i++) {
+        double value = rounded(type, (double)want[i]);
+        bool equal =
+            isnan(value) ? isnan(found[i]) : found[i] == value && !signbit(found[i]) == !signbit(value);
+        bool near = isnormal(value) && fabs(found[i] - value) <= 8 * unit_of(type) * fabs(value);
+        cr_expect(equal || near, "%s of %s in %s is %g, not %g", name, special_names[i],
+                  type == PLEAT_F32 ? "f32" : "f64", found[i], value);
+    }
+}
+
+/* x^a in words of pleat.h: no number where x < 0, unless a is whole; 1 for a = 0. */
+static void check_pow(pleat_dtype type, double a) {
+    char name[32];
+    double x[SPECIALS];
+    real want[SPECIALS];
+    pleat_tensor *t = specials(type);
+    pleat_read_f64(t, x);
+    for (size_t i = 0; i < SPECIALS; i++) want[i] = x[i] < 0 && a != floor(a) ? NAN : powl(x[i], a);
+    snprintf(name, sizeof name, "pow %.17g", a);
+    expect_specials(name, pleat_pow(t, a), want);
+}
+
+Test(ranges, special_values_of_powers) {
+    static const double powers[] = {0.5, -0.5, 1.5, -1.5, 1.0 / 3, -0.7, 0,         1,
+                                    -1,  2,    -2,  3,    -3,      4,    1e6 + 0.5, 0x1p24 + 0.5};
+    for (size_t i = 0; i < sizeof powers / sizeof *powers; i++)
+        for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) check_pow(type, powers[i]);
+}
+
+Test(ranges, special_values) {
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+        const real I = INFINITY, N = NAN, least = least_of(type), most = most_of(type), e = expl(1);
+        const real ln2 = logl(2), half = 0.5L, s = 1 / (1 + e), at1 = erfl(1);
+        pleat_tensor *x = specials(type);
+        expect_specials("log", pleat_log(x), (real[]){N, N, N, N, N, -I, -I, logl(least), 0, logl(most), I});
+        expect_specials("sqrt", pleat_sqrt(x),
+                        (real[]){N, N, N, N, N, -0.0L, 0, sqrtl(least), 1, sqrtl(most), I});
+        expect_specials("square", pleat_square(x), (real[]){N, I, I, 1, 0, 0, 0, 0, 1, I, I});
+        expect_specials("exp", pleat_exp(x), (real[]){N, 0, 0, 1 / e, 1, 1, 1, 1, e, I, I});
+        expect_specials("tanh", pleat_tanh(x),
+                        (real[]){N, -1, -1, -tanhl(1), -least, -0.0L, 0, least, tanhl(1), 1, 1});
+        expect_specials("erf", pleat_erf(x), (real[]){N, -1, -1, -at1, -least, -0.0L, 0, least, at1, 1, 1});
+        expect_specials("sigmoid", pleat_sigmoid(x),
+                        (real[]){N, 0, 0, s, half, half, half, half, 1 - s, 1, 1});
+        expect_specials("softplus", pleat_softplus(x),
+                        (real[]){N, 0, 0, log1pl(1 / e), ln2, ln2, ln2, ln2, log1pl(e), most, I});
+        expect_specials("abs", pleat_abs(x), (real[]){N, I, most, 1, least, 0, 0, least, 1, most, I});
+        expect_specials("sign", pleat_sign(x), (real[]){N, -1, -1, -1, -1, 0, 0, 1, 1, 1, 1});
+        expect_specials("elu", pleat_elu(x, 2),
+                        (real[]){N, -2, -2, 2 * expm1l(-1), -2 * least, -0.0L, 0, least, 1, most, I});
+        expect_specials("step", pleat_step(x), (real[]){0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1});
+    }
+}
