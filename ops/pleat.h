@@ -330,7 +330,8 @@ pleat_tensor *pleat_sum_with(pleat_sum_args args);
 pleat_tensor *pleat_mean_with(pleat_sum_args args);
 #define pleat_mean(...) pleat_mean_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
 
-/* The mean squared distance from the mean: torch.var(unbiased=False). Error: over no elements. */
+/* The mean squared distance from the mean: torch.var(unbiased=False). The mean is not rounded to x's type before it is subtracted.
+ * Error: over no elements. */
 pleat_tensor *pleat_var_with(pleat_sum_args args);
 #define pleat_var(...) pleat_var_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
 /* The largest and the smallest over the axes; NaN if one of them is. Elements that are equal share the gradient evenly, as in
@@ -497,7 +498,8 @@ pleat_tensor *pleat_pixel_unshuffle(pleat_tensor *x, size_t r);
 
 /* ---- ops: normalisation ------------------------------------------------------------------------------ */
 
-/* y = (x - mean) / sqrt(var + eps), mean and var over the axes (bits, see PLEAT_AXES); eps > 0. Error: over no elements. */
+/* y = (x - mean) / sqrt(var + eps), mean and var over the axes (bits, see PLEAT_AXES); eps > 0. Mean and var are doubles, here and
+ * in the gradients: x may have any values in f32, and be up to 1e154 from its mean in f64. Error: over no elements. */
 pleat_tensor *pleat_normalize(pleat_tensor *x, unsigned axes, double eps);
 
 typedef struct pleat_norm_args {

@@ -321,7 +321,7 @@ Test(other_ops, what_nothing_has_not_is_refused) {
                  *t = whole(PLEAT_F32, PLEAT_SHAPE(1, 2, 5, 6));
     pleat_tensor *w = whole(PLEAT_F32, PLEAT_SHAPE(3, 2, 3, 3));
     EXPECT_REFUSED(pleat_mean(x), PLEAT_ERR_SHAPE, "mean", "empty");
-    EXPECT_REFUSED(pleat_var(x, PLEAT_AXES(0)), PLEAT_ERR_SHAPE, "mean", "empty");
+    EXPECT_REFUSED(pleat_var(x, PLEAT_AXES(0)), PLEAT_ERR_SHAPE, "var", "empty");
     EXPECT_REFUSED(pleat_amax(x), PLEAT_ERR_SHAPE, "amax", "empty");
     EXPECT_REFUSED(pleat_argmax(x, 0), PLEAT_ERR_SHAPE, "argmax", "empty");
     EXPECT_REFUSED(pleat_batch_norm(x), PLEAT_ERR_SHAPE, "normalize", "empty");
