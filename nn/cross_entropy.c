@@ -154,7 +154,7 @@ static pleat_tensor *of_numbers(pleat_tensor *log_p, pleat_tensor *labels, doubl
     size_t last = pleat_rank(labels), K = pleat_size(log_p, last);
     pleat_tensor *items = pleat_scale(apply(&pick_op, log_p, labels, K), smoothing - 1);
     if (smoothing == 0) return items;
-    return pleat_sub(items, pleat_scale(pleat_sum(log_p, 1u << last), smoothing / (double)K));
+    return pleat_sub(items, pleat_scale(pleat_mean(log_p, 1u << last), smoothing));
 }
 
 /* log_p [..,K], p [..,K] -> [..] */

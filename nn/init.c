@@ -3,39 +3,30 @@
 
 #include <math.h>
 
-/* w = shift + scale * draw, with every value below `end` (rounding to f32 could reach it). */
-typedef struct fill {
-    double (*draw)(pleat_rng *r);
-    double scale, shift, end;
-} fill;
-
-static pleat_status fill_with(pleat_tensor *w, fill f) {
-    pleat_rng *r = pleat_ctx_rng(pleat_ctx_of(w));
-    size_t n = pleat_numel(w);
-    if (pleat_dtype_of(w) == PLEAT_F64) {
-        double *p = pleat_f64(w);
-        if (!p) return PLEAT_ERR_ARGUMENT;
-        for (size_t i = 0; i < n; i++) {
-            double v = f.shift + f.scale * f.draw(r);
-            p[i] = v < f.end ? v : f.shift;
-        }
-    } else {
-        float *p = pleat_f32(w);
-        if (!p) return PLEAT_ERR_ARGUMENT;
-        for (size_t i = 0; i < n; i++) {
-            float v = (float)(f.shift + f.scale * f.draw(r));
-            p[i] = (double)v < f.end ? v : (float)f.shift;
-        }
-    }
-    return PLEAT_OK;
-}
-
 static pleat_status fill_uniform(pleat_tensor *w, double low, double high) {
-    return fill_with(w, (fill){pleat_rng_uniform, high - low, low, high});
+    pleat_ctx *ctx = pleat_ctx_of(w);
+    pleat_scope scope = pleat_begin(ctx);
+    pleat_tensor *drawn = pleat_uniform(ctx, pleat_dtype_of(w), pleat_rank(w), pleat_shape(w), low, high);
+    pleat_status status = pleat_is_poison(drawn) ? PLEAT_ERR_MEMORY : pleat_assign(w, drawn);
+    pleat_end(scope);
+    return status;
 }
 
 static pleat_status fill_normal(pleat_tensor *w, double deviation) {
-    return fill_with(w, (fill){pleat_rng_normal, deviation, 0, HUGE_VAL});
+    pleat_rng *r = pleat_ctx_rng(pleat_ctx_of(w));
+    size_t n = pleat_numel(w);
+    bool wide = pleat_dtype_of(w) == PLEAT_F64;
+    double *d = wide ? pleat_f64(w) : NULL;
+    float *f = wide ? NULL : pleat_f32(w);
+    if (!d && !f) return PLEAT_ERR_ARGUMENT;
+    for (size_t i = 0; i < n; i++) {
+        double x = deviation * pleat_rng_normal(r);
+        if (wide)
+            d[i] = x;
+        else
+            f[i] = (float)x;
+    }
+    return PLEAT_OK;
 }
 
 /* PLEAT_OK if w can be filled and the caller's numbers make sense, which `rule` says what it takes to. */
@@ -109,7 +100,7 @@ pleat_status pleat_nn_init_xavier_normal(pleat_tensor *w, double gain) {
 }
 
 pleat_status pleat_nn_init_uniform(pleat_tensor *w, double low, double high) {
-    pleat_status s = check(w, "init_uniform", low <= high && isfinite(high - low),
+    pleat_status s = check(w, "init_uniform", low <= high && isfinite(low) && isfinite(high),
                            "low and high must be finite, and low not above high");
     return s ? s : fill_uniform(w, low, high);
 }

@@ -41,6 +41,10 @@ static inline double pln_cut_f64(double g, double bound) {
 static inline float pln_flush_f32(float x) { return fabsf(x) < FLT_MIN ? 0 : x; }
 static inline double pln_flush_f64(double x) { return fabs(x) < DBL_MIN ? 0 : x; }
 
+/* eps, or the root of the smallest mean square that is not flushed: what is less would divide by next to nothing, or by 0. */
+static inline float pln_eps_f32(double eps) { return eps < 0x1p-63 ? 0x1p-63F : (float)eps; }
+static inline double pln_eps_f64(double eps) { return eps < 0x1p-511 ? 0x1p-511 : eps; }
+
 /* What a method's constructor hands to the frame. */
 typedef struct pln_optimizer_args {
     const pln_method *method;

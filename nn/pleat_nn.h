@@ -336,7 +336,7 @@ typedef struct pleat_nn_adam_args {
     pleat_nn_module *net;
     double lr;           /* default 1e-3 */
     double betas[2];     /* 0 <= beta < 1, default {0.9, 0.999}; {0, 0.9} is taken as it stands */
-    double eps;          /* default 1e-8 */
+    double eps;          /* default 1e-8; counts as 2^-63 at least, in f64 2^-511 */
     double weight_decay; /* >= 0; default 0, for adamw 0.01 */
     bool no_decay;       /* adamw: weight_decay 0 */
     double clip_norm, clip_value;
@@ -355,7 +355,7 @@ typedef struct pleat_nn_rmsprop_args {
     pleat_nn_module *net;
     double lr;           /* default 0.01 */
     double alpha;        /* 0 <= alpha < 1, default 0.99 */
-    double eps;          /* default 1e-8 */
+    double eps;          /* default 1e-8; counts as 2^-63 at least, in f64 2^-511 */
     double momentum;     /* default 0 */
     bool centered;       /* divide by the deviation instead of the root mean square */
     double weight_decay; /* >= 0, default 0 */

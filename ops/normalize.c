@@ -1,4 +1,5 @@
-/* normalize: mean 0 and variance 1 over some axes. Law: normalize(a x + b) = normalize(x) for a > 0, up to eps. */
+/* normalize, and what it is made of: the distance from the mean over some axes, the variance, and the rate 1 / sqrt(var + eps).
+ * Laws: normalize(a x + b) = normalize(x) for a > 0, up to eps; var is the mean square of the distances. */
 #include "core/core.h"
 #include "kernels/parallel.h"
 
@@ -6,48 +7,131 @@
 
 /* ---- x [A,K,B], over A and B ------------------------------------------------------------------------------- */
 
+/* Each op computes mean and variance anew, in double: rounded to f32, a mean is as far off as numbers beside it may be apart, and a
+ * variance overflows where the rate is an ordinary number. */
+typedef struct manner {
+    bool var, rate; /* compute the variance; then the rate */
+    bool all;       /* write y = (x - mean) rate, and not one number for each k */
+} manner;
+
 typedef struct slabs {
-    size_t A, K, B;
-    const void *x;
+    size_t A, K, B, each;          /* a task has so many k */
+    const void *x, *mean, *factor; /* mean and factor [K] if they are given, or NULL */
     void *y;
     double eps;
+    manner how;
 } slabs;
 
-enum { LANES = 8 };
+enum { LANES = 16, MOST = 64, PIECE = 4096 };
+
+/* The means of some slabs, as differences from the slab's first element: so equal numbers have no variance. */
+typedef struct origins {
+    size_t n;
+    double first[MOST], mean[MOST];
+} origins;
 
 #define T float
-#define NAME(f) f##_f32
+#define SLAB_TASK slab_f32
 #include "normalize.inc"
-#undef T
-#undef NAME
 #define T double
-#define NAME(f) f##_f64
+#define SLAB_TASK slab_f64
 #include "normalize.inc"
 
-static bool slabs_forward(const pleat_call *c) {
-    pleat_tensor *x = pl_dense(c->in[0]);
-    bool usable = !x->poison;
-    if (usable && x->numel > 0) {
-        slabs s = {x->shape[0], x->shape[1], x->shape[2], x->data, c->out->data, *(const double *)c->attrs};
-        pl_parallel(pl_pool_for(c->ctx, 4 * (double)x->numel), s.K,
-                    c->dtype == PLEAT_F64 ? slab_f64 : slab_f32, &s);
+static void run_slabs(const pleat_call *c, pleat_tensor *const *in, manner how) {
+    const pleat_tensor *x = in[0];
+    slabs s = {
+        .A = x->shape[0], .K = x->shape[1], .B = x->shape[2], .x = x->data, .y = c->out->data, .how = how};
+    if (c->n > 1)
+        s.mean = in[1]->data, s.factor = in[2]->data;
+    else
+        s.eps = *(const double *)c->attrs;
+    /* statistics read a slab several times, so a task keeps to what a cache holds; else longer rows are faster */
+    size_t whole = PIECE / (s.A * s.B), most = whole < MOST ? whole : MOST, least = c->n > 1 ? 8 : 1;
+    s.each = s.B == 1 ? MOST : most > least ? most : least;
+    pl_parallel(pl_pool_for(c->ctx, 4 * (double)x->numel), (s.K - 1) / s.each + 1,
+                c->dtype == PLEAT_F64 ? slab_f64 : slab_f32, &s);
+}
+
+static bool run(const pleat_call *c, manner how) {
+    pleat_tensor *in[3];
+    bool usable = true;
+    for (size_t i = 0; i < c->n; i++) {
+        in[i] = pl_dense(c->in[i]);
+        usable = usable && !in[i]->poison;
     }
-    pl_release(x);
+    if (usable && in[0]->numel > 0) run_slabs(c, in, how);
+    for (size_t i = 0; i < c->n; i++) pl_release(in[i]);
     return usable;
 }
 
-/* With y = normalize(x), and 1/deviation computed from x in ops so that it has derivatives of its own:
- * (g - mean g - y mean(g y)) / deviation */
-static pleat_tensor *slabs_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    unsigned axes = PLEAT_AXES(0, 2);
-    pleat_tensor *y = c->out, *var = pleat_var(c->in[i], axes, .keep = true);
-    pleat_tensor *rate = pleat_pow(pleat_shift(var, *(const double *)c->attrs), -0.5);
-    pleat_tensor *along = pleat_mul(y, pleat_mean(pleat_mul(g, y), axes, .keep = true));
-    pleat_tensor *centred = pleat_sub(g, pleat_mean(g, axes, .keep = true));
-    return pleat_mul(pleat_sub(centred, along), rate);
+static bool centre_forward(const pleat_call *c) { return run(c, (manner){.all = true}); }
+static bool normalize_forward(const pleat_call *c) {
+    return run(c, (manner){.var = true, .rate = true, .all = true});
+}
+static bool var_forward(const pleat_call *c) { return run(c, (manner){.var = true}); }
+static bool rate_forward(const pleat_call *c) { return run(c, (manner){.var = true, .rate = true}); }
+
+static bool one_each(pleat_call *c) {
+    pl_call_shape(c, 3, (size_t[]){1, c->in[0]->shape[1], 1});
+    return true;
 }
 
-static const pleat_op normalize_op = {"normalize", pl_shape_same, slabs_forward, slabs_vjp};
+static pleat_tensor *of_slab(const pleat_op *op, pleat_tensor *x, double eps) {
+    return pleat_apply(op, 1, &x, &eps, sizeof eps);
+}
+
+static double eps_of(const pleat_call *c) { return *(const double *)c->attrs; }
+
+/* x's elements that a mean is over */
+static double count_of(const pleat_tensor *x) { return (double)x->shape[0] * (double)x->shape[2]; }
+
+static pleat_tensor *centre_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
+static pleat_tensor *normalize_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
+static pleat_tensor *var_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
+static pleat_tensor *rate_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
+
+static const pleat_op centre_op = {"centre", pl_shape_same, centre_forward, centre_vjp};
+static const pleat_op normalize_op = {"normalize", pl_shape_same, normalize_forward, normalize_vjp};
+static const pleat_op var_op = {"var", one_each, var_forward, var_vjp};
+static const pleat_op rate_op = {"rate", one_each, rate_forward, rate_vjp};
+
+/* linear and its own adjoint */
+static pleat_tensor *centre_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)c, (void)i;
+    return of_slab(&centre_op, g, 0);
+}
+
+/* 2 (x - mean) / n */
+static pleat_tensor *var_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    pleat_tensor *x = c->in[i];
+    return pleat_mul(pleat_scale(g, 2 / count_of(x)), of_slab(&centre_op, x, 0));
+}
+
+/* -(x - mean) rate^3 / n, where y = (x - mean) rate stays in range. */
+static pleat_tensor *rate_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    pleat_tensor *x = c->in[i], *y = of_slab(&normalize_op, x, eps_of(c));
+    return pleat_mul(pleat_mul(pleat_mul(pleat_scale(g, -1 / count_of(x)), c->out), c->out), y);
+}
+
+/* (g - mean g - y mean(g y)) rate */
+static pleat_tensor *normalize_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    pleat_tensor *y = c->out, *rate = of_slab(&rate_op, c->in[i], eps_of(c));
+    pleat_tensor *along = pleat_mul(y, pleat_mean(pleat_mul(g, y), PLEAT_AXES(0, 2), .keep = true));
+    return pleat_mul(pleat_sub(of_slab(&centre_op, g, 0), along), rate);
+}
+
+/* ---- by given statistics ------------------------------------------------------------------------------------ */
+
+static bool rescale_forward(const pleat_call *c) { return run(c, (manner){.all = true}); }
+
+static pleat_tensor *rescale_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    pleat_tensor *x = c->in[0], *mean = c->in[1], *factor = c->in[2];
+    if (i == 0) return pleat_mul(g, factor);
+    if (i == 1) return pleat_neg(pleat_mul(pl_sum_like(g, mean), factor));
+    return pl_sum_like(pleat_mul(g, pleat_sub(x, mean)), factor);
+}
+
+static const pleat_op rescale_op = {"rescale", pl_shape_same, rescale_forward, rescale_vjp};
 
 /* ---- over any axes ------------------------------------------------------------------------------------------ */
 
@@ -58,55 +142,82 @@ static bool one_block(unsigned axes, size_t rank) {
     return changes < 2 || (changes == 2 && (axes & 1u) != 0);
 }
 
-/* x as [A,K,B]: what is summed before, between, and behind. */
-static pleat_tensor *as_slabs(pleat_tensor *x, unsigned axes) {
+/* The order in which x is a slab: its own, or the axes named by `axes` last. */
+static void slab_order(unsigned axes, size_t rank, size_t *order) {
+    size_t last = 0;
+    bool own = one_block(axes, rank);
+    for (unsigned summed = 0; summed < 2; summed++)
+        for (size_t k = 0; k < rank; k++)
+            if (own ? summed == 0 : (axes >> k & 1u) == summed) order[last++] = k;
+}
+
+/* x, in its slab order, as [A,K,B]: what is summed before, between, and behind; if all is summed, as [1,1,B]. */
+static pleat_tensor *slab_of(pleat_tensor *x, unsigned axes, const size_t *order) {
     size_t sizes[3] = {1, 1, 1}, part = 0;
     for (size_t k = 0; k < x->rank; k++) {
-        bool summed = (axes >> k & 1u) != 0;
+        bool summed = (axes >> order[k] & 1u) != 0;
         if (part == 0 && !summed) part = 1;
         if (part == 1 && summed) part = 2;
-        sizes[part] *= x->shape[k];
+        sizes[part] *= x->shape[order[k]];
     }
-    return pleat_reshape(x, 3, sizes);
+    if (part == 0) sizes[2] = sizes[0], sizes[0] = 1;
+    bool own = one_block(axes, x->rank);
+    return pleat_reshape(own ? x : pleat_contiguous(pleat_permute(x, order)), 3, sizes);
 }
 
-static pleat_tensor *normalize_block(pleat_tensor *x, unsigned axes, double eps) {
-    pleat_tensor *slab = as_slabs(x, axes);
-    return pleat_reshape(pleat_apply(&normalize_op, 1, &slab, &eps, sizeof eps), x->rank, x->shape);
-}
-
-/* False after an error. */
-static bool usable(const pleat_tensor *x, unsigned axes, double eps) {
+/* False after an error of `op`. */
+static bool usable(const pleat_tensor *x, const char *op, unsigned axes, double eps) {
     const char *wrong = NULL;
-    if (axes == 0 || axes >> x->rank)
+    if ((axes == 0 && x->rank > 0) || axes >> x->rank)
         wrong = "axes must name axes of x, at least one";
     else if (!(eps > 0) || !isfinite(eps))
         wrong = "eps must be finite and greater than 0";
     if (wrong != NULL) {
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, normalize_op.name, "%s: %s", pl_shape_of(x).text, wrong);
+        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: %s", pl_shape_of(x).text, wrong);
         return false;
     }
     for (size_t k = 0; k < x->rank; k++) {
         if (!(axes >> k & 1u) || x->shape[k] > 0) continue;
-        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, normalize_op.name,
-                   "%s: axis %zu is empty, and nothing has no mean", pl_shape_of(x).text, k);
+        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op, "%s: axis %zu is empty, and nothing has no mean",
+                   pl_shape_of(x).text, k);
         return false;
     }
     return true;
 }
 
 pleat_tensor *pleat_normalize(pleat_tensor *x, unsigned axes, double eps) {
-    size_t order[PLEAT_MAX_RANK], back[PLEAT_MAX_RANK], last = 0;
+    size_t order[PLEAT_MAX_RANK], back[PLEAT_MAX_RANK], shape[PLEAT_MAX_RANK];
     if (x == NULL || x->poison) return pleat_apply(&normalize_op, 1, &x, NULL, 0);
-    if (!usable(x, axes, eps)) return pleat_poison(x->ctx);
-    if (one_block(axes, x->rank)) return normalize_block(x, axes, eps);
-    for (unsigned summed = 0; summed < 2; summed++)
-        for (size_t k = 0; k < x->rank; k++)
-            if ((axes >> k & 1u) == summed) order[last++] = k;
-    unsigned behind = 0;
+    if (!usable(x, normalize_op.name, axes, eps)) return pleat_poison(x->ctx);
+    slab_order(axes, x->rank, order);
     for (size_t k = 0; k < x->rank; k++) {
         back[order[k]] = k;
-        if (axes >> order[k] & 1u) behind |= 1u << k;
+        shape[k] = x->shape[order[k]];
     }
-    return pleat_permute(normalize_block(pleat_contiguous(pleat_permute(x, order)), behind, eps), back);
+    pleat_tensor *y = of_slab(&normalize_op, slab_of(x, axes, order), eps);
+    y = pleat_reshape(y, x->rank, shape);
+    return one_block(axes, x->rank) ? y : pleat_permute(y, back);
+}
+
+pleat_tensor *pleat_var_with(pleat_sum_args args) {
+    size_t order[PLEAT_MAX_RANK], shape[PLEAT_MAX_RANK], rank = 0;
+    pleat_tensor *x = args.x;
+    if (x == NULL || x->poison) return pleat_apply(&var_op, 1, &x, NULL, 0);
+    unsigned axes = args.axes != 0 ? args.axes : (1u << x->rank) - 1;
+    if (!usable(x, var_op.name, axes, 1)) return pleat_poison(x->ctx);
+    slab_order(axes, x->rank, order);
+    for (size_t k = 0; k < x->rank; k++) {
+        bool summed = (axes >> k & 1u) != 0;
+        if (!summed || args.keep) shape[rank++] = summed ? 1 : x->shape[k];
+    }
+    return pleat_reshape(of_slab(&var_op, slab_of(x, axes, order), 0), rank, shape);
+}
+
+pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor) {
+    size_t order[PLEAT_MAX_RANK], each[3] = {1, x->shape[1], 1};
+    unsigned axes = ((1u << x->rank) - 1) & ~2u;
+    slab_order(axes, x->rank, order);
+    pleat_tensor *in[] = {slab_of(x, axes, order), pleat_reshape(mean, 3, each),
+                          pleat_reshape(factor, 3, each)};
+    return pleat_reshape(pleat_apply(&rescale_op, 3, in, NULL, 0), x->rank, x->shape);
 }

@@ -54,13 +54,13 @@ static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
 
 /* ---- batch_norm -------------------------------------------------------------------------------------------- */
 
-/* x scale + shift with scale = weight / sqrt(var + eps): one pass over x for each, whatever else there is. */
+/* (x - mean) scale + bias with scale = weight / sqrt(var + eps). Not scale x + (bias - scale mean): where the mean is large beside the
+ * deviation, the terms have most of their digits in common. */
 static pleat_tensor *by_given_statistics(const pleat_norm_args *a) {
     pleat_tensor *scale = pleat_pow(pleat_shift(a->var, a->eps), -0.5);
     if (a->weight != NULL) scale = pleat_mul(scale, a->weight);
-    pleat_tensor *shift = pleat_neg(pleat_mul(a->mean, scale));
-    if (a->bias != NULL) shift = pleat_add(shift, a->bias);
-    return pleat_is_poison(shift) ? shift : affine(a->x, scale, shift);
+    pleat_tensor *y = pl_rescale(a->x, a->mean, scale);
+    return pleat_is_poison(y) ? y : affine(y, NULL, a->bias);
 }
 
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {

@@ -260,7 +260,7 @@ pleat_tensor *pleat_log(pleat_tensor *x);                  /* z = ln x; NaN for 
 pleat_tensor *pleat_sqrt(pleat_tensor *x);                 /* z = x^(1/2); NaN for x < 0 */
 pleat_tensor *pleat_square(pleat_tensor *x);               /* z = x x */
 pleat_tensor *pleat_tanh(pleat_tensor *x);                 /* z = tanh x */
-pleat_tensor *pleat_sigmoid(pleat_tensor *x);              /* z = 1 / (1 + e^-x) */
+pleat_tensor *pleat_sigmoid(pleat_tensor *x);              /* z = 1 / (1 + e^-x); 0 where e^-x overflows */
 pleat_tensor *pleat_relu(pleat_tensor *x);                 /* z = max(x, 0), NaN for NaN; dz/dx = step(x) */
 pleat_tensor *pleat_step(pleat_tensor *x); /* z = x > 0 ? 1 : 0; its gradient is 0 everywhere */
 pleat_tensor *pleat_clamp(pleat_tensor *x, double low, double high); /* z = min(max(x, low), high) */
@@ -269,8 +269,9 @@ pleat_tensor *pleat_sign(pleat_tensor *x);          /* z = -1, 0, 1; its gradien
 pleat_tensor *pleat_pow(pleat_tensor *x, double a); /* z = x^a; NaN for x < 0 unless a is whole */
 pleat_tensor *pleat_erf(pleat_tensor *x);           /* z = 2/sqrt(pi) integral of e^(-t^2) from 0 to x */
 pleat_tensor *pleat_softplus(pleat_tensor *x);      /* z = ln(1 + e^x), without overflow */
-pleat_tensor *pleat_silu(pleat_tensor *x);          /* z = x sigmoid(x), also known as swish */
-pleat_tensor *pleat_gelu(pleat_tensor *x); /* z = x (1 + erf(x/sqrt(2))) / 2; Hendrycks, Gimpel 2016 */
+pleat_tensor *pleat_silu(pleat_tensor *x); /* z = x sigmoid(x), also known as swish; 0 where e^-x overflows */
+/* z = x (1 + erf(x/sqrt(2))) / 2, some 2^-24 |x| off in f32, 2^-53 |x| in f64: so z is 0 below -6, or -9. Hendrycks, Gimpel 2016 */
+pleat_tensor *pleat_gelu(pleat_tensor *x);
 pleat_tensor *pleat_elu(pleat_tensor *x, double a);            /* z = x > 0 ? x : a (e^x - 1) */
 pleat_tensor *pleat_leaky_relu(pleat_tensor *x, double slope); /* z = x > 0 ? x : slope x */
 
@@ -329,7 +330,8 @@ pleat_tensor *pleat_sum_with(pleat_sum_args args);
 pleat_tensor *pleat_mean_with(pleat_sum_args args);
 #define pleat_mean(...) pleat_mean_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
 
-/* The mean squared distance from the mean: torch.var(unbiased=False). Error: over no elements. */
+/* The mean squared distance from the mean: torch.var(unbiased=False). The mean is not rounded to x's type before it is subtracted.
+ * Error: over no elements. */
 pleat_tensor *pleat_var_with(pleat_sum_args args);
 #define pleat_var(...) pleat_var_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
 /* The largest and the smallest over the axes; NaN if one of them is. Elements that are equal share the gradient evenly, as in
@@ -496,7 +498,8 @@ pleat_tensor *pleat_pixel_unshuffle(pleat_tensor *x, size_t r);
 
 /* ---- ops: normalisation ------------------------------------------------------------------------------ */
 
-/* y = (x - mean) / sqrt(var + eps), mean and var over the axes (bits, see PLEAT_AXES); eps > 0. Error: over no elements. */
+/* y = (x - mean) / sqrt(var + eps), mean and var over the axes (bits, see PLEAT_AXES); eps > 0. Mean and var are doubles, here and
+ * in the gradients: x may have any values in f32, and be up to 1e154 from its mean in f64. Error: over no elements. */
 pleat_tensor *pleat_normalize(pleat_tensor *x, unsigned axes, double eps);
 
 typedef struct pleat_norm_args {

@@ -1,8 +1,13 @@
 /* pow: a power with a constant exponent. Law: pow(x, a) pow(x, b) = pow(x, a + b) on x > 0. */
 #include "core/core.h"
 
+#include <math.h>
+
+static bool is_whole(double a) { return a == floor(a); }
+
+/* C has a value for (-Inf)^a. An exponent that T does not hold would be another one, even where it was none: 2^24 + 1/2. */
 #define MAP pow_map
-#define EXPR pow(x, (T)a[0])
+#define EXPR x < 0 && !is_whole(a[0]) ? (T)NAN : (T)a[0] == a[0] ? pow(x, (T)a[0]) : (T)pow((double)x, a[0])
 #include "core/map1.inc"
 
 static bool pow_forward(const pleat_call *c) { return pl_forward_map(c, &pow_map); }

@@ -17,10 +17,10 @@ static pleat_tensor *softplus_vjp(const pleat_call *c, size_t i, pleat_tensor *g
     return pleat_mul(g, pleat_sigmoid(c->in[i]));
 }
 
-/* s + x s (1 - s) = y + s (1 - y) with s = sigmoid(x) */
+/* s + x s (1 - s) = s + (y - s y) with s = sigmoid(x). Where s is 1 the bracket is 0, however large y is. */
 static pleat_tensor *silu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     pleat_tensor *s = pleat_sigmoid(c->in[i]);
-    return pleat_mul(g, pleat_add(c->out, pleat_sub(s, pleat_mul(s, c->out))));
+    return pleat_mul(g, pleat_add(s, pleat_sub(c->out, pleat_mul(s, c->out))));
 }
 
 static const pleat_op softplus_op = {"softplus", pl_shape_same, softplus_forward, softplus_vjp};

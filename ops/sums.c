@@ -1,4 +1,4 @@
-/* sum_to and broadcast_to, each other's adjoint, and sum, mean and var, which are sum_to under other names. Law:
+/* sum_to and broadcast_to, each other's adjoint, and sum and mean, which are sum_to under other names. Law:
  * <sum_to x, y> = <x, broadcast_to y>. */
 #include <string.h>
 
@@ -262,9 +262,3 @@ static pleat_tensor *reduce(const pleat_op *op, pleat_sum_args args, bool mean) 
 
 pleat_tensor *pleat_sum_with(pleat_sum_args args) { return reduce(&sum_op, args, false); }
 pleat_tensor *pleat_mean_with(pleat_sum_args args) { return reduce(&mean_op, args, true); }
-
-pleat_tensor *pleat_var_with(pleat_sum_args args) {
-    pleat_tensor *mean = pleat_mean(args.x, args.axes, .keep = true);
-    args.x = pleat_square(pleat_sub(args.x, mean));
-    return reduce(&mean_op, args, true);
-}

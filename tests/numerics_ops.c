@@ -132,7 +132,11 @@ static pleat_tensor *leaky(pleat_tensor *x) { return pleat_leaky_relu(x, 0.1); }
 static pleat_tensor *clamped(pleat_tensor *x) { return pleat_clamp(x, -1, 2); }
 static pleat_tensor *pow2(pleat_tensor *x) { return pleat_pow(x, 2); }
 static pleat_tensor *pow3(pleat_tensor *x) { return pleat_pow(x, 3); }
-static pleat_tensor *pow_odd(pleat_tensor *x) { return pleat_pow(x, -0.7); }
+/* Infinity in place of -Inf, where PyTorch has the same number; see where_pytorch_differs. */
+static pleat_tensor *pow_odd(pleat_tensor *x) {
+    pleat_tensor *infinite = pleat_full_like(x, INFINITY);
+    return pleat_pow(pleat_where(pleat_eq(x, pleat_neg(infinite)), infinite, x), -0.7);
+}
 static pleat_tensor *softmax(pleat_tensor *x) { return pleat_softmax(x, 0); }
 
 static const struct {
@@ -191,13 +195,14 @@ Test(other_ops, reductions_norms_and_losses) {
     }
 }
 
-/* The sign of NaN, where PyTorch has 0, and the limits of a loss, where it has NaN. */
+/* The sign of NaN, where PyTorch has 0; powers of -Inf, where it has one; and the limits of a loss, where it has NaN. */
 Test(other_ops, where_pytorch_differs) {
     for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
         pleat_tensor *x =
             pleat_from_f64(ctx, type, PLEAT_SHAPE(4), VALUES(NAN, INFINITY, -INFINITY, -INFINITY));
         pleat_tensor *t = pleat_from_f64(ctx, type, PLEAT_SHAPE(4), VALUES(0, 0, 1, 0));
         EXPECT_HOLDS(pleat_sign(x), PLEAT_SHAPE(4), VALUES(NAN, 1, -1, -1));
+        EXPECT_HOLDS(pleat_pow(x, -0.7), PLEAT_SHAPE(4), VALUES(NAN, 0, NAN, NAN));
         pleat_tensor *loss = pleat_nn_bce_with_logits_loss(x, t, .reduction = PLEAT_NN_NONE);
         EXPECT_HOLDS(pleat_slice(loss, (size_t[]){0}, (size_t[]){3}, NULL), PLEAT_SHAPE(3),
                      VALUES(NAN, INFINITY, INFINITY));
@@ -316,7 +321,7 @@ Test(other_ops, what_nothing_has_not_is_refused) {
                  *t = whole(PLEAT_F32, PLEAT_SHAPE(1, 2, 5, 6));
     pleat_tensor *w = whole(PLEAT_F32, PLEAT_SHAPE(3, 2, 3, 3));
     EXPECT_REFUSED(pleat_mean(x), PLEAT_ERR_SHAPE, "mean", "empty");
-    EXPECT_REFUSED(pleat_var(x, PLEAT_AXES(0)), PLEAT_ERR_SHAPE, "mean", "empty");
+    EXPECT_REFUSED(pleat_var(x, PLEAT_AXES(0)), PLEAT_ERR_SHAPE, "var", "empty");
     EXPECT_REFUSED(pleat_amax(x), PLEAT_ERR_SHAPE, "amax", "empty");
     EXPECT_REFUSED(pleat_argmax(x, 0), PLEAT_ERR_SHAPE, "argmax", "empty");
     EXPECT_REFUSED(pleat_batch_norm(x), PLEAT_ERR_SHAPE, "normalize", "empty");

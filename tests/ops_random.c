@@ -1,4 +1,5 @@
 /* The random generator: known answers, ranges, moments, and the tensors that are drawn from it. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -130,16 +131,48 @@ Test(rng, tensors_come_from_the_context) {
     }
 }
 
+/* One number of the range from the smallest draw that can come, or from the largest. */
+static double extreme(pleat_dtype type, double low, double high, int bits) {
+    pleat_rng *r = pleat_ctx_rng(ctx);
+    memset(r->block, bits, sizeof r->block);
+    r->left = 4;
+    return pleat_item(pleat_uniform(ctx, type, PLEAT_SCALAR, low, high));
+}
+
+/* f32 has no 0.7, and what is nearest to it is below. */
 Test(rng, rounding_does_not_leave_the_range) {
-    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
-        static const double ranges[][2] = {{0, 1}, {1, 2}, {-1, 0.1}, {-3, -2}, {5, 5}};
-        for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
-            pleat_rng *r = pleat_ctx_rng(ctx);
-            memset(r->block, 0xff, sizeof r->block); /* the largest number that can come */
-            r->left = 4;
-            double low = ranges[i][0], high = ranges[i][1];
-            double x = pleat_item(pleat_uniform(ctx, type, PLEAT_SCALAR, low, high));
-            cr_assert(x >= low && (x < high || low == high), "%g in [%g, %g)", x, low, high);
+    static const double ranges[][2] = {{0, 1},
+                                       {1, 2},
+                                       {-1, 0.1},
+                                       {-3, -2},
+                                       {0.7, 0.8},
+                                       {-0.3, -0.1},
+                                       {1e-46, 1},
+                                       {-FLT_MAX, FLT_MAX},
+                                       {-1e39, 1e39},
+                                       {-1.7e308, 1.7e308},
+                                       {-DBL_MAX, DBL_MAX}};
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++)
+        for (size_t i = 0; i < 2 * sizeof ranges / sizeof *ranges; i++) {
+            double low = ranges[i / 2][0], high = ranges[i / 2][1];
+            double x = extreme(type, low, high, i % 2 ? 0xff : 0);
+            cr_expect(x >= low && x < high && isfinite(x), "%.17g in [%.17g, %.17g)", x, low, high);
         }
+    cr_assert_eq(extreme(PLEAT_F64, 5, 5, 0), 5);
+}
+
+/* A range whose width is more than the type's largest number. */
+Test(rng, wide_ranges_are_even) {
+    enum { DRAWS = 4000 };
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+        double most = type == PLEAT_F32 ? FLT_MAX : DBL_MAX, values[DRAWS], mean = 0, square = 0;
+        pleat_tensor *x = pleat_uniform(ctx, type, PLEAT_SHAPE(DRAWS), -most, most);
+        pleat_read_f64(x, values);
+        for (size_t i = 0; i < DRAWS; i++) {
+            double v = values[i] / most;
+            mean += v / DRAWS, square += v * v / DRAWS;
+        }
+        cr_assert(fabs(mean) < 0.04 && fabs(square - 1.0 / 3) < 0.02, "mean %g, mean square %g", mean,
+                  square);
     }
 }

@@ -88,6 +88,34 @@ Test(rules, defaults) {
     pleat_nn_free(net);
 }
 
+/* An eps that the type does not hold, or whose square it does not: mean squares of tiny gradients are flushed to 0. */
+static void expect_small_steps(pleat_nn_module *net, pleat_nn_optimizer *opt, double gradient) {
+    double before[PARAMS], after[PARAMS];
+    pleat_tensor *grads[PARAMS];
+    read_params(net, before);
+    for (size_t i = 0; i < pleat_nn_param_count(net); i++)
+        grads[i] = pleat_full_like(pleat_nn_param(net, i), gradient);
+    for (int step = 0; step < 3; step++) EXPECT_OK(pleat_nn_update(opt, grads));
+    read_params(net, after);
+    for (size_t i = 0; i < PARAMS; i++)
+        cr_expect(fabs(after[i] - before[i]) < 1, "with gradients of %g from %g to %g", gradient, before[i],
+                  after[i]);
+    pleat_nn_optimizer_free(opt);
+}
+
+Test(rules, tiny_eps) {
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+        double gradients[] = {0, type == PLEAT_F32 ? 1e-20 : 1e-160},
+               eps = type == PLEAT_F32 ? 1e-60 : 1e-310;
+        for (size_t i = 0; i < 2; i++) {
+            pleat_nn_module *net = small_net(type);
+            expect_small_steps(net, pleat_nn_adam(net, .eps = eps), gradients[i]);
+            expect_small_steps(net, pleat_nn_rmsprop(net, .lr = 1e-3, .eps = eps), gradients[i]);
+            pleat_nn_free(net);
+        }
+    }
+}
+
 /* adamw shrinks by 0.01 lr unless it is told not to; then it is adam. */
 Test(rules, adamw_without_decay_is_adam) {
     double found[3][PARAMS];

@@ -442,6 +442,23 @@ Test(nn, initialisers_have_the_right_spread) {
     }
 }
 
+/* Ends that f32 does not hold, and a width that no type holds. */
+Test(nn, uniform_initialisers_stay_in_range) {
+    static const double ranges[][2] = {{0.7, 0.7 + 1e-6}, {-0.3 - 1e-7, -0.3}, {-1.7e308, 1.7e308}};
+    for (size_t i = 0; i < 6; i++) {
+        double low = ranges[i / 2][0], high = ranges[i / 2][1], values[600], most = -HUGE_VAL,
+               least = HUGE_VAL;
+        pleat_tensor *w = pleat_zeros(ctx, i % 2 ? PLEAT_F64 : PLEAT_F32, PLEAT_SHAPE(600));
+        cr_assert_eq(pleat_nn_init_uniform(w, low, high), PLEAT_OK);
+        pleat_read_f64(w, values);
+        for (size_t k = 0; k < 600; k++) {
+            cr_assert(values[k] >= low && values[k] < high, "%.17g in [%.17g, %.17g)", values[k], low, high);
+            least = fmin(least, values[k]), most = fmax(most, values[k]);
+        }
+        cr_assert(least < most, "%g is all there is in [%.17g, %.17g)", least, low, high);
+    }
+}
+
 Test(nn, layers_start_as_in_pytorch) {
     pleat_nn_module *m = pleat_nn_linear(ctx, 50, 400);
     expect_distribution(pleat_nn_param(m, 0), 1.0 / 150, 1 / sqrt(50));

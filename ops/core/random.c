@@ -54,11 +54,19 @@ double pleat_rng_normal(pleat_rng *r) {
     return sqrt(-2 * log(u)) * cos(6.283185307179586477 * v);
 }
 
-/* Rounding may reach the upper end of the range, which does not belong to it. */
+/* x as a number of the type in [low, high), which rounding may have left on either side, if there is one. */
 static double in_range(double x, pleat_dtype dtype, double low, double high) {
-    double y = dtype == PLEAT_F64 ? x : (double)(float)x;
-    if (y < high || low >= high) return y;
-    return dtype == PLEAT_F64 ? nextafter(high, low) : (double)nextafterf((float)high, (float)low);
+    if (low >= high) return x;
+    if (dtype == PLEAT_F64) return x < high ? x : nextafter(high, low);
+    float y = (float)x;
+    if ((double)y < low) y = nextafterf(y, INFINITY);
+    return (double)y < high ? (double)y : (double)nextafterf(y, -INFINITY);
+}
+
+/* Where the width of the range overflows, its ends do not. */
+static double between(double low, double high, double u) {
+    double width = high - low;
+    return isfinite(width) ? low + width * u : low * (1 - u) + high * u;
 }
 
 static pleat_tensor *draw(pleat_tensor *t, bool normal, double low, double high) {
@@ -66,7 +74,7 @@ static pleat_tensor *draw(pleat_tensor *t, bool normal, double low, double high)
     pleat_rng *r = &t->ctx->rng;
     for (size_t i = 0; i < t->numel; i++) {
         double x = normal ? pleat_rng_normal(r)
-                          : in_range(low + (high - low) * pleat_rng_uniform(r), t->dtype, low, high);
+                          : in_range(between(low, high, pleat_rng_uniform(r)), t->dtype, low, high);
         if (t->dtype == PLEAT_F64) {
             ((double *)t->data)[i] = x;
         } else {
