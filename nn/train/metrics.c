@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "files/numbers.h"
+
 pleat_status pln_fit_folder(pln_fit *f) {
     static const char *const names[] = {"metrics.csv", "checkpoint.safetensors", "best.safetensors"};
     const char *folder = f->a->folder;
@@ -35,11 +37,12 @@ void pln_fit_free_paths(pln_fit *f) {
 static void write_row(const pln_fit *f, size_t i, FILE *out) {
     const pleat_nn_epoch *e = &f->run->epoch[i];
     bool metric = f->a->metric_name, valid = f->a->valid;
-    fprintf(out, "%zu,%.8g", i + 1, e->loss);
-    if (metric) fprintf(out, ",%.8g", e->metric);
-    if (valid) fprintf(out, ",%.8g", e->valid_loss);
-    if (valid && metric) fprintf(out, ",%.8g", e->valid_metric);
-    fprintf(out, ",%.8g,%.3f,%.1f\n", e->lr, e->seconds, e->images_per_second);
+    fprintf(out, "%zu,%s", i + 1, pln_rounded(e->loss, 8).s);
+    if (metric) fprintf(out, ",%s", pln_rounded(e->metric, 8).s);
+    if (valid) fprintf(out, ",%s", pln_rounded(e->valid_loss, 8).s);
+    if (valid && metric) fprintf(out, ",%s", pln_rounded(e->valid_metric, 8).s);
+    fprintf(out, ",%s,%s,%s\n", pln_rounded(e->lr, 8).s, pln_fixed(e->seconds, 3).s,
+            pln_fixed(e->images_per_second, 1).s);
 }
 
 pleat_status pln_fit_write_metrics(const pln_fit *f) {

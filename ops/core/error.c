@@ -1,4 +1,7 @@
 /* The first error stays in the context; every failure of the library passes through pleat_fail. */
+#define _POSIX_C_SOURCE 200809L /* uselocale */
+
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +24,15 @@ pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const
     set_error(ctx, code, op, format, args);
     va_end(args);
     return code;
+}
+
+/* The locale "C" is part of the C library: asking for it allocates nothing. */
+pl_digits pl_number(double v, int digits) {
+    pl_digits phrase;
+    locale_t before = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
+    snprintf(phrase.text, sizeof phrase.text, "%.*g", digits, v);
+    uselocale(before);
+    return phrase;
 }
 
 /* "[2,3] and [4]": the shapes an op was given. */
