@@ -127,7 +127,9 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out);
 
 /* ---- files ------------------------------------------------------------------------------------------- */
 /* A file is written beside its place under a temporary name, forced to the disk and renamed when it is whole: whatever
- * happens, `path` holds the old or the new content, never half of it. */
+ * happens, `path` holds the old or the new content, never half of it. Symbolic links are followed, also to a file that is still
+ * missing. A file that is replaced keeps its permissions, and, where the process may do that, owner and group. What a process leaves
+ * that is killed meanwhile (.pleat-...tmp), the next that writes into the folder on this machine clears away, up to its next start. */
 
 /* x [n,C,H,W] with C 1 (grey) or 3 (RGB), values 0..1 (clipped), as a PNG of `columns` images in a row, each enlarged
  * `zoom` times, one zoomed pixel apart. */
@@ -155,7 +157,7 @@ pleat_status pleat_nn_write_npz(const char *path, size_t n, const char *const *n
 /* A file that becomes visible only when it is whole. Create, write to f, then commit or abort. */
 typedef struct pleat_nn_file {
     FILE *f; /* signals do not disturb it; fileno does not know it: */
-    int fd;
+    int fd, lock;
     char *path, *temporary;
 } pleat_nn_file;
 
