@@ -41,3 +41,25 @@ bool pln_lock_clear(const char *path) {
     close(fd);
     return true;
 }
+
+int pln_lock_hold(const char *path) {
+    struct stat s = {.st_nlink = 0};
+    while (true) {
+        int fd;
+        do fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        while (fd < 0 && errno == EINTR);
+        if (fd < 0) return -1;
+        bool held = lock(fd);
+        int why = errno;
+        if (held && (fstat(fd, &s) || s.st_nlink > 0)) return fd;
+        close(fd);
+        errno = why;
+        if (!held) return -1;
+        /* who held it last has just removed it: there is another by now, or none */
+    }
+}
+
+void pln_lock_drop(const char *path, int fd) {
+    unlink(path);
+    close(fd);
+}

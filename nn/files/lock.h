@@ -13,4 +13,9 @@ int pln_lock_new(const char *path, mode_t mode);
 /* Remove the file `path` if whoever made it with pln_lock_new is dead. False if nothing was there. */
 bool pln_lock_clear(const char *path);
 
+/* Hold the file `path`, made if it is missing, as the only one to do so; -1 with errno, EWOULDBLOCK if another holds it. */
+int pln_lock_hold(const char *path);
+/* Let go of it, and remove it. */
+void pln_lock_drop(const char *path, int fd);
+
 #endif

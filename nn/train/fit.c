@@ -222,10 +222,12 @@ static pleat_status run_epoch(pln_fit *f, pln_signals *signals) {
 static pleat_status run_epochs(pln_fit *f, pln_signals *signals) {
     pleat_status status = PLEAT_OK;
     while (!status && f->run->outcome == PLEAT_NN_FINISHED && f->run->epochs < f->a->epochs) {
-        if (f->a->patience && f->bad >= f->a->patience)
+        if (f->a->patience && f->bad >= f->a->patience) {
             f->run->outcome = PLEAT_NN_STOPPED;
-        else
-            status = run_epoch(f, signals);
+        } else {
+            status = pln_fit_make_room(f, f->run->epochs + 1);
+            if (!status) status = run_epoch(f, signals);
+        }
     }
     return status;
 }
@@ -249,7 +251,6 @@ static pleat_status fit(pln_fit *f) {
         f->base[i] = f->a->part[i].opt ? pleat_nn_lr(f->a->part[i].opt) : 0;
     pleat_status status = pln_fit_folder(f);
     if (!status) status = pln_fit_resume(f);
-    if (!status) status = pln_fit_make_room(f, f->a->epochs);
     if (status) return status;
     set_mode(f->a, true);
     pln_signals_hold(&signals);
@@ -260,7 +261,7 @@ static pleat_status fit(pln_fit *f) {
 
 pleat_status pleat_nn_fit_with(pleat_nn_fit_args a) {
     pleat_nn_run unused;
-    pln_fit f = {.a = &a, .ctx = pleat_nn_ctx(a.part[0].net), .run = a.run ? a.run : &unused};
+    pln_fit f = {.a = &a, .ctx = pleat_nn_ctx(a.part[0].net), .run = a.run ? a.run : &unused, .lock = -1};
     bool training[PLEAT_NN_PARTS];
     *f.run = (pleat_nn_run){.outcome = PLEAT_NN_FINISHED};
     const char *wrong = f.ctx ? broken(&a) : "part[0].net must be given";
@@ -268,7 +269,7 @@ pleat_status pleat_nn_fit_with(pleat_nn_fit_args a) {
     pleat_status status = wrong ? pleat_fail(f.ctx, PLEAT_ERR_ARGUMENT, op, "%s", wrong) : fit(&f);
     if (status) f.run->outcome = PLEAT_NN_FAILED;
     for (size_t i = 0; i < parts_of(&a); i++) pleat_nn_train(a.part[i].net, training[i]);
-    pln_fit_free_paths(&f);
+    pln_fit_leave(&f);
     if (f.run == &unused) pleat_nn_run_free(&unused);
     return status;
 }

@@ -13,23 +13,26 @@
 #include "files/file.h"
 #include "files/numbers.h"
 
-enum { OPTIONS, PLACE, SUMS, BEST, BASE, PLATEAU, NOTES };
+enum { OPTIONS, PLACE, SUMS, BEST, BASE, PLATEAU, SCHEDULE, NOTES };
 enum { COLUMNS = 7 };
 
 static void name_notes(pleat_nn_note note[NOTES]) {
-    static const char *const keys[NOTES] = {"options", "place", "sums", "best", "base", "plateau"};
+    static const char *const keys[NOTES] = {"options", "place",   "sums",    "best",
+                                            "base",    "plateau", "schedule"};
     for (size_t i = 0; i < NOTES; i++) note[i].key = keys[i];
 }
 
 pleat_status pln_fit_make_room(pln_fit *f, size_t n) {
-    size_t bytes;
+    size_t bytes,
+        room =
+            n < 8 ? 8 : n + n / 2; /* the number of epochs is where the run may end, and it may be far away */
     if (n <= f->room) return PLEAT_OK;
     pleat_nn_epoch *more =
-        __builtin_mul_overflow(n, sizeof *more, &bytes) ? NULL : realloc(f->run->epoch, bytes);
+        __builtin_mul_overflow(room, sizeof *more, &bytes) ? NULL : realloc(f->run->epoch, bytes);
     if (!more) return pleat_fail(f->ctx, PLEAT_ERR_MEMORY, "fit", "no memory for %zu epochs", n);
-    memset(more + f->room, 0, (n - f->room) * sizeof *more);
+    memset(more + f->room, 0, (room - f->room) * sizeof *more);
     f->run->epoch = more;
-    f->room = n;
+    f->room = room;
     return PLEAT_OK;
 }
 
@@ -43,6 +46,12 @@ static void put(pleat_nn_note *note, size_t n, const double *v) {
                                  pln_number(v[i]).s);
 }
 
+static void put_schedule(pleat_nn_note *note, const pleat_nn_schedule *s) {
+    put(note, 6,
+        (const double[]){(double)s->warmup, s->warmup_from, (double)s->step, s->gamma, (double)s->cosine,
+                         s->least});
+}
+
 static void write_notes(const pln_fit *f, pleat_nn_note note[NOTES]) {
     const pleat_nn_plateau *p = f->a->plateau;
     name_notes(note);
@@ -52,6 +61,7 @@ static void write_notes(const pln_fit *f, pleat_nn_note note[NOTES]) {
     put(&note[SUMS], 2, (const double[]){f->sum_loss, f->sum_metric});
     put(&note[BEST], 3, (const double[]){(double)f->run->best, (double)f->bad, f->best_value});
     put(&note[BASE], PLEAT_NN_PARTS, f->base);
+    put_schedule(&note[SCHEDULE], &f->a->schedule);
     if (p)
         put(&note[PLATEAU], 4,
             (const double[]){p->best, (double)p->calls, (double)p->bad, (double)p->cooling});
@@ -129,12 +139,25 @@ static pleat_status read_history(pln_fit *f, pleat_tensor *t) {
     return status;
 }
 
+/* Another schedule is allowed, as is another number of epochs, on which it may depend; but it has to be said. */
+static void compare_schedule(const pln_fit *f, const char *kept) {
+    pleat_nn_note now;
+    put_schedule(&now, &f->a->schedule);
+    if (f->a->progress && f->run->epochs < f->a->epochs && *kept && strcmp(kept, now.text))
+        fprintf(
+            f->a->progress,
+            "the schedule of the learning rate is not the checkpoint's: other bits than in a run that had it from "
+            "the start\n");
+}
+
 static pleat_status load(pln_fit *f, pleat_nn_checkpoint *c) {
     pleat_status status = pleat_nn_load_checkpoint(f->path[PLN_CHECKPOINT], c);
     if (!status && !read_notes(f, c->note))
         status = pleat_fail(f->ctx, PLEAT_ERR_FORMAT, "fit", "%s: a checkpoint, but not of a training run",
                             f->path[PLN_CHECKPOINT]);
-    return status ? status : read_history(f, c->history);
+    if (!status) status = read_history(f, c->history);
+    if (!status) compare_schedule(f, c->note[SCHEDULE].text);
+    return status;
 }
 
 pleat_status pln_fit_resume(pln_fit *f) {

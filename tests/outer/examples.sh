@@ -96,6 +96,10 @@ if ldd "$bin/autoencoder" | grep -q libpng && ldd "$bin/autoencoder" | grep -q l
     $short --out whole --resume --lr 0.5 >out.txt 2>err.txt && fail "a resume with other options was accepted"
     grep -q "and this run has" err.txt || fail "a resume with other options: $(cat err.txt)"
 
+    # more epochs are another cosine
+    must "$bin/autoencoder" --data tiny --epochs 2 --batch 50 --seed 5 --out made --resume
+    echo "$output" | grep -q "the schedule of the learning rate is not the checkpoint's" || fail "another schedule is not named: $output"
+
     # a full disk: no file may grow beyond 8 KiB, so the parameters do not fit
     cp made/autoencoder.safetensors before
     (trap '' XFSZ; ulimit -f 16; $train --seed 6 >out.txt 2>err.txt)
