@@ -149,8 +149,20 @@ pleat_status pleat_nn_write_npy(const char *path, pleat_tensor *t);
  * must hold exactly what its npy header says, and memory is taken as data arrives, so that a small file cannot
  * claim gigabytes. */
 pleat_tensor *pleat_nn_read_npz(pleat_ctx *ctx, const char *path, const char *name);
-/* The name of array i into buffer, cut to fit; false behind the last one, or on an error. */
-bool pleat_nn_npz_name(pleat_ctx *ctx, const char *path, size_t i, char *buffer, size_t bytes);
+/* The same for many arrays: the directory of the archive is read and checked once, when it is opened.
+ *
+ *     pleat_nn_npz *npz = pleat_nn_npz_open(ctx, path);
+ *     const char *name;
+ *     for (size_t i = 0; (name = pleat_nn_npz_name(npz, i)); i++) use(name, pleat_nn_npz_array(npz, name));
+ *     pleat_nn_npz_close(npz);
+ */
+typedef struct pleat_nn_npz pleat_nn_npz;
+
+pleat_nn_npz *pleat_nn_npz_open(pleat_ctx *ctx, const char *path); /* NULL after an error */
+void pleat_nn_npz_close(pleat_nn_npz *npz);                        /* before its context; NULL is allowed */
+/* The name of array i, which lives until the next is asked for; NULL behind the last one, and for npz NULL. */
+const char *pleat_nn_npz_name(pleat_nn_npz *npz, size_t i);
+pleat_tensor *pleat_nn_npz_array(pleat_nn_npz *npz, const char *name); /* NULL for npz NULL */
 pleat_status pleat_nn_write_npz(const char *path, size_t n, const char *const *names,
                                 pleat_tensor *const *ts);
 
