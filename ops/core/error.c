@@ -8,13 +8,21 @@
 
 #include "core/core.h"
 
+/* Names of files and texts out of them may hold anything, but an error is one line, and does nothing to the terminal that shows it. */
+static void make_one_line(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 127) *text = '?';
+}
+
 static void set_error(pleat_ctx *ctx, pleat_status code, const char *op, const char *format, va_list args) {
     pleat_error_info *e = &ctx->error;
     e->code = code;
     snprintf(e->op, sizeof e->op, "%s", op);
     int used = snprintf(e->text, sizeof e->text, "%s: ", op);
-    if (used < 0 || (size_t)used >= sizeof e->text) return;
-    vsnprintf(e->text + used, sizeof e->text - (size_t)used, format, args);
+    if (used >= 0 && (size_t)used < sizeof e->text)
+        vsnprintf(e->text + used, sizeof e->text - (size_t)used, format, args);
+    make_one_line(e->op);
+    make_one_line(e->text);
 }
 
 pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const char *format, ...) {

@@ -51,6 +51,10 @@ refused 2 "number above 0" "$bin/autoencoder" --lr nan
 refused 2 "whole number" "$bin/autoencoder" --seed 99999999999999999999
 refused 2 "--resume takes no argument" "$bin/autoencoder" --resume=yes
 refused 2 "unknown option 'x'" "$bin/autoencoder" x
+refused 2 "unknown option 'x?y'" "$bin/autoencoder" "x
+y"
+refused 1 "cannot read no?where/train-images" $train --data "no
+where"
 refused 1 "251 is more than the 250 training images" $train --batch 251
 refused 1 "cannot read nowhere/train-images-idx3-ubyte" $train --data nowhere
 mkdir lying made.d
