@@ -133,6 +133,18 @@ Test(leftovers, the_next_writer_clears_away) {
     expect_temporary(0);
 }
 
+/* Those before it were finished, so it is not the first. */
+Test(leftovers, one_behind_a_gap_is_cleared_away) {
+    pleat_nn_file f[3];
+    for (size_t i = 0; i < 3; i++) cr_assert_eq(pleat_nn_file_create(ctx, in_scratch("x"), &f[i]), PLEAT_OK);
+    pid_t child = begin_to_write("x");
+    for (size_t i = 0; i < 3; i++) pleat_nn_file_abort(&f[i]);
+    end_by_kill(child);
+    expect_temporary(1);
+    write_text(in_scratch("y"), "whole");
+    expect_temporary(0);
+}
+
 Test(leftovers, a_living_writer_is_left_alone) {
     pleat_nn_file a;
     pid_t dead = begin_to_write("x");

@@ -60,6 +60,7 @@ static pleat_nn_fit_args args_of(training *t, size_t epochs) {
                                .folder = in_scratch("run")};
 }
 
+#ifdef PL_HAVE_CJSON /* which saving needs */
 /* The folder is empty behind it: a run leaves its files in it, and nothing else. */
 static void expect_only_files(void) {
     static const char *const files[] = {"run/metrics.csv", "run/checkpoint.safetensors",
@@ -113,7 +114,6 @@ Test(folder, is_free_when_its_run_is_dead) {
 
 /* ---- a schedule that is not the checkpoint's --------------------------------------------------------------- */
 
-#ifdef PL_HAVE_CJSON
 /* What a run of so many epochs says, with a cosine over so many steps. */
 static char *said(size_t epochs, size_t cosine, bool resume) {
     char *text = NULL;

@@ -44,6 +44,14 @@ Test(locale, numbers_have_a_point) {
     cr_expect_str_eq(localeconv()->decimal_point, ",", "the program's locale has changed");
 }
 
+/* "0,5" anywhere in the text; NULL if it is nowhere. */
+static const char *comma_in(const char *text) {
+    for (const char *c = text; (c = strchr(c, ',')); c++)
+        if (c > text && isdigit((unsigned char)c[-1]) && isdigit((unsigned char)c[1])) return c - 1;
+    return NULL;
+}
+
+#ifdef PL_HAVE_CJSON
 /* ---- a run ------------------------------------------------------------------------------------------------ */
 
 typedef struct training {
@@ -89,13 +97,6 @@ static size_t count(const char *text, char c) {
     return n;
 }
 
-/* "0,5" anywhere in the text; NULL if it is nowhere. */
-static const char *comma_in(const char *text) {
-    for (const char *c = text; (c = strchr(c, ',')); c++)
-        if (c > text && isdigit((unsigned char)c[-1]) && isdigit((unsigned char)c[1])) return c - 1;
-    return NULL;
-}
-
 Test(locale, metrics_have_a_value_for_each_name) {
     training t;
     size_t bytes, rows = 0;
@@ -121,7 +122,6 @@ Test(locale, progress_has_points) {
     stop(&t);
 }
 
-#ifdef PL_HAVE_CJSON
 static void expect_same(const training *a, const training *b, const char *what) {
     cr_expect_eq(a->run.best, b->run.best, "%s: the best is %zu and %zu", what, a->run.best, b->run.best);
     for (size_t i = 0; i < a->run.epochs; i++)

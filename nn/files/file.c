@@ -120,7 +120,8 @@ static const char *name_temporary(pleat_nn_file *file, const char *prefix, int i
 /* Clears away what others have left, too. Not mkstemp: its files are private (0600) and the process's umask cannot be asked for
  * without changing it. The name does not contain the target's, which may be as long as names can be. */
 static int open_temporary(pleat_nn_file *file, mode_t mode) {
-    enum { MOST = 1000 }; /* that are written into one folder at a time */
+    /* written into one folder at a time; and where one is looked for though there is none before it, which was finished earlier */
+    enum { MOST = 1000, ANYWAY = 8 };
     char prefix[80];
     int fd = -1;
     size_t folder = folder_length(file->path);
@@ -129,7 +130,7 @@ static int open_temporary(pleat_nn_file *file, mode_t mode) {
     if (!file->temporary) return -1;
     memcpy(file->temporary, file->path, folder);
     for (int i = 0; lasting && i < MOST; i++)
-        if (!pln_lock_clear(name_temporary(file, prefix, i))) break;
+        if (!pln_lock_clear(name_temporary(file, prefix, i)) && i >= ANYWAY) break;
     for (int i = 0; i < MOST && fd < 0; i++) {
         fd = pln_lock_new(name_temporary(file, prefix, i), mode);
         if (fd < 0 && errno != EEXIST) break;
