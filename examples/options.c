@@ -8,7 +8,10 @@
 #include <string.h>
 
 _Noreturn static void usage(const option_table *t, const char *what, const char *right) {
-    fprintf(stderr, "%s: %s; %s\n", t->program, what, right);
+    fprintf(stderr, "%s: ", t->program);
+    for (; *what; what++)
+        fputc((unsigned char)*what < ' ' || *what == 127 ? '?' : *what, stderr); /* one line */
+    fprintf(stderr, "; %s\n", right);
     exit(2);
 }
 

@@ -1,4 +1,5 @@
 /* Activations: modules around one op each; PReLU, whose slope is learnt. */
+#include "files/numbers.h"
 #include "module.h"
 
 /* ---- without options ----------------------------------------------------------------------------------- */
@@ -37,7 +38,7 @@ bool pln_is_relu(const pleat_nn_module *m) { return m->kind == &relu_kind; }
 static double number_of(const pleat_nn_module *m) { return *(const double *)pleat_nn_attrs(m); }
 
 static void describe_number(const pleat_nn_module *m, char *buffer, size_t bytes) {
-    snprintf(buffer, bytes, "%g", number_of(m));
+    snprintf(buffer, bytes, "%s", pln_rounded(number_of(m), 6).s);
 }
 
 static pleat_tensor *elu_forward(pleat_nn_module *m, pleat_tensor *x) { return pleat_elu(x, number_of(m)); }

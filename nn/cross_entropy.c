@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "files/numbers.h"
+
 static const char loss_name[] = "cross_entropy_loss";
 
 /* ---- class numbers ------------------------------------------------------------------------------------- */
@@ -44,8 +46,8 @@ static bool refuse_label(const table *t, size_t i, double value) {
     for (size_t k = 0; k < rank; k++)
         used += (size_t)snprintf(text + used, sizeof text - used, k ? ",%zu" : "%zu", index[k]);
     pleat_fail(t->c->ctx, PLEAT_ERR_ARGUMENT, t->c->op->name,
-               "the class number at %s] is %.9g; it must be whole, from 0 to %zu", text, value,
-               t->classes - 1);
+               "the class number at %s] is %s; it must be whole, from 0 to %zu", text,
+               pln_rounded(value, 9).s, t->classes - 1);
     return false;
 }
 
@@ -83,7 +85,7 @@ static bool labels_and_classes(pleat_call *c) {
 
 static bool pick_forward(const pleat_call *c) {
     table t = table_of(c, *(const size_t *)c->attrs);
-    for (size_t i = 0, at; i < t.items; i++) {
+    for (size_t i = 0, at = 0; i < t.items; i++) {
         if (!find(&t, i, &at)) return false;
         memcpy(t.out + i * t.bytes, t.in + at * t.bytes, t.bytes);
     }
@@ -93,7 +95,7 @@ static bool pick_forward(const pleat_call *c) {
 static bool spread_forward(const pleat_call *c) {
     table t = table_of(c, *(const size_t *)c->attrs);
     memset(t.out, 0, pleat_numel(c->out) * t.bytes);
-    for (size_t i = 0, at; i < t.items; i++) {
+    for (size_t i = 0, at = 0; i < t.items; i++) {
         if (!find(&t, i, &at)) return false;
         memcpy(t.out + at * t.bytes, t.in + i * t.bytes, t.bytes);
     }

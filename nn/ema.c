@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "files/numbers.h"
+
 /* A tensor of the net's state dict, and its average: or its copy, if it is a buffer. */
 typedef struct pair {
     pleat_tensor *own, *average;
@@ -46,8 +48,8 @@ pleat_nn_ema *pleat_nn_ema_new(pleat_nn_module *net, double decay) {
     if (!net) return NULL;
     pleat_ctx *ctx = pleat_nn_ctx(net);
     if (!pln_is_fraction(decay)) {
-        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "ema", "decay is %g; it must be at least 0 and less than 1",
-                   decay);
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "ema", "decay is %s; it must be at least 0 and less than 1",
+                   pln_rounded(decay, 6).s);
         return NULL;
     }
     pleat_nn_ema *ema = calloc(1, sizeof *ema);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "files/numbers.h"
 #include "module.h"
 
 /* weight of ones and bias of zeros, for the constructors. */
@@ -171,7 +172,7 @@ static pleat_tensor *dropout_forward(pleat_nn_module *m, pleat_tensor *x) {
 }
 
 static void dropout_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
-    snprintf(buffer, bytes, "p %g", *(const double *)pleat_nn_attrs(m));
+    snprintf(buffer, bytes, "p %s", pln_rounded(*(const double *)pleat_nn_attrs(m), 6).s);
 }
 
 static const pleat_nn_kind dropout_kind = {

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "files/numbers.h"
+
 typedef struct slot {
     pleat_tensor *param;
     const pleat_nn_module *owner;    /* who knows if it is frozen */
@@ -251,7 +253,8 @@ static pleat_status check_loss(const pleat_nn_optimizer *opt, const pleat_tensor
     double value = pleat_item(loss);
     if (isfinite(value)) return PLEAT_OK;
     return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
-                      "the loss is %g; it must be finite, and no parameter has changed", value);
+                      "the loss is %s; it must be finite, and no parameter has changed",
+                      pln_rounded(value, 6).s);
 }
 
 pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss) {

@@ -127,7 +127,9 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out);
 
 /* ---- files ------------------------------------------------------------------------------------------- */
 /* A file is written beside its place under a temporary name, forced to the disk and renamed when it is whole: whatever
- * happens, `path` holds the old or the new content, never half of it. */
+ * happens, `path` holds the old or the new content, never half of it. Symbolic links are followed, also to a file that is still
+ * missing. A file that is replaced keeps its permissions, and, where the process may do that, owner and group. What a process leaves
+ * that is killed meanwhile (.pleat-...tmp), the next that writes into the folder on this machine clears away, up to its next start. */
 
 /* x [n,C,H,W] with C 1 (grey) or 3 (RGB), values 0..1 (clipped), as a PNG of `columns` images in a row, each enlarged
  * `zoom` times, one zoomed pixel apart. */
@@ -147,15 +149,27 @@ pleat_status pleat_nn_write_npy(const char *path, pleat_tensor *t);
  * must hold exactly what its npy header says, and memory is taken as data arrives, so that a small file cannot
  * claim gigabytes. */
 pleat_tensor *pleat_nn_read_npz(pleat_ctx *ctx, const char *path, const char *name);
-/* The name of array i into buffer, cut to fit; false behind the last one, or on an error. */
-bool pleat_nn_npz_name(pleat_ctx *ctx, const char *path, size_t i, char *buffer, size_t bytes);
+/* The same for many arrays: the directory of the archive is read and checked once, when it is opened.
+ *
+ *     pleat_nn_npz *npz = pleat_nn_npz_open(ctx, path);
+ *     const char *name;
+ *     for (size_t i = 0; (name = pleat_nn_npz_name(npz, i)); i++) use(name, pleat_nn_npz_array(npz, name));
+ *     pleat_nn_npz_close(npz);
+ */
+typedef struct pleat_nn_npz pleat_nn_npz;
+
+pleat_nn_npz *pleat_nn_npz_open(pleat_ctx *ctx, const char *path); /* NULL after an error */
+void pleat_nn_npz_close(pleat_nn_npz *npz);                        /* before its context; NULL is allowed */
+/* The name of array i, which lives until the next is asked for; NULL behind the last one, and for npz NULL. */
+const char *pleat_nn_npz_name(pleat_nn_npz *npz, size_t i);
+pleat_tensor *pleat_nn_npz_array(pleat_nn_npz *npz, const char *name); /* NULL for npz NULL */
 pleat_status pleat_nn_write_npz(const char *path, size_t n, const char *const *names,
                                 pleat_tensor *const *ts);
 
 /* A file that becomes visible only when it is whole. Create, write to f, then commit or abort. */
 typedef struct pleat_nn_file {
     FILE *f; /* signals do not disturb it; fileno does not know it: */
-    int fd;
+    int fd, lock;
     char *path, *temporary;
 } pleat_nn_file;
 

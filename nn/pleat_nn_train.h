@@ -115,7 +115,8 @@ typedef struct pleat_nn_fit_args {
 
     const char *
         folder; /* where metrics.csv, checkpoint.safetensors and best.safetensors (part[0]'s, averaged if it has an
-                            ema) go, made if it is missing; NULL: nowhere */
+                            ema) go, made if it is missing; NULL: nowhere. A folder has one run at a time: fit holds a file
+                            .lock in it, and another's is an error, unless that run is dead. */
     bool resume; /* go on from the folder's checkpoint, if there is one */
     const char *
         options; /* the run's options in a line, kept in the checkpoint; a resume with others is an error that says
@@ -123,7 +124,8 @@ typedef struct pleat_nn_fit_args {
     FILE *progress; /* NULL: quiet */
 } pleat_nn_fit_args;
 
-/* Train. A run that was interrupted and resumed ends with the same bits as one that was not.
+/* Train. A run that was interrupted and resumed ends with the same bits as one that was not. It may be resumed with more epochs;
+ * with another schedule, too, for that may depend on them, but then the bits are others, and a line on .progress says so.
  *
  * After each epoch metrics.csv and checkpoint.safetensors are written, and best.safetensors if it was the best. A loss that is
  * not finite ends the run with an error that names epoch and step, and leaves the last checkpoint alone.

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "files/numbers.h"
 #include "module.h"
 
 /* ---- rows ---------------------------------------------------------------------------------------------- */
@@ -89,11 +90,11 @@ pleat_status pleat_nn_layers(pleat_nn_module *m, size_t rank, const size_t *shap
 
 /* "1,234,567" */
 static const char *grouped(double v, char text[40]) {
-    char digits[32];
-    size_t n = (size_t)snprintf(digits, sizeof digits, "%.0f", v), used = 0;
+    pln_digits digits = pln_fixed(v, 0);
+    size_t n = strlen(digits.s), used = 0;
     for (size_t i = 0; i < n; i++) {
         if (i && (n - i) % 3 == 0) text[used++] = ',';
-        text[used++] = digits[i];
+        text[used++] = digits.s[i];
     }
     text[used] = '\0';
     return text;

@@ -99,6 +99,17 @@ static bool default_size(const pleat_call *c, const options *p, size_t axis, siz
         axis == 0 ? "H" : "W", kernel, dilation, size, before, after);
 }
 
+/* So that a padded size is a number. */
+static bool pads_fit(const pleat_call *c, const options *p) {
+    const ptrdiff_t most = PTRDIFF_MAX / 4;
+    for (size_t k = 0; k < 4; k++) {
+        if (p->pads[k] >= -most && p->pads[k] <= most) continue;
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "along axis %s no image is as large as the pad, %td",
+                               k % 2 == 0 ? "H" : "W", p->pads[k]);
+    }
+    return true;
+}
+
 static bool sizes_fit(const pleat_call *c, operands o, const options *p, pleat_conv_shape *g) {
     size_t *image[2] = {&g->H, &g->W}, *map[2] = {&g->P, &g->Q}, *kernel[2] = {&g->R, &g->S};
     for (size_t k = 0; k < 2; k++) {
@@ -121,7 +132,7 @@ static bool geometry(const pleat_call *c, pleat_conv_shape *g) {
     operands o = operands_of(c);
     const options *p = c->attrs;
     *g = (pleat_conv_shape){0};
-    return channels_fit(c, o, p, g) && sizes_fit(c, o, p, g);
+    return channels_fit(c, o, p, g) && pads_fit(c, p) && sizes_fit(c, o, p, g);
 }
 
 static bool conv_shape(pleat_call *c) {

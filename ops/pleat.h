@@ -94,7 +94,8 @@ void pleat_clear_error(pleat_ctx *ctx);
 /* The code's name in words: "shape", "out of memory", ... */
 const char *pleat_status_name(pleat_status s);
 
-/* Report an error of your own op or program under the name `op`, as a line in printf's manner. Returns `code`.
+/* Report an error of your own op or program under the name `op`, as a line in printf's manner; control characters in it become
+ * question marks. Returns `code`.
  * The first error wins. Every failure of the library passes through this function: a place for a breakpoint. */
 pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const char *format, ...)
 #if defined(__GNUC__)

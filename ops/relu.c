@@ -61,7 +61,8 @@ pleat_tensor *pleat_clamp(pleat_tensor *x, double low, double high) {
     double range[2] = {low, high};
     if (!(low <= high)) {
         pleat_fail(pleat_ctx_of(x), PLEAT_ERR_ARGUMENT, "clamp",
-                   "the range %g..%g is empty: low must be <= high", low, high);
+                   "the range %s..%s is empty: low must be <= high", pl_number(low, 6).text,
+                   pl_number(high, 6).text);
         return pleat_poison(pleat_ctx_of(x));
     }
     return pleat_apply(&clamp_op, 1, &x, range, sizeof range);

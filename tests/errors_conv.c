@@ -55,9 +55,15 @@ Test(conv_errors, kernels_that_do_not_fit) {
     EXPECT_REFUSED(pleat_conv2d(image, zeros(1, 1, 3, 3), .dilation = {SIZE_MAX, 1}), PLEAT_ERR_SHAPE,
                    "conv2d", "axis H");
     EXPECT_REFUSED(pleat_conv2d(image, zeros(1, 1, 3, 3), .pad = {PTRDIFF_MAX, 0}), PLEAT_ERR_SHAPE, "conv2d",
-                   "axis H");
+                   "axis H", "no image is as large as the pad");
     EXPECT_REFUSED(pleat_conv2d(image, zeros(1, 1, 3, 3), .pad = {PTRDIFF_MIN, 0}), PLEAT_ERR_SHAPE, "conv2d",
-                   "axis H");
+                   "axis H", "no image is as large as the pad");
+    EXPECT_REFUSED(pleat_conv2d(image, zeros(1, 1, 3, 3), .pads = {0, 0, 0, PTRDIFF_MAX / 2}),
+                   PLEAT_ERR_SHAPE, "conv2d", "axis W", "no image is as large as the pad");
+    EXPECT_REFUSED(pleat_conv2d_transpose(image, zeros(1, 1, 3, 3), .pad = {0, PTRDIFF_MIN}), PLEAT_ERR_SHAPE,
+                   "conv2d_transpose", "axis W", "no image is as large as the pad");
+    EXPECT_REFUSED(pleat_conv2d_weight(image, image, .kernel = {3, 3}, .pad = {0, PTRDIFF_MAX}),
+                   PLEAT_ERR_SHAPE, "conv2d_weight", "axis W", "no image is as large as the pad");
     EXPECT_REFUSED(pleat_conv2d_transpose(image, zeros(1, 1, 1, 3), .pad = {0, 4}), PLEAT_ERR_SHAPE,
                    "conv2d_transpose", "along axis W nothing is left", "cropped by 4 and 4");
     EXPECT_REFUSED(pleat_conv2d_transpose(image, zeros(1, 1, 3, 3), .stride = {SIZE_MAX, 1}), PLEAT_ERR_SHAPE,

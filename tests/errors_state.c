@@ -106,6 +106,14 @@ Test(state, errors_are_cut_to_fit) {
     pleat_clear_error(ctx);
 }
 
+/* What a file is called, or holds, may be anything. */
+Test(state, errors_are_one_line) {
+    pleat_fail(ctx, PLEAT_ERR_IO, "read\nit", "cannot read %s", "a\nb\tc\x1b[2Jd\x7f\xc3\xa9");
+    cr_assert_str_eq(pleat_error(ctx)->text, "read?it: cannot read a?b?c?[2Jd?\xc3\xa9");
+    cr_assert_str_eq(pleat_error(ctx)->op, "read?it");
+    pleat_clear_error(ctx);
+}
+
 Test(state, names_of_the_codes) {
     for (int code = PLEAT_OK; code <= PLEAT_ERR_FORMAT; code++) {
         cr_assert_str_neq(pleat_status_name((pleat_status)code), "unknown");

@@ -115,10 +115,12 @@ static void write_npz(world *w, const row *r) {
 
 static void read_npz(world *w, const row *r) {
     (void)r;
-    char name[20] = "";
     take(w, pleat_nn_read_npz(w->ctx, in("read.npz"), "two"));
-    if (!w->failed && !pleat_nn_npz_name(w->ctx, in("read.npz"), 1, name, sizeof name)) w->failed = true;
-    if (!w->failed) take_number(w, strcmp(name, "two"));
+    pleat_nn_npz *npz = w->failed ? NULL : pleat_nn_npz_open(w->ctx, in("read.npz"));
+    if (!npz) w->failed = true;
+    if (!w->failed) take_number(w, strcmp(pleat_nn_npz_name(npz, 1), "two"));
+    if (!w->failed) take(w, pleat_nn_npz_array(npz, "one"));
+    pleat_nn_npz_close(npz);
 }
 #endif
 
@@ -266,7 +268,8 @@ const row faults_files[] = {
     {" pleat_nn_file_create pleat_nn_file_commit ", file, .unary = NULL},
     {" pleat_nn_write_npy pleat_nn_read_npy ", npy, .unary = NULL},
     {" pleat_nn_write_npz ", write_npz, .unary = NULL, .leaking = "libzip"},
-    {" pleat_nn_read_npz pleat_nn_npz_name ", read_npz, .unary = NULL, .leaking = "libzip"},
+    {" pleat_nn_read_npz pleat_nn_npz_open pleat_nn_npz_name pleat_nn_npz_array pleat_nn_npz_close ",
+     read_npz, .unary = NULL, .leaking = "libzip"},
     {" pleat_nn_write_png_grid pleat_nn_read_png pleat_nn_read_png_folder ", png, .unary = NULL},
     {" pleat_nn_save pleat_nn_load ", parameters, .unary = NULL},
     {" pleat_nn_save_checkpoint pleat_nn_load_checkpoint ", checkpoint, .unary = NULL},

@@ -53,7 +53,7 @@ Test(strangers, evaluate_needs_a_network_a_loader_and_a_loss) {
 /* What fit keeps of a run of two epochs. */
 static void fill(pleat_nn_note note[5]) {
     static const char *const keys[] = {"options", "place", "sums", "best", "base"};
-    static const char *const texts[] = {"", "2 0 4", "0 0", "1 0 0.5", "0.1 0 0 0"};
+    static const char *const texts[] = {"", "2 0 4", "0 0", "1 0 0.5", "0.125 0 0 0"};
     for (size_t i = 0; i < 5; i++) {
         note[i].key = keys[i];
         strcpy(note[i].text, texts[i]);

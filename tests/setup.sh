@@ -36,7 +36,10 @@ needs_to_build() {
     needs libopenblas-dev pkg-config --exists openblas
 }
 
-needs_to_test() { needs libcriterion-dev pkg-config --exists criterion; }
+needs_to_test() {
+    needs libcriterion-dev pkg-config --exists criterion
+    needs locales test -f /usr/share/i18n/locales/de_DE # a locale with a decimal comma is made from it
+}
 
 has_libfuzzer() { echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -x c -fsanitize=fuzzer,address - -o /dev/null; }
 needs_to_fuzz() { needs "clang libclang-rt-dev" has_libfuzzer; }

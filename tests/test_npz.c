@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include <math.h>
+#include <time.h>
 #include <zip.h>
 
 #include "scratch.h"
@@ -47,12 +48,19 @@ Test(npz, reads_what_numpy_wrote) {
         expect_values(pleat_nn_read_npz(ctx, f, "big"), PLEAT_F64, "[3]", 3, (double[]){0, 1, 2});
         expect_refused(f, "whole", PLEAT_ERR_DTYPE, "numpy_");
         expect_refused(f, "nothing", PLEAT_ERR_ARGUMENT, "there is no array nothing; it has");
-        char name[32];
+        pleat_nn_npz *npz = pleat_nn_npz_open(ctx, f);
         size_t n = 0;
-        while (pleat_nn_npz_name(ctx, f, n, name, sizeof name)) n++;
+        while (pleat_nn_npz_name(npz, n)) n++;
         cr_assert_eq(n, 6 + i);
-        cr_assert(pleat_nn_npz_name(ctx, f, 1, name, sizeof name) && !strcmp(name, "b c"));
-        cr_assert(pleat_nn_npz_name(ctx, f, 1, name, 2) && !strcmp(name, "b"));
+        cr_assert_str_eq(pleat_nn_npz_name(npz, 1), "b c");
+        expect_values(pleat_nn_npz_array(npz, pleat_nn_npz_name(npz, 1)), PLEAT_F64, "[]", 1,
+                      (double[]){2.5});
+        expect_values(pleat_nn_npz_array(npz, "big"), PLEAT_F64, "[3]", 3, (double[]){0, 1, 2});
+        cr_assert(pleat_is_poison(pleat_nn_npz_array(npz, "nothing")));
+        expect_error(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "there is no array nothing; it has");
+        cr_assert(pleat_is_poison(pleat_nn_npz_array(npz, NULL)));
+        expect_error(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "name must have");
+        pleat_nn_npz_close(npz);
     }
     cr_assert_eq(pleat_numel(pleat_nn_read_npz(ctx, fixture("numpy_deflated.npz"), "many")), 10000);
 }
@@ -189,5 +197,39 @@ Test(npz, refuses_lies) {
     expect_refused(in_folder("z.npz"), "A", PLEAT_ERR_ARGUMENT, "the first is a?b.npy");
     make_zip("a\nb.npy", text, 99, false, false);
     expect_refused(in_folder("z.npz"), "a\nb", PLEAT_ERR_FORMAT, "z.npz(a?b): ");
+    free(text);
+}
+
+/* ---- many arrays ----------------------------------------------------------------------------------------------- */
+
+static void make_archive(size_t arrays, const char *text, size_t bytes) {
+    char name[32];
+    zip_t *z = zip_open(in_folder("many.npz"), ZIP_CREATE | ZIP_TRUNCATE, NULL);
+    for (size_t i = 0; i < arrays; i++) {
+        snprintf(name, sizeof name, "a%zu.npy", i);
+        zip_int64_t k = zip_file_add(z, name, zip_source_buffer(z, text, bytes, 0), 0);
+        cr_assert(k >= 0 && !zip_set_file_compression(z, (zip_uint64_t)k, ZIP_CM_STORE, 0));
+    }
+    cr_assert_eq(zip_close(z), 0);
+}
+
+/* A look at the directory of 20,000 takes a tenth of a second: at each array it would be half an hour. */
+Test(npz, the_directory_is_read_once, .timeout = 60) {
+    enum { ARRAYS = 20000 };
+    const char *name;
+    size_t n = 0;
+    char *text = bomb(144);
+    memcpy(text + 61, "4,), }         ", 15);
+    make_archive(ARRAYS, text, 144);
+    clock_t begin = clock();
+    pleat_nn_npz *npz = pleat_nn_npz_open(ctx, in_folder("many.npz"));
+    for (; (name = pleat_nn_npz_name(npz, n)); n++) {
+        pleat_scope s = pleat_begin(ctx);
+        cr_assert_eq(pleat_numel(pleat_nn_npz_array(npz, name)), 4, "%s: %s", name, pleat_error(ctx)->text);
+        pleat_end(s);
+        cr_assert_lt(clock() - begin, 10 * CLOCKS_PER_SEC, "%zu of %d arrays took ten seconds", n, ARRAYS);
+    }
+    cr_assert_eq(n, ARRAYS);
+    pleat_nn_npz_close(npz);
     free(text);
 }

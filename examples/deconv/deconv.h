@@ -20,6 +20,8 @@ extern const command run_command, translate_command, explain_command, vectors_co
 /* Exit statuses. */
 enum { EXIT_FINE = 0, EXIT_DIFFERENT = 1, EXIT_IO = 1, EXIT_USAGE = 2 };
 
+/* Has whoever reads standard output stopped? As other programs do, we say nothing then. */
+bool reader_is_gone(void);
 /* One line on standard error, "deconv NAME: ...", and `status` as the result. */
 int complain(int status, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -3,8 +3,10 @@
 
 #include "deconv.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static const command *const commands[] = {
     &run_command, &translate_command, &explain_command, &vectors_command, &compare_command, &disagree_command,
@@ -53,11 +55,16 @@ static int dispatch(int argc, char **argv) {
     return complain(EXIT_USAGE, "", "unknown command '%.60s'; 'deconv --help' lists them", argv[1]);
 }
 
+bool reader_is_gone(void) {
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) > 0 && (out.revents & POLLERR) != 0;
+}
+
 int main(int argc, char **argv) {
     /* whoever reads our output may stop early: that is a failed write, after which files must still be cleaned up */
     signal(SIGPIPE, SIG_IGN);
     int status = dispatch(argc, argv);
     if ((fflush(stdout) || ferror(stdout)) && status != EXIT_USAGE)
-        return complain(EXIT_IO, "", "cannot write standard output");
+        return reader_is_gone() ? EXIT_IO : complain(EXIT_IO, "", "cannot write standard output");
     return status;
 }

@@ -122,6 +122,7 @@ static int cannot_write(const char *path, const char *why) {
 
 /* The library's line ends with the system's reason; the name in front of it is that of a temporary file. */
 static int write_failed(const result *r) {
+    if (strcmp(r->path, "-") == 0 && reader_is_gone()) return EXIT_IO;
     const char *text = pleat_error(pleat_ctx_of(r->tensor))->text, *reason = strrchr(text, ':');
     return cannot_write(r->path, reason ? reason + 2 : text);
 }

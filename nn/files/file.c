@@ -5,11 +5,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "files/lock.h"
 
 pleat_status pln_status_of_errno(void) { return errno == ENOMEM ? PLEAT_ERR_MEMORY : PLEAT_ERR_IO; }
 
@@ -89,25 +93,80 @@ static size_t folder_length(const char *path) {
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-/* Not mkstemp: its files are private (0600) and the process's umask cannot be asked for without changing it. The name
- * does not contain the target's, which may be as long as names can be. */
-static int open_temporary(pleat_nn_file *file) {
-    size_t folder = folder_length(file->path), bytes = folder + 64;
-    file->temporary = malloc(bytes);
+/* What the names of this machine's temporary files begin with. Locks can be trusted among the processes of one kernel, containers
+ * included; on shared folders another machine's may not be seen, so its files have other names, and nobody takes them for a dead
+ * one's. Where the system does not tell one kernel from another, names are new each time. False then. */
+static bool temporary_prefix(char *to, size_t bytes) {
+    char boot[36];
+    struct timespec now;
+    FILE *f = pln_open("/proc/sys/kernel/random/boot_id");
+    bool known = f && pln_read(f, boot, sizeof boot) == sizeof boot;
+    if (f) fclose(f);
+    timespec_get(&now, TIME_UTC);
+    if (known)
+        snprintf(to, bytes, ".pleat-%.36s", boot);
+    else
+        snprintf(to, bytes, ".pleat-%ld-%jd-%ld", (long)getpid(), (intmax_t)now.tv_sec, now.tv_nsec);
+    return known;
+}
+
+enum { TEMPORARY = 100 }; /* bytes of a temporary file's name without the folder */
+
+static const char *name_temporary(pleat_nn_file *file, const char *prefix, int i) {
+    snprintf(file->temporary + folder_length(file->path), TEMPORARY, "%s-%d.tmp", prefix, i);
+    return file->temporary;
+}
+
+/* Clears away what others have left, too. Not mkstemp: its files are private (0600) and the process's umask cannot be asked for
+ * without changing it. The name does not contain the target's, which may be as long as names can be. */
+static int open_temporary(pleat_nn_file *file, mode_t mode) {
+    /* written into one folder at a time; and where one is looked for though there is none before it, which was finished earlier */
+    enum { MOST = 1000, ANYWAY = 8 };
+    char prefix[80];
+    int fd = -1;
+    size_t folder = folder_length(file->path);
+    bool lasting = temporary_prefix(prefix, sizeof prefix);
+    file->temporary = malloc(folder + TEMPORARY);
     if (!file->temporary) return -1;
     memcpy(file->temporary, file->path, folder);
-    int fd = -1;
-    for (int i = 0; i < 1000 && fd < 0; i++) {
-        snprintf(file->temporary + folder, bytes - folder, ".pleat-%ld-%d.tmp", (long)getpid(), i);
-        do fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        while (fd < 0 && errno == EINTR);
+    for (int i = 0; lasting && i < MOST; i++)
+        if (!pln_lock_clear(name_temporary(file, prefix, i)) && i >= ANYWAY) break;
+    for (int i = 0; i < MOST && fd < 0; i++) {
+        fd = pln_lock_new(name_temporary(file, prefix, i), mode);
         if (fd < 0 && errno != EEXIST) break;
     }
-    if (fd < 0) { /* whatever has this name, it is not ours to remove */
-        free(file->temporary);
-        file->temporary = NULL;
+    file->lock = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (file->lock >= 0) return fd;
+    if (fd >= 0) unlink(file->temporary), close(fd);
+    free(file->temporary); /* whatever has this name otherwise, it is not ours to remove */
+    file->temporary = NULL;
+    return -1;
+}
+
+/* Who may read and write the old file may do so with the new one, and nobody else: where the group cannot be kept, it has no
+ * rights. Some file systems know no permissions, so a failure does not count; the file is its owner's alone then. */
+static void keep_permissions(int fd, const struct stat *old) {
+    mode_t mode = old->st_mode & 0777;
+    if (fchown(fd, old->st_uid, old->st_gid) && fchown(fd, (uid_t)-1, old->st_gid)) mode &= 0707;
+    fchmod(fd, mode);
+}
+
+/* The file that symbolic links lead to, also where it is still missing, which realpath does not tell. */
+static char *follow_links(const char *path) {
+    char link[PATH_MAX], *at = strdup(path);
+    for (int i = 0; at && i < 40; i++) {
+        ssize_t n = readlink(at, link, sizeof link - 1);
+        if (n < 0) return at;
+        size_t folder = *link == '/' ? 0 : folder_length(at);
+        char *next = malloc(folder + (size_t)n + 1);
+        if (next)
+            memcpy(next, at, folder), memcpy(next + folder, link, (size_t)n), next[folder + (size_t)n] = 0;
+        free(at);
+        at = next;
     }
-    return fd;
+    if (at) errno = ELOOP;
+    free(at);
+    return NULL;
 }
 
 /* Where to write, and how: a symbolic link is followed; what is not a regular file (/dev/null, a pipe) cannot be
@@ -116,11 +175,13 @@ static int open_target(const char *path, pleat_nn_file *file) {
     struct stat s;
     bool exists = stat(path, &s) == 0, regular = !exists || S_ISREG(s.st_mode);
     if (!exists && errno != ENOENT) return -1;
-    file->path = exists && regular ? realpath(path, NULL) : strdup(path);
+    file->path = regular ? follow_links(path) : strdup(path);
     if (!file->path) return -1;
     if (!regular) return open(path, O_WRONLY | O_CLOEXEC);
     if (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS)) return -1;
-    return open_temporary(file);
+    int fd = open_temporary(file, exists ? s.st_mode & 0700 : 0666);
+    if (fd >= 0 && exists) keep_permissions(fd, &s);
+    return fd;
 }
 
 pleat_status pleat_nn_file_create(pleat_ctx *ctx, const char *path, pleat_nn_file *out) {
@@ -139,7 +200,7 @@ pleat_status pleat_nn_file_create(pleat_ctx *ctx, const char *path, pleat_nn_fil
 
 void pleat_nn_file_abort(pleat_nn_file *file) {
     if (file->f) fclose(file->f);
-    if (file->temporary) unlink(file->temporary);
+    if (file->temporary) unlink(file->temporary), close(file->lock);
     free(file->temporary);
     free(file->path);
     *file = (pleat_nn_file){0};
@@ -178,7 +239,10 @@ pleat_status pleat_nn_file_commit(pleat_ctx *ctx, pleat_nn_file *file) {
     file->f = NULL;
     if (failed || (file->temporary && rename(file->temporary, file->path)))
         return pln_write_failed(ctx, "file_commit", file);
-    if (file->temporary) sync_folder(file);
+    if (file->temporary) {
+        close(file->lock); /* not before it was renamed: others would take it for a dead one's */
+        sync_folder(file);
+    }
     free(file->temporary);
     file->temporary = NULL;
     pleat_nn_file_abort(file); /* nothing is left to undo: this frees */

@@ -20,11 +20,15 @@ pleat_tensor *pleat_nn_read_npz(pleat_ctx *ctx, const char *path, const char *na
     return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s", absent), pleat_poison(ctx);
 }
 
-bool pleat_nn_npz_name(pleat_ctx *ctx, const char *path, size_t i, char *buffer, size_t bytes) {
-    (void)path, (void)i;
-    if (bytes) buffer[0] = 0;
-    return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s", absent), false;
+pleat_nn_npz *pleat_nn_npz_open(pleat_ctx *ctx, const char *path) {
+    (void)path;
+    return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s", absent), NULL;
 }
+
+/* There is no archive to call them with. */
+void pleat_nn_npz_close(pleat_nn_npz *npz) { (void)npz; }
+const char *pleat_nn_npz_name(pleat_nn_npz *npz, size_t i) { return (void)npz, (void)i, NULL; }
+pleat_tensor *pleat_nn_npz_array(pleat_nn_npz *npz, const char *name) { return (void)npz, (void)name, NULL; }
 
 pleat_status pleat_nn_write_npz(const char *path, size_t n, const char *const *names,
                                 pleat_tensor *const *ts) {
@@ -48,6 +52,13 @@ static pleat_status status_of(const zip_error_t *e, pleat_status other) {
 static const char *why_of(zip_error_t *e, pleat_status status) {
     return status == PLEAT_ERR_MEMORY ? "no memory" : zip_error_strerror(e);
 }
+
+struct pleat_nn_npz {
+    pleat_ctx *ctx;
+    char *path;
+    zip_t *z;
+    char name[LONGEST_NAME + 1]; /* that was asked for last */
+};
 
 /* The archive, or NULL after an error. */
 static zip_t *open_archive(pleat_ctx *ctx, const char *path) {
@@ -138,29 +149,46 @@ static pleat_tensor *read_entry(pleat_ctx *ctx, const char *path, zip_t *z, cons
     return t;
 }
 
-pleat_tensor *pleat_nn_read_npz(pleat_ctx *ctx, const char *path, const char *name) {
-    if (!name || !*name || strlen(name) > LONGEST_NAME) {
-        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "name must have 1 to %d characters", LONGEST_NAME);
-        return pleat_poison(ctx);
-    }
-    zip_t *z = open_archive(ctx, path);
-    if (!z) return pleat_poison(ctx);
-    pleat_tensor *t = read_entry(ctx, path, z, name);
-    zip_discard(z);
-    return t;
+void pleat_nn_npz_close(pleat_nn_npz *npz) {
+    if (!npz) return;
+    if (npz->z) zip_discard(npz->z);
+    free(npz->path);
+    free(npz);
 }
 
-bool pleat_nn_npz_name(pleat_ctx *ctx, const char *path, size_t i, char *buffer, size_t bytes) {
-    if (bytes) buffer[0] = 0;
+pleat_nn_npz *pleat_nn_npz_open(pleat_ctx *ctx, const char *path) {
     zip_t *z = open_archive(ctx, path);
-    if (!z) return false;
-    const char *name = zip_get_name(z, i, ZIP_FL_ENC_RAW);
-    size_t length = name ? strlen(name) : 0;
+    if (!z) return NULL;
+    pleat_nn_npz *npz = calloc(1, sizeof *npz);
+    if (npz) *npz = (pleat_nn_npz){.ctx = ctx, .path = strdup(path), .z = z};
+    if (npz && npz->path) return npz;
+    pleat_fail(ctx, PLEAT_ERR_MEMORY, READ, "no memory for the archive %s", path);
+    if (!npz) zip_discard(z);
+    pleat_nn_npz_close(npz);
+    return NULL;
+}
+
+const char *pleat_nn_npz_name(pleat_nn_npz *npz, size_t i) {
+    const char *name = npz ? zip_get_name(npz->z, i, ZIP_FL_ENC_RAW) : NULL;
+    if (!name) return NULL;
+    size_t length = strlen(name);
     if (length > 4 && !strcmp(name + length - 4, ".npy")) length -= 4;
-    if (name) snprintf(buffer, bytes, "%.*s", (int)(length < LONGEST_NAME ? length : LONGEST_NAME), name);
-    bool found = name != NULL;
-    zip_discard(z);
-    return found;
+    snprintf(npz->name, sizeof npz->name, "%.*s", (int)(length < LONGEST_NAME ? length : LONGEST_NAME), name);
+    return npz->name;
+}
+
+pleat_tensor *pleat_nn_npz_array(pleat_nn_npz *npz, const char *name) {
+    if (!npz) return NULL;
+    if (name && *name && strlen(name) <= LONGEST_NAME) return read_entry(npz->ctx, npz->path, npz->z, name);
+    pleat_fail(npz->ctx, PLEAT_ERR_ARGUMENT, READ, "name must have 1 to %d characters", LONGEST_NAME);
+    return pleat_poison(npz->ctx);
+}
+
+pleat_tensor *pleat_nn_read_npz(pleat_ctx *ctx, const char *path, const char *name) {
+    pleat_nn_npz *npz = pleat_nn_npz_open(ctx, path);
+    pleat_tensor *t = npz ? pleat_nn_npz_array(npz, name) : pleat_poison(ctx);
+    pleat_nn_npz_close(npz);
+    return t;
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------- */

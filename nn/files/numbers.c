@@ -1,41 +1,38 @@
-/* Numbers as text: 17 digits tell all doubles apart. printf and strtod know the locale's decimal point alone, which would make a
- * file that another locale cannot read. */
+/* Floating numbers as text and back, in the locale "C". It is part of the C library, so asking for it allocates nothing; and it is
+ * this thread's alone, so other threads of the program do not notice. */
+#define _POSIX_C_SOURCE 200809L
+
 #include "files/numbers.h"
 
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The first `from` in the text becomes `to`. */
-static pln_number_text with_point(pln_number_text text, const char *from, const char *to) {
-    char *at = strstr(text.s, from);
-    size_t before = strlen(from), after = strlen(to);
-    if (!at || strlen(text.s) + after >= sizeof text.s) return text;
-    memmove(at + after, at + before, strlen(at + before) + 1);
-    memcpy(at, to, after);
+static locale_t enter(void) { return uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0)); }
+
+static pln_digits print(const char *format, int precision, double v) {
+    pln_digits text;
+    locale_t before = enter();
+    snprintf(text.s, sizeof text.s, format, precision, v);
+    uselocale(before);
     return text;
 }
 
-/* Of this locale. */
-static pln_number_text point(void) {
-    pln_number_text half, p = {"."};
-    int n = snprintf(half.s, sizeof half.s, "%.1f", 0.5);
-    if (n > 2) snprintf(p.s, sizeof p.s, "%.*s", n - 2, half.s + 1);
-    return p;
-}
-
-pln_number_text pln_number(double v) {
-    pln_number_text text;
-    snprintf(text.s, sizeof text.s, "%.17g", v);
-    return with_point(text, point().s, ".");
-}
+pln_digits pln_number(double v) { return print("%.*g", 17, v); }
+pln_digits pln_rounded(double v, int digits) { return print("%.*g", digits, v); }
+pln_digits pln_fixed(double v, int decimals) { return print("%.*f", decimals, v); }
+pln_digits pln_exponent(double v, int decimals) { return print("%.*e", decimals, v); }
 
 bool pln_read_number(const char **at, double *v) {
-    pln_number_text text;
+    pln_digits text;
     size_t n = strcspn(*at, " ");
-    if (!n || n > 30) return false;
-    snprintf(text.s, sizeof text.s, "%.*s", (int)n, *at);
-    *v = strtod(with_point(text, ".", point().s).s, NULL);
+    if (!n || n >= sizeof text.s) return false;
+    memcpy(text.s, *at, n);
+    text.s[n] = 0;
+    locale_t before = enter();
+    *v = strtod(text.s, NULL);
+    uselocale(before);
     if (strcmp(pln_number(*v).s, text.s)) return false;
     *at += n + ((*at)[n] == ' ');
     return true;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "files/file.h"
+#include "files/numbers.h"
 #include "pleat_config.h"
 #ifdef PL_HAVE_CJSON
 #    include <cjson/cJSON.h>
@@ -169,7 +170,8 @@ static void check_whole(pln_tensors *s, const pln_named *e) {
     const double *v = e->flags & PLN_WHOLE ? elements(e->t) : NULL;
     for (size_t k = 0; v && k < pln_named_numel(e); k++)
         if (!(fabs(v[k]) <= PLN_LARGEST_WHOLE) || v[k] != floor(v[k]))
-            pln_tensors_fail(s, PLEAT_ERR_ARGUMENT, "%s is %g; it must be a whole number", e->name, v[k]);
+            pln_tensors_fail(s, PLEAT_ERR_ARGUMENT, "%s is %s; it must be a whole number", e->name,
+                             pln_rounded(v[k], 6).s);
 }
 
 /* Element k as the bytes of the file. */

@@ -248,8 +248,8 @@ static bool check(pleat_nn_report *r, const pleat_nn_chart *c) {
         if (c->series[k].n > longest) longest = c->series[k].n;
     }
     if (pln_drawable(c->x_first) && pln_drawable(x_of(c, longest))) return true;
-    pln_report_fail(r, PLEAT_ERR_ARGUMENT, OP, "x goes from %g in %zu steps of %g; it must be finite",
-                    c->x_first, longest, c->x_step);
+    pln_report_fail(r, PLEAT_ERR_ARGUMENT, OP, "x goes from %s in %zu steps of %s; it must be finite",
+                    pln_rounded(c->x_first, 6).s, longest, pln_rounded(c->x_step, 6).s);
     return false;
 }
 

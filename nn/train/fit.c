@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "files/numbers.h"
+
 static const char op[] = "fit";
 
 static size_t parts_of(const pleat_nn_fit_args *a) {
@@ -83,8 +85,8 @@ static void set_rates(const pln_fit *f) {
 static pleat_status not_finite(const pln_fit *f, double loss) {
     return pleat_fail(
         f->ctx, PLEAT_ERR_ARGUMENT, op,
-        "epoch %zu, step %zu (batch %zu): the loss is %g; try a smaller learning rate or clip_norm%s",
-        f->run->epochs + 1, f->run->steps + 1, f->batch + 1, loss,
+        "epoch %zu, step %zu (batch %zu): the loss is %s; try a smaller learning rate or clip_norm%s",
+        f->run->epochs + 1, f->run->steps + 1, f->batch + 1, pln_rounded(loss, 6).s,
         f->path[PLN_CHECKPOINT] ? "; the last checkpoint is as it was" : "");
 }
 
@@ -172,11 +174,12 @@ static void say(const pln_fit *f, const pleat_nn_epoch *e) {
     FILE *out = f->a->progress;
     const char *metric = f->a->metric_name;
     if (!out) return;
-    fprintf(out, "epoch %zu/%zu: loss %.5g", f->run->epochs, f->a->epochs, e->loss);
-    if (metric && !f->a->valid) fprintf(out, ", %s %.5g", metric, e->metric);
-    if (f->a->valid) fprintf(out, ", valid loss %.5g", e->valid_loss);
-    if (f->a->valid && metric) fprintf(out, ", %s %.5g", metric, e->valid_metric);
-    fprintf(out, ", lr %.3g, %.1f s, %.0f images/s%s\n", e->lr, e->seconds, e->images_per_second,
+    fprintf(out, "epoch %zu/%zu: loss %s", f->run->epochs, f->a->epochs, pln_rounded(e->loss, 5).s);
+    if (metric && !f->a->valid) fprintf(out, ", %s %s", metric, pln_rounded(e->metric, 5).s);
+    if (f->a->valid) fprintf(out, ", valid loss %s", pln_rounded(e->valid_loss, 5).s);
+    if (f->a->valid && metric) fprintf(out, ", %s %s", metric, pln_rounded(e->valid_metric, 5).s);
+    fprintf(out, ", lr %s, %s s, %s images/s%s\n", pln_rounded(e->lr, 3).s, pln_fixed(e->seconds, 1).s,
+            pln_fixed(e->images_per_second, 0).s,
             f->run->best + 1 == f->run->epochs ? "" : " (not the best)");
     fflush(out);
 }
@@ -219,10 +222,12 @@ static pleat_status run_epoch(pln_fit *f, pln_signals *signals) {
 static pleat_status run_epochs(pln_fit *f, pln_signals *signals) {
     pleat_status status = PLEAT_OK;
     while (!status && f->run->outcome == PLEAT_NN_FINISHED && f->run->epochs < f->a->epochs) {
-        if (f->a->patience && f->bad >= f->a->patience)
+        if (f->a->patience && f->bad >= f->a->patience) {
             f->run->outcome = PLEAT_NN_STOPPED;
-        else
-            status = run_epoch(f, signals);
+        } else {
+            status = pln_fit_make_room(f, f->run->epochs + 1);
+            if (!status) status = run_epoch(f, signals);
+        }
     }
     return status;
 }
@@ -246,7 +251,6 @@ static pleat_status fit(pln_fit *f) {
         f->base[i] = f->a->part[i].opt ? pleat_nn_lr(f->a->part[i].opt) : 0;
     pleat_status status = pln_fit_folder(f);
     if (!status) status = pln_fit_resume(f);
-    if (!status) status = pln_fit_make_room(f, f->a->epochs);
     if (status) return status;
     set_mode(f->a, true);
     pln_signals_hold(&signals);
@@ -257,7 +261,7 @@ static pleat_status fit(pln_fit *f) {
 
 pleat_status pleat_nn_fit_with(pleat_nn_fit_args a) {
     pleat_nn_run unused;
-    pln_fit f = {.a = &a, .ctx = pleat_nn_ctx(a.part[0].net), .run = a.run ? a.run : &unused};
+    pln_fit f = {.a = &a, .ctx = pleat_nn_ctx(a.part[0].net), .run = a.run ? a.run : &unused, .lock = -1};
     bool training[PLEAT_NN_PARTS];
     *f.run = (pleat_nn_run){.outcome = PLEAT_NN_FINISHED};
     const char *wrong = f.ctx ? broken(&a) : "part[0].net must be given";
@@ -265,7 +269,7 @@ pleat_status pleat_nn_fit_with(pleat_nn_fit_args a) {
     pleat_status status = wrong ? pleat_fail(f.ctx, PLEAT_ERR_ARGUMENT, op, "%s", wrong) : fit(&f);
     if (status) f.run->outcome = PLEAT_NN_FAILED;
     for (size_t i = 0; i < parts_of(&a); i++) pleat_nn_train(a.part[i].net, training[i]);
-    pln_fit_free_paths(&f);
+    pln_fit_leave(&f);
     if (f.run == &unused) pleat_nn_run_free(&unused);
     return status;
 }

@@ -9,8 +9,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "files/lock.h"
+#include "files/numbers.h"
+
 pleat_status pln_fit_folder(pln_fit *f) {
-    static const char *const names[] = {"metrics.csv", "checkpoint.safetensors", "best.safetensors"};
+    static const char *const names[] = {"metrics.csv", "checkpoint.safetensors", "best.safetensors", ".lock"};
     const char *folder = f->a->folder;
     struct stat s;
     if (!folder) return PLEAT_OK;
@@ -19,27 +22,32 @@ pleat_status pln_fit_folder(pln_fit *f) {
                           strerror(errno));
     if (stat(folder, &s) || !S_ISDIR(s.st_mode))
         return pleat_fail(f->ctx, PLEAT_ERR_IO, "fit", "%s: is a file; the run wants a folder", folder);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         size_t bytes = strlen(folder) + strlen(names[i]) + 2;
         f->path[i] = malloc(bytes);
         if (!f->path[i]) return pleat_fail(f->ctx, PLEAT_ERR_MEMORY, "fit", "no memory for a path");
         snprintf(f->path[i], bytes, "%s/%s", folder, names[i]);
     }
-    return PLEAT_OK;
+    f->lock = pln_lock_hold(f->path[PLN_LOCK]);
+    if (f->lock >= 0 || errno != EWOULDBLOCK) return PLEAT_OK; /* what cannot be locked may yet be written */
+    return pleat_fail(f->ctx, PLEAT_ERR_IO, "fit",
+                      "%s: another run writes into this folder; give this one a folder of its own", folder);
 }
 
-void pln_fit_free_paths(pln_fit *f) {
-    for (size_t i = 0; i < 3; i++) free(f->path[i]);
+void pln_fit_leave(pln_fit *f) {
+    if (f->lock >= 0) pln_lock_drop(f->path[PLN_LOCK], f->lock);
+    for (size_t i = 0; i < 4; i++) free(f->path[i]);
 }
 
 static void write_row(const pln_fit *f, size_t i, FILE *out) {
     const pleat_nn_epoch *e = &f->run->epoch[i];
     bool metric = f->a->metric_name, valid = f->a->valid;
-    fprintf(out, "%zu,%.8g", i + 1, e->loss);
-    if (metric) fprintf(out, ",%.8g", e->metric);
-    if (valid) fprintf(out, ",%.8g", e->valid_loss);
-    if (valid && metric) fprintf(out, ",%.8g", e->valid_metric);
-    fprintf(out, ",%.8g,%.3f,%.1f\n", e->lr, e->seconds, e->images_per_second);
+    fprintf(out, "%zu,%s", i + 1, pln_rounded(e->loss, 8).s);
+    if (metric) fprintf(out, ",%s", pln_rounded(e->metric, 8).s);
+    if (valid) fprintf(out, ",%s", pln_rounded(e->valid_loss, 8).s);
+    if (valid && metric) fprintf(out, ",%s", pln_rounded(e->valid_metric, 8).s);
+    fprintf(out, ",%s,%s,%s\n", pln_rounded(e->lr, 8).s, pln_fixed(e->seconds, 3).s,
+            pln_fixed(e->images_per_second, 1).s);
 }
 
 pleat_status pln_fit_write_metrics(const pln_fit *f) {

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "files/numbers.h"
 #include "pleat_nn.h"
 
 enum { LINE = 256, BAR = 20 };
@@ -49,8 +50,8 @@ static void numbers(const pleat_nn_progress *p, size_t done, size_t items, doubl
     if (done && done < p->total) left = passed * (double)(p->total - done) / (double)done;
     bool ended = done >= p->total;
     duration(ended ? passed : left, time, sizeof time);
-    snprintf(text, LINE, "%zu/%zu  loss %.4g  %.0f img/s  %s %s", done, p->total, loss,
-             (double)done * (double)items / passed, ended ? "took" : "ETA", time);
+    snprintf(text, LINE, "%zu/%zu  loss %s  %s img/s  %s %s", done, p->total, pln_rounded(loss, 4).s,
+             pln_fixed((double)done * (double)items / passed, 0).s, ended ? "took" : "ETA", time);
 }
 
 /* The bar gives way where the line would not fit. */

@@ -2,16 +2,12 @@
 #ifndef PLN_REPORT_H
 #define PLN_REPORT_H
 
+#include "files/numbers.h"
 #include "pleat_nn.h"
 
 /* ---- report_numbers.c ----------------------------------------------------------------------------------- */
-/* Numbers as text, with a point in every locale. A value, so that it can be an argument: pln_tenths(x).s */
-typedef struct pln_digits {
-    char s[40];
-} pln_digits;
 
 pln_digits pln_tenths(double v);                 /* "12.3", a place in a drawing; |v| < 1e6 */
-pln_digits pln_fixed(double v, int decimals);    /* "0.1250" */
 pln_digits pln_short(double v, int digits);      /* "0.125", "1.25e-7", a dash for NaN */
 pln_digits pln_scientific(double v, int digits); /* "1.25e-1", "0" */
 pln_digits pln_count(double v);                  /* "12,544" */
@@ -27,7 +23,7 @@ typedef struct pln_page {
 } pln_page;
 
 bool pln_put(pln_page *p, const void *bytes, size_t n);
-/* Markup of our own in printf's manner; no real numbers, whose point depends on the locale. */
+/* Markup of our own in printf's manner; floating numbers as texts of numbers.h. */
 void pln_html(pln_page *p, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 2, 3)))

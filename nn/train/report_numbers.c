@@ -1,4 +1,4 @@
-/* Numbers as text, for people and for drawings. printf's decimal point is the locale's, which a drawing does not understand. */
+/* Numbers as text, for people and for drawings. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,64 +7,45 @@
 
 #define NO_VALUE "\u2013" /* a dash */
 
-/* A point for whatever the locale has, no zeros at the end of a fraction, if `trim`, and none before an exponent:
- * "1,50e-07" -> "1.5e-7". */
-static pln_digits tidy(const char *s, bool trim) {
-    pln_digits d = {{0}};
-    size_t n = strspn(s, "-0123456789");
-    memcpy(d.s, s, n);
-    s += n + strcspn(s + n, "e0123456789");
-    size_t fraction = strspn(s, "0123456789"), kept = fraction;
-    while (trim && kept && s[kept - 1] == '0') kept--;
-    if (kept) {
-        d.s[n++] = '.';
-        memcpy(d.s + n, s, kept), n += kept;
+/* No zeros at the end of a fraction, and none before an exponent: "1.50e-07" -> "1.5e-7". */
+static pln_digits tidy(pln_digits d) {
+    char *e = strchr(d.s, 'e'), *end = e ? e : d.s + strlen(d.s);
+    int exponent = e ? atoi(e + 1) : 0;
+    if (strchr(d.s, '.')) {
+        while (end[-1] == '0') end--;
+        if (end[-1] == '.') end--;
     }
-    s += fraction;
-    if (*s != 'e') return d;
-    int exponent = atoi(s + 1);
-    if (exponent) snprintf(d.s + n, sizeof d.s - n, "e%d", exponent);
+    *end = '\0';
+    if (exponent) snprintf(end, sizeof d.s - (size_t)(end - d.s), "e%d", exponent);
     return d;
 }
 
-pln_digits pln_fixed(double v, int decimals) {
-    char text[32];
-    snprintf(text, sizeof text, "%.*f", decimals, v);
-    return tidy(text, false);
-}
-
 pln_digits pln_tenths(double v) {
-    char text[32];
-    snprintf(text, sizeof text, "%.1f", v);
-    return tidy(strcmp(text, "-0.0") ? text : "0", true);
+    pln_digits d = tidy(pln_fixed(v, 1));
+    return strcmp(d.s, "-0") ? d : (pln_digits){"0"};
 }
 
 pln_digits pln_scientific(double v, int digits) {
-    char text[64];
-    snprintf(text, sizeof text, "%.*e", digits > 1 ? digits - 1 : 0, v);
-    return v == 0 ? (pln_digits){"0"} : tidy(text, true);
+    return v == 0 ? (pln_digits){"0"} : tidy(pln_exponent(v, digits > 1 ? digits - 1 : 0));
 }
 
 pln_digits pln_short(double v, int digits) {
-    char text[64];
     double size = fabs(v);
     if (isnan(v)) return (pln_digits){NO_VALUE};
     if (isinf(v)) return v > 0 ? (pln_digits){"\u221e"} : (pln_digits){"-\u221e"};
     if (size >= 1e6 || size < 1e-4) return pln_scientific(v, digits);
     int decimals = digits - 1 - (int)floor(log10(size));
-    snprintf(text, sizeof text, "%.*f", decimals > 0 ? decimals : 0, v);
-    return tidy(text, true);
+    return tidy(pln_fixed(v, decimals > 0 ? decimals : 0));
 }
 
 pln_digits pln_count(double v) {
-    char text[32];
-    pln_digits d = {{0}};
+    pln_digits d = {{0}}, digits = pln_fixed(v, 0);
     if (!(v < 1e15)) return pln_short(v, 4);
-    int n = snprintf(text, sizeof text, "%.0f", v);
+    size_t n = strlen(digits.s);
     char *to = d.s;
-    for (int i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (i && (n - i) % 3 == 0) *to++ = ',';
-        *to++ = text[i];
+        *to++ = digits.s[i];
     }
     return d;
 }

@@ -133,7 +133,8 @@ static bool check_labels(pleat_nn_report *r, const cloud *c) {
         double k = c->label[i];
         if (k >= 0 && k < (double)c->classes && k == floor(k)) continue;
         pln_report_fail(r, PLEAT_ERR_ARGUMENT, OP,
-                        "label %zu is %g; it must be a whole number below the %zu classes", i, k, c->classes);
+                        "label %zu is %s; it must be a whole number below the %zu classes", i,
+                        pln_rounded(k, 6).s, c->classes);
         return false;
     }
     return true;

@@ -4,45 +4,67 @@
 #include "train/train.h"
 
 #include <errno.h>
+#include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "files/file.h"
+#include "files/numbers.h"
 
-enum { OPTIONS, PLACE, SUMS, BEST, BASE, PLATEAU, NOTES };
+enum { OPTIONS, PLACE, SUMS, BEST, BASE, PLATEAU, SCHEDULE, NOTES };
 enum { COLUMNS = 7 };
 
 static void name_notes(pleat_nn_note note[NOTES]) {
-    static const char *const keys[NOTES] = {"options", "place", "sums", "best", "base", "plateau"};
+    static const char *const keys[NOTES] = {"options", "place",   "sums",    "best",
+                                            "base",    "plateau", "schedule"};
     for (size_t i = 0; i < NOTES; i++) note[i].key = keys[i];
 }
 
 pleat_status pln_fit_make_room(pln_fit *f, size_t n) {
-    size_t bytes;
+    size_t bytes,
+        room =
+            n < 8 ? 8 : n + n / 2; /* the number of epochs is where the run may end, and it may be far away */
     if (n <= f->room) return PLEAT_OK;
     pleat_nn_epoch *more =
-        __builtin_mul_overflow(n, sizeof *more, &bytes) ? NULL : realloc(f->run->epoch, bytes);
+        __builtin_mul_overflow(room, sizeof *more, &bytes) ? NULL : realloc(f->run->epoch, bytes);
     if (!more) return pleat_fail(f->ctx, PLEAT_ERR_MEMORY, "fit", "no memory for %zu epochs", n);
-    memset(more + f->room, 0, (n - f->room) * sizeof *more);
+    memset(more + f->room, 0, (room - f->room) * sizeof *more);
     f->run->epoch = more;
-    f->room = n;
+    f->room = room;
     return PLEAT_OK;
 }
 
 /* ---- saving ------------------------------------------------------------------------------------------------ */
 
+/* Counts as well: each is less than 2^53. */
+static void put(pleat_nn_note *note, size_t n, const double *v) {
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++)
+        used += (size_t)snprintf(note->text + used, sizeof note->text - used, i ? " %s" : "%s",
+                                 pln_number(v[i]).s);
+}
+
+static void put_schedule(pleat_nn_note *note, const pleat_nn_schedule *s) {
+    put(note, 6,
+        (const double[]){(double)s->warmup, s->warmup_from, (double)s->step, s->gamma, (double)s->cosine,
+                         s->least});
+}
+
 static void write_notes(const pln_fit *f, pleat_nn_note note[NOTES]) {
     const pleat_nn_plateau *p = f->a->plateau;
-    const size_t bytes = sizeof note->text;
     name_notes(note);
-    snprintf(note[OPTIONS].text, bytes, "%s", f->a->options ? f->a->options : "");
-    snprintf(note[PLACE].text, bytes, "%zu %zu %zu", f->run->epochs, f->batch, f->run->steps);
-    snprintf(note[SUMS].text, bytes, "%.17g %.17g", f->sum_loss, f->sum_metric);
-    snprintf(note[BEST].text, bytes, "%zu %zu %.17g", f->run->best, f->bad, f->best_value);
-    snprintf(note[BASE].text, bytes, "%.17g %.17g %.17g %.17g", f->base[0], f->base[1], f->base[2],
-             f->base[3]);
-    if (p) snprintf(note[PLATEAU].text, bytes, "%.17g %zu %zu %zu", p->best, p->calls, p->bad, p->cooling);
+    const double place[] = {(double)f->run->epochs, (double)f->batch, (double)f->run->steps};
+    snprintf(note[OPTIONS].text, sizeof note->text, "%s", f->a->options ? f->a->options : "");
+    put(&note[PLACE], 3, place);
+    put(&note[SUMS], 2, (const double[]){f->sum_loss, f->sum_metric});
+    put(&note[BEST], 3, (const double[]){(double)f->run->best, (double)f->bad, f->best_value});
+    put(&note[BASE], PLEAT_NN_PARTS, f->base);
+    put_schedule(&note[SCHEDULE], &f->a->schedule);
+    if (p)
+        put(&note[PLATEAU], 4,
+            (const double[]){p->best, (double)p->calls, (double)p->bad, (double)p->cooling});
 }
 
 static pleat_tensor *history(const pln_fit *f) {
@@ -78,15 +100,31 @@ pleat_status pln_fit_save(const pln_fit *f) {
 
 /* ---- resuming ---------------------------------------------------------------------------------------------- */
 
+static bool get(const pleat_nn_note *note, size_t n, double *v) {
+    const char *at = note->text;
+    for (size_t i = 0; i < n; i++)
+        if (!pln_read_number(&at, &v[i])) return false;
+    return !*at;
+}
+
+static bool count(double v, size_t *out) {
+    if (!(v >= 0 && v < 0x1p53 && v < (double)SIZE_MAX && v == floor(v))) return false;
+    *out = (size_t)v;
+    return true;
+}
+
 static bool read_notes(pln_fit *f, const pleat_nn_note note[NOTES]) {
     pleat_nn_plateau *p = f->a->plateau;
-    return sscanf(note[PLACE].text, "%zu %zu %zu", &f->run->epochs, &f->batch, &f->run->steps) == 3 &&
-           sscanf(note[SUMS].text, "%lf %lf", &f->sum_loss, &f->sum_metric) == 2 &&
-           sscanf(note[BEST].text, "%zu %zu %lf", &f->run->best, &f->bad, &f->best_value) == 3 &&
-           sscanf(note[BASE].text, "%lf %lf %lf %lf", &f->base[0], &f->base[1], &f->base[2], &f->base[3]) ==
-               4 &&
+    double place[3], sums[2], best[3], plateau[4];
+    if (!get(&note[PLACE], 3, place) || !get(&note[SUMS], 2, sums) || !get(&note[BEST], 3, best) ||
+        !get(&note[BASE], PLEAT_NN_PARTS, f->base) || (p && !get(&note[PLATEAU], 4, plateau)))
+        return false;
+    f->sum_loss = sums[0], f->sum_metric = sums[1], f->best_value = best[2];
+    if (p) p->best = plateau[0];
+    return count(place[0], &f->run->epochs) && count(place[1], &f->batch) &&
+           count(place[2], &f->run->steps) && count(best[0], &f->run->best) && count(best[1], &f->bad) &&
            (!p ||
-            sscanf(note[PLATEAU].text, "%lf %zu %zu %zu", &p->best, &p->calls, &p->bad, &p->cooling) == 4);
+            (count(plateau[1], &p->calls) && count(plateau[2], &p->bad) && count(plateau[3], &p->cooling)));
 }
 
 static pleat_status read_history(pln_fit *f, pleat_tensor *t) {
@@ -101,12 +139,25 @@ static pleat_status read_history(pln_fit *f, pleat_tensor *t) {
     return status;
 }
 
+/* Another schedule is allowed, as is another number of epochs, on which it may depend; but it has to be said. */
+static void compare_schedule(const pln_fit *f, const char *kept) {
+    pleat_nn_note now;
+    put_schedule(&now, &f->a->schedule);
+    if (f->a->progress && f->run->epochs < f->a->epochs && *kept && strcmp(kept, now.text))
+        fprintf(
+            f->a->progress,
+            "the schedule of the learning rate is not the checkpoint's: other bits than in a run that had it from "
+            "the start\n");
+}
+
 static pleat_status load(pln_fit *f, pleat_nn_checkpoint *c) {
     pleat_status status = pleat_nn_load_checkpoint(f->path[PLN_CHECKPOINT], c);
     if (!status && !read_notes(f, c->note))
         status = pleat_fail(f->ctx, PLEAT_ERR_FORMAT, "fit", "%s: a checkpoint, but not of a training run",
                             f->path[PLN_CHECKPOINT]);
-    return status ? status : read_history(f, c->history);
+    if (!status) status = read_history(f, c->history);
+    if (!status) compare_schedule(f, c->note[SCHEDULE].text);
+    return status;
 }
 
 pleat_status pln_fit_resume(pln_fit *f) {

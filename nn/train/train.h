@@ -17,10 +17,11 @@ typedef struct pln_fit {
     double best_value;           /* kept: of run->best */
     size_t bad;                  /* kept: epochs since then */
     size_t room;                 /* epochs in run->epoch */
-    char *path[3]; /* of metrics.csv, checkpoint.safetensors and best.safetensors; NULL: nowhere */
+    char *path[4]; /* of metrics.csv, checkpoint.safetensors, best.safetensors and the lock; NULL: nowhere */
+    int lock;      /* held while the run writes into its folder; -1: it is not, or cannot be */
 } pln_fit;
 
-enum { PLN_METRICS, PLN_CHECKPOINT, PLN_BEST };
+enum { PLN_METRICS, PLN_CHECKPOINT, PLN_BEST, PLN_LOCK };
 
 /* ---- signals ---- */
 
@@ -40,9 +41,9 @@ void pln_signals_release(pln_signals *s);
 
 /* ---- what stays on disk ---- */
 
-/* The folder and its paths. */
+/* The folder, which is this run's alone from then on, and its paths. */
 pleat_status pln_fit_folder(pln_fit *f);
-void pln_fit_free_paths(pln_fit *f);
+void pln_fit_leave(pln_fit *f);
 /* All epochs so far as metrics.csv. */
 pleat_status pln_fit_write_metrics(const pln_fit *f);
 /* part[0]'s parameters, averaged if it has an ema. */

@@ -33,8 +33,8 @@ static void note(adjointcheck *k, const char *law, double expected, double found
     if (error <= k->report.error) return;
     k->report =
         (pleat_report){.expected = expected, .found = found, .error = isnan(error) ? INFINITY : error};
-    snprintf(k->report.text, sizeof k->report.text, "adjointcheck: %s: %.12g and %.12g, error %.3g", law,
-             expected, found, error);
+    snprintf(k->report.text, sizeof k->report.text, "adjointcheck: %s: %s and %s, error %s", law,
+             pl_number(expected, 12).text, pl_number(found, 12).text, pl_number(error, 3).text);
 }
 
 /* The worst element of a - b, against the size of the whole. */

@@ -98,6 +98,13 @@ typedef struct pl_text {
 pl_text pl_shape_phrase(size_t rank, const size_t *shape);
 static inline pl_text pl_shape_of(const pleat_tensor *t) { return pl_shape_phrase(t->rank, t->shape); }
 
+/* A number with so many digits, and a point in every locale: printf's is the locale's, so nothing else in ops/ gives
+ * it a floating number. */
+typedef struct pl_digits {
+    char text[32];
+} pl_digits;
+pl_digits pl_number(double v, int digits);
+
 /* ---- context ------------------------------------------------------------------------------------------ */
 
 typedef struct pl_scope {

@@ -1,17 +1,28 @@
 /* The first error stays in the context; every failure of the library passes through pleat_fail. */
+#define _POSIX_C_SOURCE 200809L /* uselocale */
+
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/core.h"
 
+/* Names of files and texts out of them may hold anything, but an error is one line, and does nothing to the terminal that shows it. */
+static void make_one_line(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 127) *text = '?';
+}
+
 static void set_error(pleat_ctx *ctx, pleat_status code, const char *op, const char *format, va_list args) {
     pleat_error_info *e = &ctx->error;
     e->code = code;
     snprintf(e->op, sizeof e->op, "%s", op);
     int used = snprintf(e->text, sizeof e->text, "%s: ", op);
-    if (used < 0 || (size_t)used >= sizeof e->text) return;
-    vsnprintf(e->text + used, sizeof e->text - (size_t)used, format, args);
+    if (used >= 0 && (size_t)used < sizeof e->text)
+        vsnprintf(e->text + used, sizeof e->text - (size_t)used, format, args);
+    make_one_line(e->op);
+    make_one_line(e->text);
 }
 
 pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const char *format, ...) {
@@ -21,6 +32,15 @@ pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const
     set_error(ctx, code, op, format, args);
     va_end(args);
     return code;
+}
+
+/* The locale "C" is part of the C library: asking for it allocates nothing. */
+pl_digits pl_number(double v, int digits) {
+    pl_digits phrase;
+    locale_t before = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
+    snprintf(phrase.text, sizeof phrase.text, "%.*g", digits, v);
+    uselocale(before);
+    return phrase;
 }
 
 /* "[2,3] and [4]": the shapes an op was given. */

@@ -76,11 +76,11 @@ static double quotient(gradcheck *g, int order, double *x, double here, double *
 static void describe(gradcheck *g, double kink, double scale) {
     pleat_report *r = &g->report;
     pl_text index = pl_shape_phrase(g->xs[r->input]->rank, r->index);
-    snprintf(
-        r->text, sizeof r->text,
-        "gradcheck: order %d, input %zu %s, element %s: difference quotient %.12g, gradient %.12g, error %.3g%s",
-        r->order, r->input, pl_shape_of(g->xs[r->input]).text, index.text, r->expected, r->found, r->error,
-        kink > 0.01 * scale ? " (left and right quotients differ: a kink nearby?)" : "");
+    snprintf(r->text, sizeof r->text,
+             "gradcheck: order %d, input %zu %s, element %s: difference quotient %s, gradient %s, error %s%s",
+             r->order, r->input, pl_shape_of(g->xs[r->input]).text, index.text,
+             pl_number(r->expected, 12).text, pl_number(r->found, 12).text, pl_number(r->error, 3).text,
+             kink > 0.01 * scale ? " (left and right quotients differ: a kink nearby?)" : "");
 }
 
 static void unravel(const pleat_tensor *t, size_t number, size_t *index) {
@@ -125,8 +125,8 @@ static bool check_order(gradcheck *g, int order) {
         g->report = (pleat_report){.order = order, .expected = here.s, .found = again.s, .error = INFINITY};
         snprintf(
             g->report.text, sizeof g->report.text,
-            "gradcheck: order %d: the function gave %.17g and then %.17g for the same input; it must not change",
-            order, here.s, again.s);
+            "gradcheck: order %d: the function gave %s and then %s for the same input; it must not change",
+            order, pl_number(here.s, 17).text, pl_number(again.s, 17).text);
         return true;
     }
     pleat_scope scope = pleat_begin(g->ctx);

@@ -159,6 +159,8 @@ same gx.npy sixes.npy
 same made.npy full.npy
 rm made.npy
 if [ -w /dev/full ]; then
+    "$deconv" disagree 2>err.txt >/dev/full
+    [ $? = 1 ] && grep -q "cannot write standard output" err.txt || fail "a full disk: $(cat err.txt)"
     "$deconv" run $files --stride 1,2 --grad-output ones.npy --output made.npy --grad-input - 2>err.txt >/dev/full
     [ $? = 1 ] && [ "$(wc -l <err.txt)" = 1 ] || fail "a full disk behind the stream: $(cat err.txt)"
     [ ! -e made.npy ] && [ -z "$(ls -A | grep '^\.')" ] || fail "a full disk left something behind: $(ls -A)"
@@ -282,6 +284,14 @@ refused 2 "bias is float64 and the input is float32" run $files --bias zero8.npy
 refused 2 "grad-output [1,1,1,3]: it must be [1,1,1,7]" run $files $out --stride 1,2 --grad-output x.npy
 refused 2 "all must be of one type" run $files $out --grad-output x8.npy --grad-input made/gx.npy
 must "$deconv" run --input none.npy --weight w.npy --output y.npy
+
+# a reader that stops early, as head does, is no mistake
+deaf() {
+    { sleep 0.1; "$deconv" "$@" 2>err.txt; } | true
+    [ ! -s err.txt ] || fail "$* | true: $(cat err.txt)"
+}
+deaf disagree
+deaf run $files --output -
 
 # hostile files
 hostile() {

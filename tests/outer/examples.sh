@@ -51,6 +51,10 @@ refused 2 "number above 0" "$bin/autoencoder" --lr nan
 refused 2 "whole number" "$bin/autoencoder" --seed 99999999999999999999
 refused 2 "--resume takes no argument" "$bin/autoencoder" --resume=yes
 refused 2 "unknown option 'x'" "$bin/autoencoder" x
+refused 2 "unknown option 'x?y'" "$bin/autoencoder" "x
+y"
+refused 1 "cannot read no?where/train-images" $train --data "no
+where"
 refused 1 "251 is more than the 250 training images" $train --batch 251
 refused 1 "cannot read nowhere/train-images-idx3-ubyte" $train --data nowhere
 mkdir lying made.d
@@ -95,6 +99,10 @@ if ldd "$bin/autoencoder" | grep -q libpng && ldd "$bin/autoencoder" | grep -q l
     done
     $short --out whole --resume --lr 0.5 >out.txt 2>err.txt && fail "a resume with other options was accepted"
     grep -q "and this run has" err.txt || fail "a resume with other options: $(cat err.txt)"
+
+    # more epochs are another cosine
+    must "$bin/autoencoder" --data tiny --epochs 2 --batch 50 --seed 5 --out made --resume
+    echo "$output" | grep -q "the schedule of the learning rate is not the checkpoint's" || fail "another schedule is not named: $output"
 
     # a full disk: no file may grow beyond 8 KiB, so the parameters do not fit
     cp made/autoencoder.safetensors before

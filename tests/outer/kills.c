@@ -121,7 +121,7 @@ static size_t steps_in(const char *folder) {
     return steps;
 }
 
-/* Remove the temporary files of the folder, or all. Returns how many temporary ones there were. */
+/* The temporary files of the folder. Removes all others, if asked to. */
 static size_t sweep(const char *folder, bool all) {
     char path[1024];
     size_t n = 0;
@@ -130,7 +130,7 @@ static size_t sweep(const char *folder, bool all) {
         bool temporary = !strncmp(e->d_name, ".pleat-", 7);
         n += temporary;
         snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
-        if (temporary || (all && e->d_name[0] != '.')) remove(path);
+        if (all && !temporary && strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) remove(path);
     }
     if (d) closedir(d);
     return n;
@@ -193,7 +193,8 @@ static void expect_same(hunt *h) {
     if (!same_bits(one, other)) die("the run that was killed and resumed ended with other bits");
     h->runs++;
     h->steps = 0;
-    sweep(h->killed, true);
+    size_t left = sweep(h->killed, true);
+    if (left) die("%zu temporary files of those that were killed are still there", left);
 }
 
 /* At a random moment, and every fourth time just after a Ctrl-C, when it saves within an epoch. */
