@@ -133,7 +133,7 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out);
  * `zoom` times, one zoomed pixel apart. */
 pleat_status pleat_nn_write_png_grid(const char *path, pleat_tensor *x, size_t columns, size_t zoom);
 /* A PNG as a tensor [1,C,H,W] with values 0..1; see pleat_nn_read_png_folder for what becomes of its pixels. At most
- * 2^28 pixels. */
+ * 2^28 pixels; and over 64 MiB, the pixels may have no more than 1032 bytes for each of the file's. */
 pleat_tensor *pleat_nn_read_png(pleat_ctx *ctx, const char *path);
 
 /* NumPy's array files (numpy.org/doc/stable/reference/generated/numpy.lib.format.html), versions 1 to 3. Reads float32 and
