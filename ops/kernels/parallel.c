@@ -5,6 +5,7 @@
 
 #include "kernels/parallel.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 enum {
     CLOSED = 1 << 30, /* in `inside`: no job to join */
     SPINS = 4000,     /* some tens of microseconds of looking for the next job before a worker sleeps */
+    MOST_CORES = 1 << 20,
 };
 
 struct pleat_pool {
@@ -144,10 +146,18 @@ void pleat_pool_free(pleat_pool *p) {
 
 int pleat_pool_threads(const pleat_pool *p) { return p == NULL || p->owner != getpid() ? 1 : p->threads; }
 
+/* The system refuses a set that could not hold all of the machine's cores, and does not say how many there are. */
 int pleat_cores(void) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+    int cores = 0, error = EINVAL;
+    for (size_t most = 1024; error == EINVAL && most <= MOST_CORES; most *= 2) {
+        size_t bytes = CPU_ALLOC_SIZE(most);
+        cpu_set_t *set = CPU_ALLOC(most);
+        if (set == NULL) break;
+        error = sched_getaffinity(0, bytes, set) == 0 ? 0 : errno;
+        if (error == 0) cores = CPU_COUNT_S(bytes, set);
+        CPU_FREE(set);
+    }
+    return cores > 0 ? cores : 1;
 }
 
 void pl_parallel(pleat_pool *p, size_t tasks, pl_task body, void *arg) {

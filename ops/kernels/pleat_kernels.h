@@ -76,7 +76,7 @@ pleat_pool *pleat_pool_new(int threads);
 void pleat_pool_free(pleat_pool *pool);         /* NULL is allowed */
 int pleat_pool_threads(const pleat_pool *pool); /* 1 for NULL, and in a child */
 
-/* The processor cores that this process may use. */
+/* The processor cores that this process may use; 1 where the system does not say. */
 int pleat_cores(void);
 
 /* ---- the three operators ----------------------------------------------------------------------------- */
