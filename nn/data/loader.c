@@ -160,7 +160,8 @@ static const char *broken(const pleat_nn_loader_args *a, size_t size[2]) {
 
 static bool allocate(pleat_nn_loader *l, size_t element) {
     size_t values, bytes, batch = l->order.batch < l->order.count ? l->order.batch : l->order.count;
-    if (__builtin_mul_overflow(l->images.C * l->picture.size[0], l->picture.size[1], &values) ||
+    if (__builtin_mul_overflow(l->images.C, l->picture.size[0], &values) ||
+        __builtin_mul_overflow(values, l->picture.size[1], &values) ||
         __builtin_mul_overflow(values, batch, &values) || __builtin_mul_overflow(values, element, &bytes))
         return false;
     l->slot.x = malloc(bytes ? bytes : 1);
