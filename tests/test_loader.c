@@ -267,7 +267,7 @@ Test(loader, lives_on_in_a_child) {
         if (busy_thread) pleat_nn_loader_start(l, 0, 0);
         pid_t child = fork();
         if (child == 0) {
-            alarm(3);
+            alarm(20);
             bool same =
                 read_epoch(l, 1, 0, found, order[1]) == IMAGES && !memcmp(found, expected, sizeof found);
             pleat_nn_loader_free(l);
