@@ -14,21 +14,23 @@ static const int numbers[SIGNALS] = {SIGINT, SIGTERM};
 
 /* What a handler can reach is global, and so are a process's actions: the first run to hold them saves them, the last restores
  * them, in whatever order the runs end. */
-static atomic_uint arrived[SIGNALS];
 static struct {
-    pthread_mutex_t mutex; /* guards all of this */
+    atomic_uint arrived[SIGNALS];
+    pthread_mutex_t mutex; /* guards all below */
     unsigned holders;
     unsigned reported[SIGNALS]; /* of those that arrived */
     bool held[SIGNALS];
     struct sigaction before[SIGNALS];
 } shared = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-static void count(int number) { atomic_fetch_add(&arrived[number == numbers[0] ? 0 : 1], 1); }
+static void count(int number) { atomic_fetch_add(&shared.arrived[number == numbers[0] ? 0 : 1], 1); }
 
-static unsigned all_arrived(void) { return atomic_load(&arrived[0]) + atomic_load(&arrived[1]); }
+static unsigned all_arrived(void) {
+    return atomic_load(&shared.arrived[0]) + atomic_load(&shared.arrived[1]);
+}
 
 static void report_all(void) {
-    for (size_t i = 0; i < SIGNALS; i++) shared.reported[i] = atomic_load(&arrived[i]);
+    for (size_t i = 0; i < SIGNALS; i++) shared.reported[i] = atomic_load(&shared.arrived[i]);
 }
 
 static void install(void) {
@@ -46,7 +48,7 @@ static void install(void) {
 static void restore(bool unreported[SIGNALS]) {
     for (size_t i = 0; i < SIGNALS; i++) {
         if (shared.held[i]) sigaction(numbers[i], &shared.before[i], NULL);
-        unreported[i] = atomic_load(&arrived[i]) != shared.reported[i];
+        unreported[i] = atomic_load(&shared.arrived[i]) != shared.reported[i];
     }
 }
 
