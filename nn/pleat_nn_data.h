@@ -89,7 +89,7 @@ typedef struct pleat_nn_transform {
 typedef struct pleat_nn_loader_args {
     int unset_;
     pleat_ctx *ctx;
-    const pleat_nn_images *images; /* must outlive the loader */
+    const pleat_nn_images *images; /* copied; its pixels and labels must outlive the loader */
     size_t batch;                  /* must be given */
     bool shuffle, keep_last;
     uint64_t seed; /* of order and transforms */
@@ -112,7 +112,7 @@ typedef struct pleat_nn_batch {
 /* Batches of images, made one ahead by a thread of the loader's own. What a batch holds depends on seed, epoch and number
  * alone: each image has a random stream of its own, so threads do not matter, and a pass can start anywhere. NULL and an error
  * if an option is wrong (a batch of 0 or more than there are images, a crop larger than the image, ...). Free it before its
- * context. */
+ * context. The child of a fork has no such thread: there the loader makes its batches, the same ones, when they are asked for. */
 pleat_nn_loader *pleat_nn_loader_new_with(pleat_nn_loader_args args);
 #define pleat_nn_loader_new(...) pleat_nn_loader_new_with((pleat_nn_loader_args){.unset_ = 0, __VA_ARGS__})
 void pleat_nn_loader_free(pleat_nn_loader *l); /* NULL is allowed */
@@ -135,7 +135,7 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out);
  * `zoom` times, one zoomed pixel apart. */
 pleat_status pleat_nn_write_png_grid(const char *path, pleat_tensor *x, size_t columns, size_t zoom);
 /* A PNG as a tensor [1,C,H,W] with values 0..1; see pleat_nn_read_png_folder for what becomes of its pixels. At most
- * 2^28 pixels. */
+ * 2^28 pixels; and over 64 MiB, the pixels may have no more than 1032 bytes for each of the file's. */
 pleat_tensor *pleat_nn_read_png(pleat_ctx *ctx, const char *path);
 
 /* NumPy's array files (numpy.org/doc/stable/reference/generated/numpy.lib.format.html), versions 1 to 3. Reads float32 and

@@ -75,7 +75,7 @@ typedef struct pleat_nn_epoch {
 typedef enum pleat_nn_outcome {
     PLEAT_NN_FINISHED,    /* all epochs were made, now or before */
     PLEAT_NN_STOPPED,     /* no improvement for `patience` epochs */
-    PLEAT_NN_INTERRUPTED, /* Ctrl-C or SIGTERM: the checkpoint is written */
+    PLEAT_NN_INTERRUPTED, /* Ctrl-C or SIGTERM: the checkpoint is written, after the last epoch perhaps */
     PLEAT_NN_FAILED,
 } pleat_nn_outcome;
 
@@ -132,7 +132,10 @@ typedef struct pleat_nn_fit_args {
  *
  * Ctrl-C (SIGINT, SIGTERM) is held back while fit runs, and looked for after each step: the first one saves the checkpoint, within
  * the epoch, and returns; from then on signals act as before, so a second one leaves at once. While fit runs, a handler of its own
- * counts them, in whatever thread they land; the handlers of the program are put back. Signals that are ignored stay ignored. */
+ * counts them, in whatever thread they land; the handlers of the program are put back. Signals that are ignored stay ignored.
+ * One that comes after the last step, during the last validation or while files are written, makes the outcome
+ * PLEAT_NN_INTERRUPTED too, though nothing is left to do. Where fit returns an error, it raises the signal again before.
+ * Of several runs at once each is interrupted, and signals act as before when the last of them has ended. */
 pleat_status pleat_nn_fit_with(pleat_nn_fit_args args);
 #define pleat_nn_fit(...) pleat_nn_fit_with((pleat_nn_fit_args){.unset_ = 0, .run = __VA_ARGS__})
 

@@ -143,7 +143,7 @@ pleat_tensor *pleat_amin_with(pleat_sum_args args) {
 }
 
 pleat_tensor *pleat_argmax(pleat_tensor *x, size_t axis) {
-    size_t most = pleat_dtype_of(x) == PLEAT_F32 ? (size_t)1 << 24 : (size_t)1 << 53;
+    size_t most = pl_counts(pleat_dtype_of(x));
     if (!pleat_is_poison(x) && axis < x->rank && x->shape[axis] > most) {
         pleat_fail(x->ctx, PLEAT_ERR_SHAPE, "argmax", "%s: an axis of %zu, of which the type can count %zu",
                    pl_shape_of(x).text, x->shape[axis], most);

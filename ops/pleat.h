@@ -43,6 +43,8 @@
  * Threads. A context and its tensors are used by one thread at a time; different contexts are independent.
  * Inside an op the library shares the work among its own threads; results do not depend on their number, bit
  * for bit. pleat_ctx_new sets the BLAS library to one thread (process-wide, as BLAS knows no other way).
+ * The child of a fork may use and free the contexts that it inherits, but for one that another thread was using. Ops on them run
+ * on one thread if the parent's threads had been started, until pleat_set_threads.
  */
 #ifndef PLEAT_H
 #define PLEAT_H

@@ -4,7 +4,6 @@
 #include "core/core.h"
 #include "kernels/parallel.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -158,9 +157,9 @@ static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
 
 /* A place is a number of x's type, so there must not be more of them than the type tells apart. False after an error. */
 static bool places_are_few(const pleat_pool_args *a) {
-    size_t places, most = (size_t)1 << (a->x->dtype == PLEAT_F64 ? DBL_MANT_DIG : FLT_MANT_DIG);
+    size_t places, most = pl_counts(a->x->dtype);
     if (!pl_mul_ok(a->kernel[0], a->kernel[1], &places)) places = SIZE_MAX;
-    if (places <= most) return true;
+    if (places <= most && places < SIZE_MAX) return true;
     pleat_fail(a->x->ctx, PLEAT_ERR_ARGUMENT, search_op.name,
                "%s: a kernel of %zux%zu has %zu places; in this type it can have at most %zu",
                pl_shape_of(a->x).text, a->kernel[0], a->kernel[1], places, most);

@@ -20,7 +20,7 @@ static bool covers(size_t kind, double u, double v) {
 /* Each pixel from all of its sixteen points. */
 static void expect_picture(size_t i, size_t H, size_t W, const pleat_nn_images *d) {
     pleat_rng rng = pleat_rng_new(6, i);
-    size_t kind = pleat_rng_below(&rng, 5);
+    size_t kind = (size_t)pleat_rng_below(&rng, 5);
     double radius = (double)(H < W ? H : W) * (0.2 + 0.22 * pleat_rng_uniform(&rng));
     double x = radius + ((double)W - 2 * radius) * pleat_rng_uniform(&rng);
     double y = radius + ((double)H - 2 * radius) * pleat_rng_uniform(&rng);

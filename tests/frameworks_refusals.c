@@ -153,7 +153,8 @@ Test(refusals, empty_axes) {
 
 /* Every mixture of harmless and huge numbers ends in a plan that the kernels can index, or in a reason. */
 Test(refusals, huge_numbers) {
-    static const size_t sizes[] = {1, 3, (size_t)1 << 32, PTRDIFF_MAX / 8, PTRDIFF_MAX, SIZE_MAX};
+    static const size_t sizes[] = {1,           3,       (size_t)1 << BY_WIDTH(32, 16), PTRDIFF_MAX / 8,
+                                   PTRDIFF_MAX, SIZE_MAX};
     enum { SIZES = sizeof sizes / sizeof *sizes };
     size_t refusals = 0;
     for (size_t i = 0; i < 10 * SIZES * SIZES * SIZES * SIZES * SIZES; i++) {
@@ -176,12 +177,12 @@ Test(refusals, huge_numbers) {
         refusals += !legal;
     }
     cr_assert_gt(refusals, 0);
-    EXPECT_WHY(
-        "axis H: input 5, kernel 3, stride 18446744073709551615, dilation 1 and the sizes beside them are too large",
-        TORCH, true, EXPLICIT, l.stride[0] = SIZE_MAX);
-    EXPECT_WHY(
-        "axis W: input 5, kernel 3, stride 2, dilation 9223372036854775807 and the sizes beside them are too large",
-        TENSORFLOW, false, SAME, l.dilation[1] = PTRDIFF_MAX);
+    EXPECT_WHY("axis H: input 5, kernel 3, stride " SIZE_MOST
+               ", dilation 1 and the sizes beside them are too large",
+               TORCH, true, EXPLICIT, l.stride[0] = SIZE_MAX);
+    EXPECT_WHY("axis W: input 5, kernel 3, stride 2, dilation " STEP_MOST
+               " and the sizes beside them are too large",
+               TENSORFLOW, false, SAME, l.dilation[1] = PTRDIFF_MAX);
 }
 
 /* ---- tensors --------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #define GEOMETRY_H
 
 #include "pleat_kernels.h"
+#include "width.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -11,7 +11,7 @@ TestSuite(refusals, .init = tensors_begin, .fini = tensors_end);
 /* Tensors without elements have sizes that none with elements can have. */
 Test(refusals, sizes_that_cannot_be_counted) {
     size_t large = ((size_t)1 << 24) + 1;
-    pleat_tensor *x = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, (size_t)1 << 59)), *many[32];
+    pleat_tensor *x = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, SIZE_MAX / 32 + 1)), *many[32];
     for (size_t i = 0; i < 32; i++) many[i] = x;
     EXPECT_REFUSED(pleat_concat(32, many, 1), PLEAT_ERR_SHAPE, "concat", "axis 1", "more than a size_t");
     x = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, large));

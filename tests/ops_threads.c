@@ -1,5 +1,9 @@
-/* The same bits for every number of threads. */
+/* The same bits for every number of threads; and in the child of a fork, which has none of them. */
+#define _POSIX_C_SOURCE 200809L
+
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "core/core.h"
 #include "tensors.h"
@@ -75,6 +79,43 @@ Test(threads, help_with_each_of_the_family) {
         if (op == 1) pleat_conv2d_transpose(y, w);
         if (op == 2) pleat_conv2d_weight(x, y, .kernel = {3, 3});
         cr_assert_not_null(own->pool, "op %d of the family has one thread", op);
+        pleat_ctx_free(own);
+    }
+}
+
+#ifdef UNBOXED /* ThreadSanitizer allows no new threads after a fork */
+enum { MORE = 1 };
+#else
+enum { MORE = 2 };
+#endif
+
+/* The child of a fork has no workers. Returns the step at which something was wrong, or 0; a step that hangs ends by the alarm. */
+static int live_on(pleat_ctx *c, pleat_tensor *x, double expected) {
+    alarm(20);
+    if (pleat_pool_threads(c->pool) != 1) return 1;
+    if (pleat_item(pleat_sum(pleat_exp(x))) != expected) return 2;
+    pleat_set_threads(c, MORE);
+    if (pleat_item(pleat_sum(pleat_exp(x))) != expected) return 3;
+    if (pleat_pool_threads(c->pool) != MORE) return 4;
+    pleat_ctx_free(c);
+    return 0;
+}
+
+Test(threads, a_child_has_one_and_frees_them) {
+    for (int free_alone = 0; free_alone < 2; free_alone++) {
+        pleat_ctx *own = pleat_ctx_new(.threads = 3);
+        pleat_tensor *x = pleat_randn(own, PLEAT_F32, PLEAT_SHAPE(300, 333));
+        double expected = pleat_item(pleat_sum(pleat_exp(x)));
+        cr_assert_eq(pleat_pool_threads(own->pool), 3);
+        pid_t child = fork();
+        if (child == 0 && free_alone) alarm(20), pleat_ctx_free(own), _exit(0);
+        if (child == 0) _exit(live_on(own, x, expected));
+        int status;
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        cr_assert(WIFEXITED(status), "the child was ended by signal %d", WTERMSIG(status));
+        cr_assert_eq(WEXITSTATUS(status), 0, "step %d", WEXITSTATUS(status));
+        cr_assert_eq(pleat_pool_threads(own->pool), 3);
+        cr_assert_eq(pleat_item(pleat_sum(pleat_exp(x))), expected);
         pleat_ctx_free(own);
     }
 }

@@ -14,12 +14,14 @@ const char *oracle_parse(char *line, oracle_array *a) {
     if (at == line || (size_t)(at - line) >= sizeof a->name)
         return "a name of 1 to 63 characters comes first";
     memcpy(a->name, line, (size_t)(at - line));
-    a->rank = strtoull(at, &end, 10);
-    if (end == at || a->rank > PLEAT_MAX_RANK) return "the rank is missing or too large";
+    unsigned long long n = strtoull(at, &end, 10);
+    a->rank = (size_t)n;
+    if (end == at || n > PLEAT_MAX_RANK) return "the rank is missing or too large";
     a->numel = 1;
     for (size_t i = 0; i < a->rank; i++) {
-        a->shape[i] = strtoull(at = end, &end, 10);
-        if (end == at || a->shape[i] > strlen(line)) return "a size is missing or too large";
+        n = strtoull(at = end, &end, 10);
+        a->shape[i] = (size_t)n;
+        if (end == at || n > strlen(line)) return "a size is missing or too large";
         a->numel *= a->shape[i];
     }
     if (strncmp(end, " :", 2)) return "a colon must follow the sizes";

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "pleat_nn.h"
+#include "width.h"
 
 static char scratch_folder[64];
 static pleat_ctx *ctx;

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 
 #include "pleat.h"
+#include "width.h"
 
 /* The fixtures of a suite: a context of two threads for each test. A test must not leave an error behind. */
 extern pleat_ctx *ctx;

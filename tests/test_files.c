@@ -346,7 +346,7 @@ Test(safetensors, writes_what_the_format_says) {
     char type[8];
     cr_assert(!pleat_nn_save(in_scratch("m"), net), "%s", pleat_error(ctx)->text);
     uint8_t *file = get_file(in_scratch("m"), &bytes), data[40];
-    size_t length = little_endian(file, 8);
+    size_t length = (size_t)little_endian(file, 8);
     cr_assert(bytes == 8 + length + 40 && length % 8 == 0 && file[8] == '{');
     char *header = strndup((char *)file + 8, length);
     cr_expect(strspn(strrchr(header, '}') + 1, " ") == strlen(strrchr(header, '}') + 1),

@@ -51,7 +51,6 @@ static pleat_tensor *loss(void *user, const pleat_nn_batch *b, double *metric) {
     return training && j->calls == j->nan_at ? pleat_scale(l, NAN) : l;
 }
 
-/* The loaders point into the job, so it must not move. */
 static job *start_job(size_t width, int threads, bool prefetch) {
     job *j = calloc(1, sizeof *j);
     cr_assert(j);

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "mallocs.h"
 #include "scratch.h"
@@ -249,6 +251,53 @@ Test(loader, survives_any_failing_allocation) {
         pleat_nn_loader_free(l);
     }
     cr_assert(done);
+}
+
+/* The child of a fork has no thread, whatever that was doing: it reads the same bits, and frees the loader. */
+Test(loader, lives_on_in_a_child) {
+    enum { IMAGES = 40, BATCH = 10, EACH = 32 * 32 };
+    static float expected[IMAGES * EACH], found[IMAGES * EACH];
+    pleat_nn_images images;
+    cr_assert_eq(pleat_nn_shapes(ctx, IMAGES, 32, 32, 1, &images), PLEAT_OK);
+    for (size_t i = 0; i < IMAGES; i++) images.labels[i] = (uint8_t)(i % 4);
+    pleat_nn_loader *l =
+        pleat_nn_loader_new(ctx, &images, .batch = BATCH, .shuffle = true, .transform = {.noise = 0.1});
+    cr_assert_eq(read_epoch(l, 1, 0, expected, order[0]), IMAGES);
+    for (int busy_thread = 0; busy_thread < 2; busy_thread++) {
+        if (busy_thread) pleat_nn_loader_start(l, 0, 0);
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            bool same =
+                read_epoch(l, 1, 0, found, order[1]) == IMAGES && !memcmp(found, expected, sizeof found);
+            pleat_nn_loader_free(l);
+            _exit(!same);
+        }
+        int status;
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        cr_assert(WIFEXITED(status), "the child was ended by signal %d", WTERMSIG(status));
+        cr_assert_eq(WEXITSTATUS(status), 0, "other bits in the child");
+    }
+    cr_assert_eq(read_epoch(l, 1, 0, found, order[1]), IMAGES);
+    cr_assert(!memcmp(found, expected, sizeof found), "other bits after the fork");
+    pleat_nn_loader_free(l);
+    pleat_nn_images_free(&images);
+}
+
+/* The images are the caller's, and so is the struct that names them: only what it points to has to stay. */
+Test(loader, needs_pixels_and_not_their_struct) {
+    pleat_nn_images images = numbered();
+    for (int threaded = 0; threaded < 2; threaded++) {
+        pleat_nn_images passing = images;
+        pleat_nn_loader *l =
+            pleat_nn_loader_new(ctx, &passing, .batch = 3, .shuffle = true, .transform = busy,
+                                .keep_last = true, .no_prefetch = !threaded);
+        size_t n = read_epoch(l, 0, 0, first, order[0]);
+        memset(&passing, 0xff, sizeof passing);
+        cr_assert_eq(read_epoch(l, 0, 0, second, order[1]), n);
+        cr_assert_eq(memcmp(first, second, n * 48 * sizeof *first), 0);
+        pleat_nn_loader_free(l);
+    }
 }
 
 /* Threads of this process that a signal can land in. */

@@ -91,13 +91,14 @@ Test(methods, empty_batch) {
 /* Strides, dilations and paddings near the end of what can be counted: the result is right. */
 Test(methods, extreme_geometries) {
     static const char *const cases[] = {
-        "N1 C1 O1 G1 H4 W4 P1 Q1 R2 S2 s18446744073709551615,9223372036854775807 d1,1 p0,0",
-        "N1 C1 O1 G1 H4 W4 P3 Q3 R1 S1 s1,1 d18446744073709551615,9223372036854775807 p1,0",
-        "N1 C1 O1 G1 H4 W4 P2 Q2 R1 S1 s9223372036854775000,2 d1,1 p0,0",
-        "N1 C1 O1 G1 H4 W4 P1 Q1 R2 S2 s1,1 d9223372036854775000,2 p0,0",
-        "N1 C1 O1 G1 H4 W4 P2 Q2 R1 S1 s1,1 d1,1 p9223372036854775000,0",
-        "N1 C1 O1 G1 H4 W4 P2 Q2 R1 S1 s1,1 d1,1 p-9223372036854775000,0",
-        "N1 C1 O1 G1 H9 W9 P2 Q2 R2 S2 s4611686018427387000,3 d7,1 p4611686018427387000,0",
+        "N1 C1 O1 G1 H4 W4 P1 Q1 R2 S2 s" SIZE_MOST "," STEP_MOST " d1,1 p0,0",
+        "N1 C1 O1 G1 H4 W4 P3 Q3 R1 S1 s1,1 d" SIZE_MOST "," STEP_MOST " p1,0",
+        "N1 C1 O1 G1 H4 W4 P2 Q2 R1 S1 s" STEP_NEAR ",2 d1,1 p0,0",
+        "N1 C1 O1 G1 H4 W4 P1 Q1 R2 S2 s1,1 d" STEP_NEAR ",2 p0,0",
+        "N1 C1 O1 G1 H4 W4 P2 Q2 R1 S1 s1,1 d1,1 p" STEP_NEAR ",0",
+        "N1 C1 O1 G1 H4 W4 P2 Q2 R1 S1 s1,1 d1,1 p-" STEP_NEAR ",0",
+        "N1 C1 O1 G1 H9 W9 P2 Q2 R2 S2 s" BY_WIDTH("4611686018427387000", "1073741000") ",3 d7,1 p" BY_WIDTH(
+            "4611686018427387000", "1073741000") ",0",
         "N1 C1 O1 G1 H9 W9 P3 Q3 R3 S3 s200,200 d201,199 p200,200",
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -178,7 +178,7 @@ Test(npz, refuses_lies) {
     /* a header that announces 16 GB in an entry of a megabyte */
     char *text = bomb(1 << 20);
     make_zip("A.npy", text, 1 << 20, false, false);
-    expect_refused(in_folder("z.npz"), "A", PLEAT_ERR_FORMAT, "truncated");
+    expect_refused(in_folder("z.npz"), "A", PLEAT_ERR_FORMAT, BY_WIDTH("truncated", "more than any file"));
     cr_assert_lt(pleat_memory(ctx).peak, 1 << 20);
     /* more bytes than the header says */
     memcpy(text + 61, "4,), }         ", 15);

@@ -195,6 +195,57 @@ Test(png, refuses_damage) {
     expect_refused(scratch_folder, PLEAT_ERR_IO, "a folder");
 }
 
+/* Appends a chunk; `length` bytes of zeros if there is no data. */
+static uint8_t *put_chunk(uint8_t *to, const char *name, const uint8_t *data, size_t length) {
+    for (int i = 0; i < 4; i++) to[i] = (uint8_t)(length >> (24 - 8 * i));
+    memcpy(to + 4, name, 4);
+    if (data) memcpy(to + 8, data, length);
+    put_chunk_sum(to, length);
+    return to + 12 + length;
+}
+
+static void put_side(uint8_t *to, size_t side) {
+    for (int i = 0; i < 4; i++) to[i] = (uint8_t)(side >> (24 - 8 * i));
+}
+
+/* What an image becomes is larger than what is packed: eight bits for one, four samples for a palette's index, a pointer for a row.
+ * Files of a header and packed zeros, which is no image, so all are refused; those that are too large by their header. */
+Test(png, counts_the_bytes_that_are_made) {
+    static const struct {
+        size_t H, W, packed;
+        uint8_t depth, colour;
+        bool alpha, large;
+    } files[] = {
+        {16384, 16384, 33000, 1, PNG_COLOR_TYPE_PALETTE, true, true},
+        {8000, 8000, 8000, 1, PNG_COLOR_TYPE_PALETTE, true, true}, /* 256 MB from 8 KB */
+        {8000, 8000, 8000, 1, PNG_COLOR_TYPE_GRAY, false, false},  /* 64 MB: a blank page */
+        {8000, 8000, 8000, 1, PNG_COLOR_TYPE_GRAY, true, true},
+        {4000, 4000, 2000, 1, PNG_COLOR_TYPE_PALETTE, true, false},
+        {4500, 4500, 2500, 1, PNG_COLOR_TYPE_PALETTE, true, true},
+        {4500, 4500, 2500, 1, PNG_COLOR_TYPE_PALETTE, false, false},
+        {4500, 4500, 81000, 1, PNG_COLOR_TYPE_PALETTE, true, false}, /* of a picture, not of a blank page */
+        {1, (size_t)1 << 28, 33000, 1, PNG_COLOR_TYPE_GRAY, false, true},
+        {15000000, 1, 15000, 1, PNG_COLOR_TYPE_GRAY, false, true}, /* it needs as many addresses of rows */
+    };
+    static uint8_t file[1 << 17];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        uint8_t header[13] = {0}, zeros[6] = {0}, *at = file + 8;
+        memset(file, 0, sizeof file);
+        memcpy(file, "\x89PNG\r\n\x1a\n", 8);
+        put_side(header, files[i].W), put_side(header + 4, files[i].H);
+        header[8] = files[i].depth, header[9] = files[i].colour;
+        at = put_chunk(at, "IHDR", header, sizeof header);
+        if (files[i].colour == PNG_COLOR_TYPE_PALETTE) at = put_chunk(at, "PLTE", zeros, 6);
+        if (files[i].alpha) at = put_chunk(at, "tRNS", zeros, 2);
+        at = put_chunk(at, "IDAT", NULL, files[i].packed);
+        put_file(in_folder("m.png"), file, (size_t)(at - file));
+        pleat_nn_read_png(ctx, in_folder("m.png"));
+        bool large = strstr(pleat_error(ctx)->text, "claims") != NULL;
+        cr_assert_eq(large, files[i].large, "file %zu: %s", i, pleat_error(ctx)->text);
+        expect_error(pleat_error(ctx)->code, PLEAT_ERR_FORMAT, "m.png");
+    }
+}
+
 /* ---- folders ---------------------------------------------------------------------------------------------------- */
 
 static void folder(const char *name) { cr_assert_eq(mkdir(in_folder(name), 0777), 0); }

@@ -257,7 +257,7 @@ Test(products, of_the_smallest_sizes) {
         for (size_t path = 0; path < PATHS; path++) {
             one o = {path,
                      i % 2 ? sizeof(float) : sizeof(double),
-                     {.m = i / 8 % 5, .n = i / 40 % 5, .k = i / 200}};
+                     {.m = (size_t)i / 8 % 5, .n = (size_t)i / 40 % 5, .k = (size_t)i / 200}};
             o.g.ta = i & 1, o.g.tb = i & 2, o.g.accumulate = i & 4;
             o.g.lda = o.g.ta ? o.g.m : o.g.k, o.g.ldb = o.g.tb ? o.g.k : o.g.n, o.g.ldc = o.g.n;
             check_same(&o, i, whole_number);

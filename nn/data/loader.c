@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/transform.h"
 #include "pleat_nn.h"
@@ -25,7 +26,8 @@ typedef struct slot {
 
 struct pleat_nn_loader {
     pleat_ctx *ctx;
-    const pleat_nn_images *images;
+    pleat_nn_images
+        images; /* a copy: the caller's struct may be a variable of a function that has returned */
     pleat_nn_transform transform;
     pln_picture picture;
     pleat_dtype dtype;
@@ -35,23 +37,23 @@ struct pleat_nn_loader {
     size_t epoch, next; /* the next batch to hand out */
 
     slot slot;
-    bool threaded;
+    pid_t owner; /* the process that has the thread, which the child of a fork has not; 0: there is none */
     pthread_t thread;
-    pthread_mutex_t mutex; /* guards the flags; who works on the slot, owns it */
+    pthread_mutex_t mutex; /* guards the flags; while a batch is wanted the slot is the thread's */
     pthread_cond_t changed;
-    bool wanted, ready, quit;
+    bool wanted, quit;
 };
 
 /* ---- making a batch --------------------------------------------------------------------------------------- */
 
 static size_t numel(const pleat_nn_loader *l) {
-    return l->images->C * l->picture.size[0] * l->picture.size[1];
+    return l->images.C * l->picture.size[0] * l->picture.size[1];
 }
 
 static void make_image(pleat_nn_loader *l, size_t i, size_t item) {
     size_t each = numel(l);
-    const uint8_t *pixels = l->images->pixels + item * l->images->C * l->images->H * l->images->W;
-    uint64_t number = (uint64_t)l->epoch * l->images->count + item;
+    const uint8_t *pixels = l->images.pixels + item * l->images.C * l->images.H * l->images.W;
+    uint64_t number = (uint64_t)l->epoch * l->images.count + item;
     pleat_rng r = pleat_rng_new(l->seed, IMAGE_STREAM | (number & (IMAGE_STREAM - 1)));
     if (l->dtype == PLEAT_F64) {
         double *clean = l->slot.clean ? (double *)l->slot.clean + i * each : NULL;
@@ -60,7 +62,7 @@ static void make_image(pleat_nn_loader *l, size_t i, size_t item) {
         float *clean = l->slot.clean ? (float *)l->slot.clean + i * each : NULL;
         pln_transform_f32(&l->picture, pixels, &r, (float *)l->slot.x + i * each, clean);
     }
-    if (l->slot.labels) l->slot.labels[i] = l->images->labels[item];
+    if (l->slot.labels) l->slot.labels[i] = l->images.labels[item];
 }
 
 static void make_batch(pleat_nn_loader *l) {
@@ -91,36 +93,56 @@ static void *work(void *arg) {
         make_batch(l);
         pthread_mutex_lock(&l->mutex);
         l->wanted = false;
-        l->ready = true;
         pthread_cond_broadcast(&l->changed);
     }
     pthread_mutex_unlock(&l->mutex);
     return NULL;
 }
 
-/* Signals are the program's business, so they must not land here. */
-static bool start_thread(pleat_nn_loader *l) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool ok = pthread_create(&l->thread, NULL, work, l) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return ok;
+static bool has_thread(const pleat_nn_loader *l) { return l->owner == getpid(); }
+
+static void destroy_lock(pleat_nn_loader *l) {
+    pthread_cond_destroy(&l->changed);
+    pthread_mutex_destroy(&l->mutex);
 }
 
-/* Begin to make the slot's batch: in the thread if there is one, else when it is asked for. */
+/* Signals are the program's business, so they must not land here. */
+static void start_thread(pleat_nn_loader *l) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_mutex_init(&l->mutex, NULL);
+    pthread_cond_init(&l->changed, NULL);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&l->thread, NULL, work, l) == 0)
+        l->owner = getpid();
+    else
+        destroy_lock(l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void end_thread(pleat_nn_loader *l) {
+    pthread_mutex_lock(&l->mutex);
+    l->quit = true;
+    pthread_cond_broadcast(&l->changed);
+    pthread_mutex_unlock(&l->mutex);
+    pthread_join(l->thread, NULL);
+    destroy_lock(l);
+}
+
+/* Let the thread, if there is one, begin to make the slot's batch. */
 static void request(pleat_nn_loader *l) {
+    if (!has_thread(l)) return;
     pthread_mutex_lock(&l->mutex);
     l->wanted = true;
-    l->ready = false;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->mutex);
 }
 
 /* Wait until the thread leaves the slot alone. */
 static void settle(pleat_nn_loader *l) {
+    if (!has_thread(l)) return;
     pthread_mutex_lock(&l->mutex);
-    while (l->threaded && l->wanted) pthread_cond_wait(&l->changed, &l->mutex);
+    while (l->wanted) pthread_cond_wait(&l->changed, &l->mutex);
     pthread_mutex_unlock(&l->mutex);
 }
 
@@ -138,13 +160,14 @@ static const char *broken(const pleat_nn_loader_args *a, size_t size[2]) {
 
 static bool allocate(pleat_nn_loader *l, size_t element) {
     size_t values, bytes, batch = l->order.batch < l->order.count ? l->order.batch : l->order.count;
-    if (__builtin_mul_overflow(l->images->C * l->picture.size[0], l->picture.size[1], &values) ||
+    if (__builtin_mul_overflow(l->images.C, l->picture.size[0], &values) ||
+        __builtin_mul_overflow(values, l->picture.size[1], &values) ||
         __builtin_mul_overflow(values, batch, &values) || __builtin_mul_overflow(values, element, &bytes))
         return false;
     l->slot.x = malloc(bytes ? bytes : 1);
     if (l->transform.noise > 0) l->slot.clean = malloc(bytes ? bytes : 1);
-    if (l->images->labels) l->slot.labels = malloc(batch * sizeof *l->slot.labels);
-    return l->slot.x && (l->slot.clean || l->transform.noise <= 0) && (l->slot.labels || !l->images->labels);
+    if (l->images.labels) l->slot.labels = malloc(batch * sizeof *l->slot.labels);
+    return l->slot.x && (l->slot.clean || l->transform.noise <= 0) && (l->slot.labels || !l->images.labels);
 }
 
 pleat_nn_loader *pleat_nn_loader_new_with(pleat_nn_loader_args a) {
@@ -159,12 +182,10 @@ pleat_nn_loader *pleat_nn_loader_new_with(pleat_nn_loader_args a) {
         pleat_fail(a.ctx, PLEAT_ERR_MEMORY, op, "no memory");
         return NULL;
     }
-    *l = (pleat_nn_loader){.ctx = a.ctx, .images = a.images, .transform = a.transform, .dtype = a.dtype};
+    *l = (pleat_nn_loader){.ctx = a.ctx, .images = *a.images, .transform = a.transform, .dtype = a.dtype};
     l->seed = a.seed;
     l->shuffle = a.shuffle;
     l->picture = (pln_picture){a.images->C, a.images->H, a.images->W, {size[0], size[1]}, &l->transform};
-    pthread_mutex_init(&l->mutex, NULL);
-    pthread_cond_init(&l->changed, NULL);
     pleat_status status = pleat_nn_batches_new(a.ctx, a.images->count, a.batch, &l->order);
     l->order.keep_last = a.keep_last;
     if (!status && !allocate(l, a.dtype == PLEAT_F64 ? sizeof(double) : sizeof(float)))
@@ -174,21 +195,14 @@ pleat_nn_loader *pleat_nn_loader_new_with(pleat_nn_loader_args a) {
         return NULL;
     }
     l->next = SIZE_MAX; /* no epoch has begun */
-    l->threaded = !a.no_prefetch && start_thread(l);
+    if (!a.no_prefetch) start_thread(l);
     return l;
 }
 
+/* A child leaves the lock as it is: the thread may have held it, and destroying the condition waits for whoever waits there. */
 void pleat_nn_loader_free(pleat_nn_loader *l) {
     if (!l) return;
-    if (l->threaded) {
-        pthread_mutex_lock(&l->mutex);
-        l->quit = true;
-        pthread_cond_broadcast(&l->changed);
-        pthread_mutex_unlock(&l->mutex);
-        pthread_join(l->thread, NULL);
-    }
-    pthread_cond_destroy(&l->changed);
-    pthread_mutex_destroy(&l->mutex);
+    if (has_thread(l)) end_thread(l);
     pleat_nn_batches_free(&l->order);
     free(l->slot.x);
     free(l->slot.clean);
@@ -207,7 +221,7 @@ size_t pleat_nn_loader_batches(const pleat_nn_loader *l) {
 size_t pleat_nn_loader_batch_size(const pleat_nn_loader *l) { return l ? l->order.batch : 0; }
 
 void pleat_nn_loader_shape(const pleat_nn_loader *l, size_t shape[3]) {
-    shape[0] = l ? l->images->C : 0;
+    shape[0] = l ? l->images.C : 0;
     shape[1] = l ? l->picture.size[0] : 0;
     shape[2] = l ? l->picture.size[1] : 0;
 }
@@ -233,7 +247,7 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out) {
     *out = (pleat_nn_batch){0};
     if (!l || l->next >= pleat_nn_loader_batches(l)) return false;
     settle(l);
-    if (!l->ready) make_batch(l);
+    if (!has_thread(l)) make_batch(l);
     *out =
         (pleat_nn_batch){.n = l->slot.n, .number = l->slot.number, .index = l->order.order + l->slot.first};
     out->x = copy(l, l->slot.x);

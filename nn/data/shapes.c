@@ -25,7 +25,7 @@ typedef struct figure {
 
 /* Somewhere whole within the picture, brighter than the background. */
 static figure random_figure(pleat_rng *r, size_t H, size_t W) {
-    figure f = {.kind = pleat_rng_below(r, KINDS)};
+    figure f = {.kind = (size_t)pleat_rng_below(r, KINDS)};
     double side = (double)(H < W ? H : W), h = (double)H, w = (double)W;
     f.radius = side * (0.2 + 0.22 * pleat_rng_uniform(r));
     f.x = f.radius + (w - 2 * f.radius) * pleat_rng_uniform(r);

@@ -68,6 +68,10 @@ pleat_status pln_file_size(pleat_ctx *ctx, const char *op, const char *path, siz
     if (!S_ISREG(s.st_mode))
         return pleat_fail(ctx, PLEAT_ERR_IO, op, "cannot read %s: it is %s, not a regular file", path,
                           S_ISDIR(s.st_mode) ? "a folder" : "a device or a pipe");
+    if ((uintmax_t)s.st_size > SIZE_MAX)
+        return pleat_fail(ctx, PLEAT_ERR_MEMORY, op,
+                          "cannot read %s: it has %jd bytes, more than can be addressed", path,
+                          (intmax_t)s.st_size);
     *bytes = (size_t)s.st_size;
     return PLEAT_OK;
 }

@@ -20,19 +20,20 @@ pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, pln_
 #    include <png.h>
 
 #    define MOST_PIXELS ((size_t)1 << 28)
-#    define MOST_RATIO 1032 /* of deflate: 258 bytes for two bits */
+#    define MOST_RATIO 1032              /* of deflate: 258 bytes for two bits */
+#    define ANY_FILE ((uint64_t)1 << 26) /* bytes that any file may become: a blank page is packed well */
 
 /* What is held while libpng may leave by longjmp. */
 typedef struct job {
     FILE *f;
     size_t file_bytes, H, W;
     size_t row_bytes; /* as the file has it, unpacked */
-    size_t samples;   /* a pixel, as libpng hands it out: 1 to 4 */
+    size_t samples;   /* a pixel, as libpng hands it out, a byte each: 1 to 4 */
     uint8_t *pixels;  /* [H,W,samples] */
     png_bytep *rows;
     bool no_memory;
     pleat_status status; /* of what is wrong with the file */
-    char why[160];
+    char why[200];
 } job;
 
 static void on_error(png_structp png, png_const_charp why) {
@@ -63,13 +64,27 @@ static void read_bytes(png_structp png, png_bytep to, size_t n) {
 
 static void on_warning(png_structp png, png_const_charp why) { (void)png, (void)why; }
 
-/* Can a file of so many bytes hold an image of that size? */
+/* Can a file of so many bytes hold an image of that size? And is it one that is worth what it becomes here? Bits become bytes, and an
+ * index of a palette four, so a bound on what is packed is none on what is made. */
 static bool believable(job *j) {
-    if (j->H * j->W <= MOST_PIXELS && j->H * j->row_bytes / MOST_RATIO <= j->file_bytes) return true;
-    snprintf(j->why, sizeof j->why,
-             "claims %zux%zu pixels in %zu bytes; at most %zu are read, and no more than its bytes can hold",
-             j->H, j->W, j->file_bytes, MOST_PIXELS);
+    uint64_t limit = (uint64_t)j->file_bytes * MOST_RATIO, pixels = (uint64_t)j->H * j->W;
+    uint64_t made = pixels * j->samples + (uint64_t)j->H * sizeof *j->rows;
+    if (pixels <= MOST_PIXELS && (uint64_t)j->H * j->row_bytes <= limit &&
+        (made <= ANY_FILE || made <= limit))
+        return true;
+    snprintf(
+        j->why, sizeof j->why,
+        "claims %zux%zu pixels of %zu bytes in a file of %zu; at most 2^28 are read, no more than it can hold, "
+        "and over 64 MiB no more than %d bytes for each of its own",
+        j->H, j->W, j->samples, j->file_bytes, MOST_RATIO);
     return false;
+}
+
+/* Samples of a pixel, once everything is expanded. */
+static size_t samples_of(png_structp png, png_infop info) {
+    int colour = png_get_color_type(png, info);
+    bool alpha = colour & PNG_COLOR_MASK_ALPHA || png_get_valid(png, info, PNG_INFO_tRNS);
+    return (colour & PNG_COLOR_MASK_COLOR ? 3u : 1u) + alpha;
 }
 
 static bool allocate(job *j) {
@@ -91,6 +106,7 @@ static bool decode(job *j, png_structp png, png_infop info) {
     j->H = png_get_image_height(png, info);
     j->W = png_get_image_width(png, info);
     j->row_bytes = png_get_rowbytes(png, info);
+    j->samples = samples_of(png, info);
     if (!believable(j)) return false;
     png_set_expand(png);
     png_set_scale_16(png);

@@ -202,7 +202,7 @@ static bool write_elements(const pln_named *e, FILE *f) {
 static bool write_all(const pln_tensors *s, const char *header, FILE *f) {
     uint8_t b[8];
     size_t length = strlen(header), blanks = (8 - length % 8) % 8; /* so that the elements are aligned */
-    for (size_t i = 0; i < 8; i++) b[i] = (uint8_t)((length + blanks) >> 8 * i);
+    for (size_t i = 0; i < 8; i++) b[i] = (uint8_t)((uint64_t)(length + blanks) >> 8 * i);
     bool ok = fwrite(b, 1, 8, f) == 8 && fwrite(header, 1, length, f) == length &&
               fwrite("        ", 1, blanks, f) == blanks;
     for (size_t i = 0; i < s->n && ok; i++) ok = write_elements(&s->named[i], f);

@@ -1,6 +1,4 @@
 /* The training loop: epochs of steps, validation, and what is written and said about them. */
-#define _POSIX_C_SOURCE 200809L /* struct sigaction */
-
 #include "train/train.h"
 
 #include <math.h>
@@ -255,6 +253,7 @@ static pleat_status fit(pln_fit *f) {
     set_mode(f->a, true);
     pln_signals_hold(&signals);
     status = run_epochs(f, &signals);
+    if (!status && pln_signals_came(&signals)) f->run->outcome = PLEAT_NN_INTERRUPTED;
     pln_signals_release(&signals);
     return status;
 }

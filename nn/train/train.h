@@ -2,8 +2,6 @@
 #ifndef PLN_TRAIN_H
 #define PLN_TRAIN_H
 
-#include <signal.h> /* struct sigaction: its includers ask for POSIX first */
-
 #include "pleat_nn.h"
 
 /* A run under way. What a checkpoint keeps of it is marked. */
@@ -25,18 +23,17 @@ enum { PLN_METRICS, PLN_CHECKPOINT, PLN_BEST, PLN_LOCK };
 
 /* ---- signals ---- */
 
-enum { PLN_SIGNALS = 2 }; /* SIGINT and SIGTERM */
-
+/* A run's hold on SIGINT and SIGTERM. */
 typedef struct pln_signals {
-    struct sigaction before[PLN_SIGNALS];
-    bool held[PLN_SIGNALS];
-    unsigned seen;
+    bool holding;
+    unsigned seen; /* that had arrived before */
 } pln_signals;
 
-/* Count SIGINT and SIGTERM in place of what they do, unless they are ignored anyway. */
+/* Count SIGINT and SIGTERM in place of what they do, unless they are ignored anyway, until the last run lets go. */
 void pln_signals_hold(pln_signals *s);
-/* Has one come? From then on they act as usual. */
+/* Has one come? Then this run lets go, and its caller is to be told. */
 bool pln_signals_came(pln_signals *s);
+/* Let go. The last run to do so raises again what came and was told to nobody. */
 void pln_signals_release(pln_signals *s);
 
 /* ---- what stays on disk ---- */

@@ -62,6 +62,8 @@ struct pleat_tensor {
 };
 
 size_t pl_element(pleat_dtype dtype); /* bytes */
+/* How many whole numbers, from 0 on, the type tells apart; or SIZE_MAX, if size_t cannot count as far. */
+size_t pl_counts(pleat_dtype dtype);
 
 /* A new tensor, unset, row-major, in the innermost scope; poison if the shape is too large or memory is short. */
 pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, size_t rank,

@@ -1,6 +1,7 @@
 /* Tensors: a shape and strides over shared elements, counted references, and the ways in and out for data. */
 #include "pleat.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,11 @@
 #include "core/core.h"
 
 size_t pl_element(pleat_dtype dtype) { return dtype == PLEAT_F64 ? sizeof(double) : sizeof(float); }
+
+size_t pl_counts(pleat_dtype dtype) {
+    uint64_t n = (uint64_t)1 << (dtype == PLEAT_F64 ? DBL_MANT_DIG : FLT_MANT_DIG);
+    return n < SIZE_MAX ? (size_t)n : SIZE_MAX;
+}
 
 pl_text pl_shape_phrase(size_t rank, const size_t *shape) {
     pl_text t = {.text = "["};

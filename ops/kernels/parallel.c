@@ -5,6 +5,7 @@
 
 #include "kernels/parallel.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,14 +13,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
     CLOSED = 1 << 30, /* in `inside`: no job to join */
     SPINS = 4000,     /* some tens of microseconds of looking for the next job before a worker sleeps */
+    MOST_CORES = 1 << 20,
 };
 
 struct pleat_pool {
     int threads; /* the caller included */
+    pid_t
+        owner; /* the process that has the workers: the child of a fork has a copy of the pool, and none of them */
     pthread_t *workers;
 
     /* the job; written while the pool is closed and nobody is inside */
@@ -113,6 +118,7 @@ pleat_pool *pleat_pool_new(int threads) {
     }
     p->workers = workers;
     p->threads = 1;
+    p->owner = getpid();
     atomic_init(&p->inside, CLOSED);
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->wake, NULL);
@@ -120,8 +126,7 @@ pleat_pool *pleat_pool_new(int threads) {
     return p;
 }
 
-void pleat_pool_free(pleat_pool *p) {
-    if (p == NULL) return;
+static void end_workers(pleat_pool *p) {
     pthread_mutex_lock(&p->mutex);
     atomic_store(&p->quit, true);
     pthread_cond_broadcast(&p->wake);
@@ -129,20 +134,34 @@ void pleat_pool_free(pleat_pool *p) {
     for (int i = 0; i < p->threads - 1; i++) pthread_join(p->workers[i], NULL);
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->mutex);
+}
+
+/* A child leaves mutex and condition as they are: a worker may have held the one, and destroying the other waits for it. */
+void pleat_pool_free(pleat_pool *p) {
+    if (p == NULL) return;
+    if (p->owner == getpid()) end_workers(p);
     free(p->workers);
     free(p);
 }
 
-int pleat_pool_threads(const pleat_pool *p) { return p == NULL ? 1 : p->threads; }
+int pleat_pool_threads(const pleat_pool *p) { return p == NULL || p->owner != getpid() ? 1 : p->threads; }
 
+/* The system refuses a set that could not hold all of the machine's cores, and does not say how many there are. */
 int pleat_cores(void) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+    int cores = 0, error = EINVAL;
+    for (size_t most = 1024; error == EINVAL && most <= MOST_CORES; most *= 2) {
+        size_t bytes = CPU_ALLOC_SIZE(most);
+        cpu_set_t *set = CPU_ALLOC(most);
+        if (set == NULL) break;
+        error = sched_getaffinity(0, bytes, set) == 0 ? 0 : errno;
+        if (error == 0) cores = CPU_COUNT_S(bytes, set);
+        CPU_FREE(set);
+    }
+    return cores > 0 ? cores : 1;
 }
 
 void pl_parallel(pleat_pool *p, size_t tasks, pl_task body, void *arg) {
-    if (p == NULL || p->threads == 1 || tasks <= 1) {
+    if (tasks <= 1 || pleat_pool_threads(p) == 1) {
         for (size_t i = 0; i < tasks; i++) body(arg, i, 0);
         return;
     }

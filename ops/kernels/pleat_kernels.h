@@ -66,16 +66,17 @@ void pleat_col2im_f64(const pleat_conv_shape *g, size_t channels, const double *
 
 /* ---- threads ----------------------------------------------------------------------------------------- */
 
-/* Threads that wait for work. A pool serves one caller at a time; another caller takes another pool. */
+/* Threads that wait for work. A pool serves one caller at a time; another caller takes another pool. The child of a fork inherits no
+ * threads: there the parent's pools have one, the caller's, and freeing them gives back their memory. */
 typedef struct pleat_pool pleat_pool;
 
 /* A pool of `threads` threads, the caller's included (so one thread less is started; fewer still where the system refuses), or
- * NULL if there is no memory. The process that made it frees it. */
+ * NULL if there is no memory. */
 pleat_pool *pleat_pool_new(int threads);
 void pleat_pool_free(pleat_pool *pool);         /* NULL is allowed */
-int pleat_pool_threads(const pleat_pool *pool); /* 1 for NULL */
+int pleat_pool_threads(const pleat_pool *pool); /* 1 for NULL, and in a child */
 
-/* The processor cores that this process may use. */
+/* The processor cores that this process may use; 1 where the system does not say. */
 int pleat_cores(void);
 
 /* ---- the three operators ----------------------------------------------------------------------------- */

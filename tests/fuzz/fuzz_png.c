@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const float *values = pleat_f32(t);
         FUZZ_CHECK(pleat_rank(t) == 4 && pleat_size(t, 0) == 1 && (C == 1 || C == 3), "%zu channels", C);
         FUZZ_CHECK(n / C / 8 <= size * 1032, "%zu pixels in %zu bytes", n / C, size);
+        FUZZ_CHECK(n <= size * 1032 || n <= (size_t)1 << 26, "%zu values of %zu bytes", n, size);
         for (size_t i = 0; i < n; i++)
             FUZZ_CHECK(values[i] >= 0 && values[i] <= 1, "value %zu is %g", i, (double)values[i]);
     }
