@@ -1,4 +1,4 @@
-/* borders.h: what the parts of test_borders share. */
+/* borders.h: what tests of borders share, of sizes that choose a way. */
 #ifndef BORDERS_H
 #define BORDERS_H
 
