@@ -117,11 +117,13 @@ static double odd_number(uint64_t *seed) {
     return random_below(seed, 40) ? whole_number(seed) : odd[random_below(seed, 5)];
 }
 
-/* The same in memory: at an address that is a multiple of the element only, up to the end of its block. */
+/* The same in memory, up to the end of its block: at an address that is a multiple of the element only, or at the block's, before which
+ * nothing may be read, either. */
 static void *block_new(const double *a, size_t n, size_t element, char **at) {
-    char *block = malloc(element + n * element);
+    size_t skipped = n % 2 ? element : 0;
+    char *block = malloc(n == 0 ? 1 : skipped + n * element);
     cr_assert_not_null(block);
-    *at = block + element;
+    *at = block + skipped;
     for (size_t i = 0; i < n; i++) {
         if (element == sizeof(float))
             ((float *)(void *)*at)[i] = (float)a[i];
