@@ -26,7 +26,9 @@ void expect_numbers(const char *what, pleat_tensor *found, const double *expecte
 }
 
 void on_every_number_of_threads(void (*test)(pleat_dtype type)) {
-    int fewest = getenv("PLEAT_TEST_EVERY") != NULL ? 3 : 1; /* a build that is slow looks at accesses, which are the same */
+    int fewest = getenv("PLEAT_TEST_EVERY") != NULL
+                     ? 3
+                     : 1; /* a build that is slow looks at accesses, which are the same */
     for (int threads = fewest; threads <= 3; threads += 2)
         for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
             pleat_scope s = pleat_begin(ctx);
