@@ -45,10 +45,6 @@ pleat_tensor *counted(pleat_dtype dtype, size_t rank, const size_t *shape) {
     return t;
 }
 
-void leave_dirt(pleat_dtype dtype, size_t rank, const size_t *shape) {
-    pleat_drop(pleat_full(ctx, dtype, rank, shape, 7));
-}
-
 pleat_tensor *as_type(pleat_tensor *t, pleat_dtype dtype) {
     pleat_tensor *other = pleat_empty(ctx, dtype, pleat_rank(t), pleat_shape(t));
     pleat_assign(other, t);

@@ -17,8 +17,6 @@ void tensors_end(void);
 pleat_tensor *whole(pleat_dtype dtype, size_t rank, const size_t *shape);
 /* 1, 2, 3, ... */
 pleat_tensor *counted(pleat_dtype dtype, size_t rank, const size_t *shape);
-/* Leaves sevens in the memory that the next tensor of this shape will have, so that "unset" does not pass for zeros. */
-void leave_dirt(pleat_dtype dtype, size_t rank, const size_t *shape);
 /* The values of t, rounded to the other type. */
 pleat_tensor *as_type(pleat_tensor *t, pleat_dtype dtype);
 /* t's values in a view with gaps along the last two axes, backwards along the last: nothing that BLAS can read. */

@@ -148,6 +148,26 @@ Test(loader, crops_and_flips_are_windows_of_the_image) {
     pleat_nn_loader_free(l);
 }
 
+/* Up to four channels have a mean and a deviation of their own; of more, all have the first. */
+Test(loader, normalisation_of_about_four_channels) {
+    enum { N = 3, PIXELS = 6 };
+    const pleat_nn_transform t = {.mean = {0.5, 0.25, 0.125, 2}, .std = {2, 0.5, 0, 4}};
+    for (size_t C = 1; C <= 6; C++) {
+        pleat_nn_images images = {
+            .count = N, .C = C, .H = 2, .W = 3, .pixels = pixels, .labels = labels, .classes = 4};
+        for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * 7 % 251);
+        for (size_t i = 0; i < N; i++) labels[i] = (uint8_t)(i % 4);
+        pleat_nn_loader *l = pleat_nn_loader_new(ctx, &images, .batch = N, .transform = t);
+        cr_assert_eq(read_epoch(l, 0, 0, first, order[0]), N);
+        for (size_t i = 0; i < N * C * PIXELS; i++) {
+            size_t c = i / PIXELS % C, k = C <= 4 ? c : 0;
+            float rate = (float)(1 / (t.std[k] > 0 ? t.std[k] : 1)), v = (float)pixels[i] / 255.0f;
+            cr_assert_eq(first[i], (v - (float)t.mean[k]) * rate, "channel %zu of %zu", c, C);
+        }
+        pleat_nn_loader_free(l);
+    }
+}
+
 Test(loader, noise_and_normalisation) {
     static uint8_t grey[64 * 100];
     memset(grey, 128, sizeof grey);

@@ -1,9 +1,13 @@
 /* Memory: a loop that repeats itself allocates nothing, everything goes back, and the numbers of pleat_memory say so. */
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "core/core.h"
 #include "mallocs.h"
 #include "tensors.h"
+#include "unwritten.h"
 
 TestSuite(memory, .init = tensors_begin, .fini = tensors_end);
 
@@ -155,6 +159,66 @@ Test(memory, histories_are_counted) {
     pleat_drop(y);
     cr_assert_eq(pleat_memory(ctx).tensors, base.tensors);
     cr_assert_eq(pleat_memory(ctx).in_use, base.in_use);
+}
+
+/* ---- what nobody wrote --------------------------------------------------------------------------------- */
+
+/* Counts from 1 on, up to the last element but *attrs. */
+static bool count_forward(const pleat_call *c) {
+    size_t n = pleat_numel(c->out) - *(const size_t *)c->attrs;
+    for (size_t i = 0; i < n; i++) {
+        if (c->dtype == PLEAT_F64)
+            pleat_f64(c->out)[i] = (double)(i + 1);
+        else
+            pleat_f32(c->out)[i] = (float)(i + 1);
+    }
+    return true;
+}
+
+static bool count_shape(pleat_call *c) {
+    c->rank = 1;
+    c->shape[0] = pleat_numel(c->in[0]);
+    return true;
+}
+
+static pleat_tensor *count(pleat_tensor *x, size_t missing) {
+    static const pleat_op op = {"count", count_shape, count_forward, NULL};
+    return pleat_apply(&op, 1, &x, &missing, sizeof missing);
+}
+
+/* The op that forgets its last element has the memory of one that did not. */
+Test(memory, what_an_op_leaves_unwritten_is_seen) {
+    if (unwritten_is_watched()) cr_skip_test("valgrind sees it by itself");
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+        for (size_t n = 500; n < 50000; n += n / 2) { /* no block of that size is for anything else */
+            pleat_tensor *x = pleat_zeros(ctx, type, 1, &n), *right = count(x, 0);
+            const void *data = type == PLEAT_F32 ? (void *)pleat_f32(right) : pleat_f64(right);
+            EXPECT_SAME(right, counted(type, 1, &n));
+            pleat_drop(right);
+            pleat_tensor *wrong = count(x, 1);
+            cr_assert_eq(type == PLEAT_F32 ? (void *)pleat_f32(wrong) : pleat_f64(wrong), data);
+            double last = pleat_at(wrong, (size_t[]){n - 1});
+            cr_assert(last > 1e14 && isfinite(last * last), "%zu elements, the last is %g", n, last);
+            size_t others = 0;
+            for (size_t i = 0; i < 9; i++) others += !same(count(x, 1), wrong);
+            cr_assert_gt(others, 4, "it is another number nearly every time, and was only %zu times", others);
+            cr_assert_not(same(wrong, counted(type, 1, &n)));
+        }
+    }
+}
+
+/* What an op takes for itself, to its last byte, the first time and the second. */
+Test(memory, what_an_op_takes_for_itself_is_filled) {
+    if (unwritten_is_watched()) cr_skip_test("valgrind sees it by itself");
+    for (size_t bytes = 1; bytes < 100000; bytes += 1 + bytes / 3) {
+        for (int turn = 0; turn < 2; turn++) {
+            unsigned char *block = pl_take(&ctx->memory, bytes);
+            cr_assert_not_null(block);
+            for (size_t i = 0; i < bytes; i++) cr_assert_gt(block[i], 0x50, "byte %zu of %zu", i, bytes);
+            memset(block, 1, bytes);
+            pl_give(&ctx->memory, block);
+        }
+    }
 }
 
 /* ---- an allocator of one's own ---------------------------------------------------------------------------- */

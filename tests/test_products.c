@@ -4,6 +4,7 @@
  *
  *     PLEAT_PRODUCT='avx2 f32 m3 n5 k7 ta0 tb1 add0 lda8 ldb7 ldc6' build/tests/test_products */
 #include "geometry.h"
+#include "kernels/engine.h"
 #include "kernels/products.h"
 
 #include <criterion/criterion.h>
@@ -116,11 +117,13 @@ static double odd_number(uint64_t *seed) {
     return random_below(seed, 40) ? whole_number(seed) : odd[random_below(seed, 5)];
 }
 
-/* The same in memory: at an address that is a multiple of the element only, up to the end of its block. */
+/* The same in memory, up to the end of its block: at an address that is a multiple of the element only, or at the block's, before which
+ * nothing may be read, either. */
 static void *block_new(const double *a, size_t n, size_t element, char **at) {
-    char *block = malloc(element + n * element);
+    size_t skipped = n % 2 ? element : 0;
+    char *block = malloc(n == 0 ? 1 : skipped + n * element);
     cr_assert_not_null(block);
-    *at = block + element;
+    *at = block + skipped;
     for (size_t i = 0; i < n; i++) {
         if (element == sizeof(float))
             ((float *)(void *)*at)[i] = (float)a[i];
@@ -302,4 +305,158 @@ Test(products, are_blas_where_that_is_asked_for) {
         cr_expect_neq(chosen, &pl_products_any, "with narrow vectors BLAS is the better choice");
         cr_expect_eq(pl_products_for(&o.g, o.element, PLEAT_CONV_AUTO), chosen);
     }
+}
+
+/* ---- borders ----------------------------------------------------------------------------------------------- */
+
+/* A border, and its neighbours. */
+#define ABOUT(border) (border) - 1, (border), (border) + 1
+
+/* With flags, gaps and an addition in turns; small ones with all of them. */
+static void check_around(size_t m, size_t n, size_t k) {
+    size_t all = m * n * k < 4000 ? 16 : 2;
+    for (size_t i = 0; i < all; i++)
+        for (size_t path = 0; path < PATHS; path++)
+            for (size_t element = sizeof(float); element <= sizeof(double); element += sizeof(float)) {
+                size_t way = all == 16 ? i : (5 * (m + n + k) + 7 * i + path) % 16, gap = way / 8;
+                one o = {path,
+                         element,
+                         {.m = m, .n = n, .k = k, .ta = way & 1, .tb = way & 2, .accumulate = way & 4}};
+                o.g.lda = (o.g.ta ? m : k) + gap, o.g.ldb = (o.g.tb ? k : n) + 2 * gap, o.g.ldc = n + gap;
+                check_same(&o, way, whole_number);
+            }
+}
+
+/* What a tile, a vector, a panel and a block hold on one path or another. */
+Test(products, on_the_borders_of_rows) {
+    static const size_t m[] = {1,         2,         3,         ABOUT(6),   12,        ABOUT(14),
+                               ABOUT(18), ABOUT(28), ABOUT(42), ABOUT(224), ABOUT(448)};
+    static const size_t n[] = {1, 2, 3, 17, 133};
+    for (size_t i = 0; i<sizeof m / sizeof *m; i += stride()> 1 ? 2 : 1)
+        for (size_t j = 0; j < sizeof n / sizeof *n; j++)
+            check_around(m[i], n[j], m[i] * n[j] > 5000 ? 9 : 33);
+}
+
+Test(products, on_the_borders_of_columns) {
+    static const size_t n[] = {1,         2,         3,         4,          5,          ABOUT(8),
+                               ABOUT(16), ABOUT(32), ABOUT(64), ABOUT(128), ABOUT(256), ABOUT(512)};
+    static const size_t m[] = {1, 2, 3, 6, 7, 19, 43};
+    for (size_t i = 0; i<sizeof n / sizeof *n; i += stride()> 1 ? 2 : 1)
+        for (size_t j = 0; j < sizeof m / sizeof *m; j++) check_around(m[j], n[i], 1 + i % 7);
+}
+
+Test(products, on_the_borders_of_terms) {
+    static const size_t k[] = {1,
+                               2,
+                               3,
+                               4,
+                               5,
+                               ABOUT(8),
+                               ABOUT(16),
+                               ABOUT(32),
+                               ABOUT(64),
+                               ABOUT(256),
+                               ABOUT(512),
+                               ABOUT(2048),
+                               2051,
+                               ABOUT(2048 + 4),
+                               ABOUT(2048 + 8),
+                               ABOUT(2048 + 16),
+                               ABOUT(4096),
+                               4099,
+                               ABOUT(4096 + 16)};
+    static const size_t sizes[][2] = {{1, 1}, {1, 3}, {2, 5}, {3, 1}, {4, 20}, {8, 2}, {15, 4}, {1, 33}};
+    for (size_t i = 0; i<sizeof k / sizeof *k; i += stride()> 1 ? 2 : 1)
+        for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++)
+            check_around(sizes[j][0], sizes[j][1], k[i]);
+    static const size_t few[] = {ABOUT(16), ABOUT(32), 47};
+    for (size_t i = 0; i < 7; i++) /* blocks of so few where rows of b are that long */
+        for (size_t m = 1; m <= 3; m++)
+            for (size_t n = 511; n <= 513; n++) check_around(m, n, few[i]);
+}
+
+/* Where a product by dots gives way to one that turns b: only the latter has workspace here. A border for each path, type, and kind of rows;
+ * how many rows it takes, nobody promises. */
+Test(products, on_both_sides_of_dots) {
+    for (size_t path = 1; path < PATHS; path++) {
+        size_t borders = 0;
+        for (size_t i = 0; i < 2 * 4 * 3 * 2; i++) {
+            static const size_t k[] = {16, 23, 64, 130}, n[] = {1, 19, 64};
+            one o = {path,
+                     i % 2 ? sizeof(float) : sizeof(double),
+                     {.n = n[i / 8 % 3], .k = k[i / 2 % 4], .tb = true}};
+            o.g.lda = o.g.ldb = i / 24 ? o.g.k + 1 : (o.g.k + 15) / 16 * 16, o.g.ldc = o.g.n + 1;
+            size_t before = 0, changes = 0;
+            for (o.g.m = 1; o.g.m < 80; o.g.m++) {
+                const pl_products *p = pl_products_for(&o.g, o.element, paths[path].path);
+                if (p == NULL) break;
+                size_t bytes = p->workspace(&o.g, o.element);
+                if (o.g.m > 1 && (bytes > 0) != (before > 0)) {
+                    changes++;
+                    for (one beside = o; beside.g.m + 2 > o.g.m && beside.g.m > 0; beside.g.m--)
+                        check_same(&beside, i, whole_number);
+                }
+                before = bytes;
+            }
+            cr_assert(changes <= 1, "%s: %zu changes", line_of(&o).text, changes);
+            if (before > 0) cr_assert_eq(changes, 1, "%s: never by dots", line_of(&o).text);
+            borders += changes;
+        }
+        if (pl_path_runs_here(paths[path].path))
+            cr_assert_gt(borders, 30, "%s: %zu borders", paths[path].name, borders);
+    }
+}
+
+/* Which products BLAS has. */
+Test(products, on_both_sides_of_blas) {
+    static const struct {
+        size_t m, n, k;
+        bool tb, own[2]; /* f32, f64 */
+    } cases[] = {
+        {5, 7, 9, false, {false, false}},         {5, 8, 9, false, {false, true}},
+        {5, 15, 9, false, {false, true}},         {5, 16, 9, false, {true, true}},
+        {5, 17, 9, false, {true, true}},          {5, 3, 31, true, {false, false}},
+        {5, 3, 32, true, {false, true}},          {5, 3, 63, true, {false, true}},
+        {5, 3, 64, true, {true, true}},           {5, 3, 65, true, {true, true}},
+        {5, 3, 99, false, {false, false}},        {15, 1, 9, false, {false, true}},
+        {16, 1, 9, false, {true, true}},          {17, 1, 9, false, {true, true}},
+        {7, 1, 9, false, {false, false}},         {224, 1024, 1024, false, {true, true}},
+        {225, 1024, 1024, false, {false, false}}, {256, 512, 1023, false, {true, true}},
+        {256, 512, 1024, false, {true, true}},    {256, 512, 1025, false, {false, false}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t type = 0; type < 2; type++) {
+            pl_gemm g = {.m = cases[i].m, .n = cases[i].n, .k = cases[i].k, .tb = cases[i].tb};
+            g.lda = g.k, g.ldb = g.tb ? g.k : g.n, g.ldc = g.n;
+            size_t element = type == 0 ? sizeof(float) : sizeof(double);
+            bool vectors = pl_products_for(&g, element, PLEAT_CONV_AVX2) != NULL;
+            const pl_products *chosen = pl_products_for(&g, element, PLEAT_CONV_AUTO);
+            cr_assert_eq(chosen != NULL, cases[i].own[type] && vectors, "m%zu n%zu k%zu, %zu bytes", g.m, g.n,
+                         g.k, element);
+        }
+}
+
+/* What OpenBLAS would ask malloc for, in its own kernels for small products: which columns are left over, how many terms, and how small. */
+Test(products, on_the_borders_of_small_products_of_blas) {
+    for (size_t i = 0; i < 2 * 9; i++) {
+        size_t element = i % 2 ? sizeof(float) : sizeof(double), lanes = 64 / element,
+               rest[] = {0, 1, ABOUT(lanes / 2)};
+        size_t terms[] = {1, ABOUT(2 * lanes), ABOUT(4 * lanes), 6 * lanes - 2, 6 * lanes};
+        for (size_t j = 0; j < 5; j++)
+            for (size_t whole = 0; whole < 3; whole++) {
+                one o = {0,
+                         element,
+                         {.m = 2 + i % 3,
+                          .n = whole * lanes + rest[j],
+                          .k = terms[i / 2],
+                          .accumulate = i / 2 % 2}};
+                o.g.lda = o.g.k, o.g.ldb = o.g.n + j, o.g.ldc = o.g.n + 1;
+                check_same(&o, i, whole_number);
+            }
+    }
+    for (size_t k = 99; k <= 101; k++) /* a million products */
+        for (size_t element = sizeof(float); element <= sizeof(double); element += sizeof(float)) {
+            one o = {0, element, {.m = 500, .n = 20, .k = k, .lda = k, .ldb = 20, .ldc = 20}};
+            check_same(&o, k, whole_number);
+        }
 }

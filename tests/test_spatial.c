@@ -577,6 +577,20 @@ Test(spatial, a_window_without_pixels) {
     EXPECT_HOLDS(g, PLEAT_SHAPE(1, 1, 1, 2), VALUES(1, 0));
 }
 
+/* A cotangent that goes nowhere has no influence, so its derivative is 0, and not the window's -infinity. */
+Test(spatial, a_window_without_pixels_passes_on_nothing) {
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+        pleat_tensor *x = counted(type, PLEAT_SHAPE(1, 1, 1, 3)), *u = counted(type, PLEAT_SHAPE(1, 1, 1, 3)),
+                     *g, *gu;
+        pleat_pool_args a = {.x = x, .kernel = {2, 1}, .stride = {1, 1}, .pad = {1, 0}, .dilation = {2, 1}};
+        pleat_tensor *y = pleat_max_pool2d_with(a);
+        EXPECT_HOLDS(y, PLEAT_SHAPE(1, 1, 1, 3), VALUES(-INFINITY, -INFINITY, -INFINITY));
+        EXPECT_OK(pleat_grads(y, u, 1, &x, &g, PLEAT_GRADS_RECORD));
+        EXPECT_OK(pleat_grads(pleat_sum(g), NULL, 1, &u, &gu, 0));
+        EXPECT_HOLDS(gu, PLEAT_SHAPE(1, 1, 1, 3), VALUES(0, 0, 0));
+    }
+}
+
 Test(spatial, resizes_and_shuffles_refuse) {
     pleat_tensor *x = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2, 4, 3, 3));
     EXPECT_REFUSED(pleat_resize_nearest(x), PLEAT_ERR_ARGUMENT, "resize_nearest", "give .size");

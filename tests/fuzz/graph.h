@@ -70,7 +70,7 @@ void graph_print(const graph *g);
 size_t graph_pick(graph *g);
 size_t graph_pick_rank(graph *g, size_t rank);
 size_t graph_pick_shape(graph *g, size_t rank, const size_t *shape);
-/* An axis size: mostly 1 to 5. */
+/* An axis size: mostly 1 to 5, sometimes up to 257. */
 size_t graph_size(graph *g);
 /* The i-th input of n. */
 const node *graph_in(const graph *g, const node *n, size_t i);

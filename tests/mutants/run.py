@@ -19,10 +19,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 LIKELY = [
     ("ops/kernels/", "kernels decisions products kernels-plain kernels-panels kernels-avx2 laws torch"),
     ("ops/frameworks/", "frameworks interop errors"),
-    ("ops/core/", "ops memory grads errors"),
+    ("ops/core/", "ops borders memory grads errors"),
     ("ops/conv2d", "laws grads errors torch"),
-    ("ops/(pool|resize|pixel|norm)", "spatial errors"),
-    ("ops/", "ops elementwise spatial grads errors"),
+    ("ops/(pool|resize|pixel|norm)", "spatial borders errors"),
+    ("ops/", "ops borders elementwise spatial grads errors"),
     ("nn/data/", "data loader png"),
     ("nn/files/(npy|numbers)", "npy npz"),
     ("nn/files/npz", "npz npy"),
@@ -40,7 +40,7 @@ def may_find(name, file):
     if name.startswith("kernels") or name == "decisions" or name.endswith(("-plain", "-panels", "-avx2", "-avx512")):
         return file.startswith("ops/kernels/")
     return not (file.startswith("nn/") and name in ("ops", "laws", "grads", "article", "torch", "frameworks", "interop",
-                                                    "elementwise", "spatial", "methods"))
+                                                    "elementwise", "spatial", "borders", "methods"))
 
 
 class Suite:
