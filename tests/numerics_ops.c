@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "kernels/gemm.h"
+#include "kernels/gemm/gemm.h"
 #include "numerics.h"
 #include "oracle.h"
 #include "pleat_nn.h"

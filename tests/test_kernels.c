@@ -2,8 +2,8 @@
  * guards, starts at an address aligned for its element only, and holds large numbers where nothing has been written yet: not NaN,
  * which would be taken for what padding makes of Inf, and be computed again. */
 #include "geometry.h"
-#include "kernels/engine.h"
-#include "kernels/gemm.h"
+#include "kernels/conv/engine.h"
+#include "kernels/gemm/gemm.h"
 #include "reference.h"
 
 #include <criterion/criterion.h>

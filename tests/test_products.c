@@ -4,8 +4,8 @@
  *
  *     PLEAT_PRODUCT='avx2 f32 m3 n5 k7 ta0 tb1 add0 lda8 ldb7 ldc6' build/tests/test_products */
 #include "geometry.h"
-#include "kernels/engine.h"
-#include "kernels/products.h"
+#include "kernels/conv/engine.h"
+#include "kernels/gemm/simd_gemm.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Time matrix products of our own beside those of BLAS, on one thread. */
-#include "kernels/products.h"
+#include "kernels/gemm/simd_gemm.h"
 #include "timing.h"
 
 #include <stdio.h>

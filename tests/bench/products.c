@@ -1,6 +1,6 @@
 #include "products.h"
 
-#include "kernels/gemm.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/parallel.h"
 #include "timing.h"
 

@@ -2,12 +2,12 @@
  *
  * A set is an engine for one instruction set, with one type and one operator. The engines are compiled once more for these tests, with
  * limits so small that a few thousand numbers need several blocks, parts, tiles, strips and partial sums. A decision is a question and
- * its answer (kernels/decisions.h), and counts as question * ANSWERS + answer. */
+ * its answer (kernels/conv/decisions.h), and counts as question * ANSWERS + answer. */
 #ifndef DECISIONS_H
 #define DECISIONS_H
 
 #include "../geometry.h"
-#include "kernels/engine.h"
+#include "kernels/conv/engine.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -70,13 +70,13 @@ RULES = compile_rules()
 # Cuts of the work, what they are thought to cost, and what memory is asked for ahead. Whatever they say, results stay right, and
 # how fast they come is measured and not tested; that memory stays within bounds, test_kernels holds for those in use.
 TUNING = {
-    "ops/kernels/panels.c": """even_strip block_of cost_of room_for_columns cut_tasks dots_pay product_plan product_plan_as
+    "ops/kernels/conv/implicit_gemm.c": """even_strip block_of cost_of room_for_columns cut_tasks dots_pay product_plan product_plan_as
                                weight_plan rows_at_once count_bytes rows_held ahead_of""",
-    "ops/kernels/panels_cells.inc": "ask",
-    "ops/kernels/depthwise.c": "cut_tasks takes_channels",
-    "ops/kernels/plain.c": "even_parts make_plan",
-    "ops/kernels/products.c": "by_dots make_plan",
-    "ops/kernels/gemm.c": "better_than_blas openblas_would_malloc",
+    "ops/kernels/conv/implicit_gemm_pack.inc": "ask",
+    "ops/kernels/conv/direct.c": "cut_tasks takes_channels",
+    "ops/kernels/conv/im2col_gemm.c": "even_parts make_plan",
+    "ops/kernels/gemm/simd_gemm.c": "by_dots make_plan",
+    "ops/kernels/gemm/blas.c": "better_than_blas openblas_would_malloc",
     "ops/kernels/parallel.c": "pause_briefly await_job wake_all",
     "ops/matmul.c": "cut macs",
 }

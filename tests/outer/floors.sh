@@ -36,7 +36,7 @@ for file in $(project_files | grep -E '^(ops|nn|examples)/.*\.(c|h|inc)$'); do
     for name in $(sed -n 's/^ *# *include *"\(.*\)".*/\1/p' "$file"); do
         target=$(find_include "$file" "$name")
         case $target in
-            ops/pleat.h | ops/kernels/pleat_kernels.h | ops/kernels/isa.inc | ops/frameworks/pleat_frameworks.h | nn/pleat_nn*.h) public=yes ;;
+            ops/pleat.h | ops/kernels/pleat_kernels.h | ops/kernels/pleat_isa.inc | ops/frameworks/pleat_frameworks.h | nn/pleat_nn*.h) public=yes ;;
             *) public= ;;
         esac
         if [ "$(floor "$target")" -gt "$(floor "$file")" ]; then
@@ -56,7 +56,7 @@ only() {
     found=$(grep -rlE --include='*.[ch]' --include='*.inc' "$2" ops nn examples | grep -vxE "$1")
     [ -z "$found" ] || complain "$(echo $found): only $1 may have: $2"
 }
-only ops/kernels/gemm.c '^ *# *include *[<"]cblas\.h'
+only ops/kernels/gemm/blas.c '^ *# *include *[<"]cblas\.h'
 only 'ops/kernels/parallel.c|nn/data/loader.c' 'pthread_create'
 only 'ops/kernels/parallel.c|nn/data/loader.c|nn/train/signals.c' '^ *# *include *[<"](pthread|threads|omp)\.h|^ *# *pragma +omp'
 

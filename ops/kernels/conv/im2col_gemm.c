@@ -1,9 +1,9 @@
 /* The plain path: the convolution family as three GEMM bodies over strips of columns, with BLAS. Every other engine is held
  * against this one. */
-#include "kernels/engine.h"
-#include "kernels/gemm.h"
+#include "kernels/conv/engine.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/parallel.h"
-#include "kernels/vectors.h"
+#include "kernels/simd/vectors.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -123,13 +123,13 @@ static void *partial_sum(const job *j, size_t chunk) {
 
 #define T float
 #define NAME(name) name##_f32
-#include "kernels/plain.inc"
+#include "kernels/conv/im2col_gemm.inc"
 #undef T
 #undef NAME
 
 #define T double
 #define NAME(name) name##_f64
-#include "kernels/plain.inc"
+#include "kernels/conv/im2col_gemm.inc"
 #undef T
 #undef NAME
 

@@ -2,7 +2,7 @@
  * the same but for factors that are not finite: 0 times Inf is NaN. So what they leave wrong is always a NaN, and is made again here
  * by the definition. On finite data nothing is done but to look, where there is padding: at the operands that it is multiplied with,
  * or at the result, whichever is less. */
-#include "kernels/engine.h"
+#include "kernels/conv/engine.h"
 #include "kernels/parallel.h"
 
 #include <stdint.h>
@@ -86,13 +86,13 @@ static size_t planes(const job *j) {
 
 #define T float
 #define NAME(name) name##_f32
-#include "kernels/absent.inc"
+#include "kernels/conv/nonfinite.inc"
 #undef T
 #undef NAME
 
 #define T double
 #define NAME(name) name##_f64
-#include "kernels/absent.inc"
+#include "kernels/conv/nonfinite.inc"
 #undef T
 #undef NAME
 

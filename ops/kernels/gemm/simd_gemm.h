@@ -11,7 +11,7 @@
 #ifndef PL_PRODUCTS_H
 #define PL_PRODUCTS_H
 
-#include "kernels/gemm.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/pleat_kernels.h"
 #include "pleat_config.h"
 

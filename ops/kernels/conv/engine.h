@@ -2,7 +2,7 @@
 #ifndef PL_ENGINE_H
 #define PL_ENGINE_H
 
-#include "kernels/decisions.h"
+#include "kernels/conv/decisions.h"
 #include "kernels/pleat_kernels.h"
 #include "pleat_config.h"
 

@@ -6,9 +6,9 @@
  *
  * Outer goes through k in blocks, so that the panel of b below a tile stays in the first cache. b is packed into panels where it has to
  * be turned, where the last columns fill no vector, and where enough rows use it; a is packed where enough panels do. */
-#include "kernels/products.h"
-#include "kernels/panels_axis.h"
-#include "kernels/vectors.h"
+#include "kernels/gemm/simd_gemm.h"
+#include "kernels/conv/axis.h"
+#include "kernels/simd/vectors.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -92,18 +92,18 @@ static size_t workspace(const pl_gemm *g, size_t element) {
 
 #define T float
 #define NAME(name) name##_f32
-#include "kernels/vectors.inc"
+#include "kernels/simd/vectors.inc"
 
-#include "kernels/products.inc"
+#include "kernels/gemm/simd_gemm.inc"
 #undef LANES
 #undef T
 #undef NAME
 
 #define T double
 #define NAME(name) name##_f64
-#include "kernels/vectors.inc"
+#include "kernels/simd/vectors.inc"
 
-#include "kernels/products.inc"
+#include "kernels/gemm/simd_gemm.inc"
 
 static void run(const pl_gemm *g, size_t element, const void *a, const void *b, void *c, void *memory) {
     pl_gemm r = by_rows(g);

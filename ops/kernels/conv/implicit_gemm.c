@@ -8,10 +8,10 @@
  *
  * Vectors go over pixels (direct: a column for each cell between a strip's first pixel and its last) or over channels of the result,
  * which are then turned. In both, weights are packed in the order in which they are read. */
-#include "kernels/engine.h"
-#include "kernels/panels_axis.h"
+#include "kernels/conv/engine.h"
+#include "kernels/conv/axis.h"
 #include "kernels/parallel.h"
-#include "kernels/vectors.h"
+#include "kernels/simd/vectors.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -410,27 +410,27 @@ static ahead ahead_of(const plan *p, const strip *s, part rows, size_t width, si
 
 #define T float
 #define NAME(name) name##_f32
-#include "kernels/vectors.inc"
+#include "kernels/simd/vectors.inc"
 
-#include "kernels/panels_tiles.inc"
+#include "kernels/conv/implicit_gemm_micro.inc"
 
-#include "kernels/panels_cells.inc"
+#include "kernels/conv/implicit_gemm_pack.inc"
 
-#include "kernels/panels_product.inc"
-#include "kernels/panels_weight.inc"
+#include "kernels/conv/implicit_gemm_product.inc"
+#include "kernels/conv/implicit_gemm_weight.inc"
 #undef T
 #undef NAME
 
 #define T double
 #define NAME(name) name##_f64
-#include "kernels/vectors.inc"
+#include "kernels/simd/vectors.inc"
 
-#include "kernels/panels_tiles.inc"
+#include "kernels/conv/implicit_gemm_micro.inc"
 
-#include "kernels/panels_cells.inc"
+#include "kernels/conv/implicit_gemm_pack.inc"
 
-#include "kernels/panels_product.inc"
-#include "kernels/panels_weight.inc"
+#include "kernels/conv/implicit_gemm_product.inc"
+#include "kernels/conv/implicit_gemm_weight.inc"
 #undef T
 #undef NAME
 

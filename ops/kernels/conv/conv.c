@@ -1,6 +1,6 @@
 /* The convolution family: which shapes are legal, and which engine computes them. Law: the three are the partial derivatives of
  * one trilinear form, <y, conv2d(x, w)> = <x, conv2d_transpose(y, w)> = <w, conv2d_weight(x, y)>. */
-#include "kernels/engine.h"
+#include "kernels/conv/engine.h"
 
 #include <limits.h>
 #include <stdint.h>
@@ -152,13 +152,13 @@ size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_con
 
 #define T float
 #define NAME(name) name##_f32
-#include "kernels/finish.inc"
+#include "kernels/conv/epilogue.inc"
 #undef T
 #undef NAME
 
 #define T double
 #define NAME(name) name##_f64
-#include "kernels/finish.inc"
+#include "kernels/conv/epilogue.inc"
 #undef T
 #undef NAME
 

@@ -1,8 +1,8 @@
 /* Matrix products by BLAS, and which are not; sums over nothing are defined here, because BLAS refuses leading dimensions of 0. */
-#include "kernels/gemm.h"
+#include "kernels/gemm/gemm.h"
 
-#include "kernels/engine.h"
-#include "kernels/products.h"
+#include "kernels/conv/engine.h"
+#include "kernels/gemm/simd_gemm.h"
 #include "pleat_config.h"
 
 #include <cblas.h>
@@ -86,7 +86,7 @@ static bool openblas_would_malloc(const pl_gemm *g, size_t lanes) {
 #define NAME(name) name##_f32
 #define GEMM cblas_sgemm
 #define GEMV cblas_sgemv
-#include "kernels/gemm.inc"
+#include "kernels/gemm/blas.inc"
 #undef T
 #undef NAME
 #undef GEMM
@@ -96,4 +96,4 @@ static bool openblas_would_malloc(const pl_gemm *g, size_t lanes) {
 #define NAME(name) name##_f64
 #define GEMM cblas_dgemm
 #define GEMV cblas_dgemv
-#include "kernels/gemm.inc"
+#include "kernels/gemm/blas.inc"

@@ -87,12 +87,12 @@ static tap make_tap(const pleat_conv_shape *g, const strip *m, size_t r, size_t 
 
 #define T float
 #define NAME(name) name##_f32
-#include "kernels/unfold.inc"
+#include "kernels/conv/im2col.inc"
 #undef T
 #undef NAME
 
 #define T double
 #define NAME(name) name##_f64
-#include "kernels/unfold.inc"
+#include "kernels/conv/im2col.inc"
 #undef T
 #undef NAME

@@ -2,7 +2,7 @@
 #ifndef PL_PANELS_AXIS_H
 #define PL_PANELS_AXIS_H
 
-#include "kernels/decisions.h"
+#include "kernels/conv/decisions.h"
 #include "kernels/pleat_kernels.h"
 
 #include <stdint.h>

@@ -9,10 +9,10 @@
  *
  * A convolution with stride 2 takes every other element of what it loads, a transposed one makes two phases of pixels at a time and
  * stores them in turn. The weight gradient has the same blocks, and a vector of sums for each tap. */
-#include "kernels/engine.h"
-#include "kernels/panels_axis.h"
+#include "kernels/conv/engine.h"
+#include "kernels/conv/axis.h"
 #include "kernels/parallel.h"
-#include "kernels/vectors.h"
+#include "kernels/simd/vectors.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -180,17 +180,17 @@ static reached_rows rows_of(const axis *a, size_t phase) {
 
 #define T float
 #define NAME(name) name##_f32
-#include "kernels/vectors.inc"
+#include "kernels/simd/vectors.inc"
 
-#include "kernels/depthwise.inc"
+#include "kernels/conv/direct.inc"
 #undef T
 #undef NAME
 
 #define T double
 #define NAME(name) name##_f64
-#include "kernels/vectors.inc"
+#include "kernels/simd/vectors.inc"
 
-#include "kernels/depthwise.inc"
+#include "kernels/conv/direct.inc"
 #undef T
 #undef NAME
 
