@@ -4,11 +4,13 @@
 #include "core/core.h"
 #include "kernels/pleat_kernels.h"
 
-/* The options with every default filled in but the sizes. */
+/* The options with every default filled in but the sizes, and the geometry, which the shape rule completes for forward and vjp. */
 typedef struct options {
     size_t stride[2], dilation[2], groups, size[2], kernel[2];
     ptrdiff_t pads[4]; /* top, left, bottom, right */
     bool relu;         /* the result is rectified as it is written */
+    bool adjoint;      /* g is given: it is that of the call whose vjp this is */
+    pleat_conv_shape g;
 } options;
 
 /* Which tensors of the form an op is given; the third is its result. (A third input is no tensor of the form but a bias.) */
@@ -136,39 +138,36 @@ static bool geometry(const pleat_call *c, pleat_conv_shape *g) {
 }
 
 static bool conv_shape(pleat_call *c) {
-    pleat_conv_shape g;
-    if (!ranks_are_fine(c) || !geometry(c, &g) || !bias_fits(c, &g)) return false;
-    operands o = operands_of(c);
-    size_t shape[4] = {g.N, g.O, g.P, g.Q};
-    if (o.x == NULL) shape[1] = g.C, shape[2] = g.H, shape[3] = g.W;
-    if (o.w == NULL) shape[0] = g.O, shape[1] = g.C / g.G, shape[2] = g.R, shape[3] = g.S;
+    options *p = (options *)c->attrs; /* an object of family() or sibling() */
+    if (!p->adjoint && (!ranks_are_fine(c) || !geometry(c, &p->g))) return false;
+    if (!bias_fits(c, &p->g)) return false;
+    const pleat_conv_shape *g = &p->g;
+    size_t shape[4] = {g->N, g->O, g->P, g->Q};
+    if (c->op == &transpose_op) shape[1] = g->C, shape[2] = g->H, shape[3] = g->W;
+    if (c->op == &weight_op) shape[0] = g->O, shape[1] = g->C / g->G, shape[2] = g->R, shape[3] = g->S;
     pl_call_shape(c, 4, shape);
     return true;
 }
 
 /* ---- forward --------------------------------------------------------------------------------------------- */
 
-typedef int (*body_f32)(const pleat_conv_shape *, const float *, const float *, float *, const pleat_work *);
-typedef int (*body_f64)(const pleat_conv_shape *, const double *, const double *, double *,
-                        const pleat_work *);
-
-static int run_body(const pleat_call *c, const pleat_conv_shape *g, pleat_conv_op op,
-                    pleat_tensor *const dense[3], const pleat_work *work) {
-    static const body_f32 f32[] = {pleat_conv2d_f32, pleat_conv2d_transpose_f32, pleat_conv2d_weight_f32};
-    static const body_f64 f64[] = {pleat_conv2d_f64, pleat_conv2d_transpose_f64, pleat_conv2d_weight_f64};
-    const void *a = dense[0]->data, *b = dense[1]->data;
-    void *out = c->out->data;
-    return c->dtype == PLEAT_F64 ? f64[op](g, a, b, out, work) : f32[op](g, a, b, out, work);
+static int run_plan(const pleat_call *c, const pleat_conv_plan *plan, pleat_tensor *const dense[2],
+                    const pleat_work *work) {
+    void *a = dense[0]->data, *b = dense[1]->data, *out = c->out->data;
+    if (c->op == &conv2d_op) return pleat_conv_run(plan, a, b, out, work);
+    return c->op == &transpose_op ? pleat_conv_run(plan, out, b, a, work)
+                                  : pleat_conv_run(plan, a, out, b, work);
 }
 
 static bool conv_run(const pleat_call *c, pleat_conv_op op) {
-    pleat_conv_shape g;
-    if (!geometry(c, &g)) return false;
     const options *p = c->attrs;
-    double macs = (double)g.N * (double)g.O * (double)g.P * (double)g.Q * (double)g.R * (double)g.S *
-                  (double)(g.C / g.G); /* whichever of the three is asked for */
-    pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16), .path = c->ctx->conv_path, .relu = p->relu};
-    work.bytes = pleat_conv_workspace(&g, pl_element(c->dtype), op, work.path, pleat_pool_threads(work.pool));
+    const pleat_conv_shape *g = &p->g;
+    const pleat_conv_plan *plan = pl_conv_plan(c->ctx, g, op, c->dtype);
+    if (plan == NULL) return pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for a plan");
+    double macs = (double)g->N * (double)g->O * (double)g->P * (double)g->Q * (double)g->R * (double)g->S *
+                  (double)(g->C / g->G); /* of each of the three operators */
+    pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16), .relu = p->relu};
+    work.bytes = pleat_conv_plan_bytes(plan, pleat_pool_threads(work.pool));
     work.memory = pl_take(&c->ctx->memory, work.bytes);
     pleat_tensor *dense[3];
     bool ready = work.memory != NULL;
@@ -177,10 +176,10 @@ static bool conv_run(const pleat_call *c, pleat_conv_op op) {
         ready = ready && !dense[i]->poison;
     }
     if (c->n == 3) work.bias = dense[2]->data;
-    ready = ready && run_body(c, &g, op, dense, &work) == 0;
+    ready = ready && run_plan(c, plan, dense, &work) == 0;
     for (size_t i = 0; i < c->n; i++) pl_release(dense[i]);
     pl_give(&c->ctx->memory, work.memory);
-    return ready || pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for %zu bytes of columns", work.bytes);
+    return ready || pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for %zu bytes of workspace", work.bytes);
 }
 
 static bool conv2d_forward(const pleat_call *c) { return conv_run(c, PLEAT_CONV_FORWARD); }
@@ -189,16 +188,10 @@ static bool weight_forward(const pleat_call *c) { return conv_run(c, PLEAT_CONV_
 
 /* ---- vjp ------------------------------------------------------------------------------------------------- */
 
-/* One of the family, in the geometry of call c: all sizes explicit. It is linear, whatever c adds to its result. */
+/* One of the family, in the geometry of call c. It is linear, whatever c adds to its result. */
 static pleat_tensor *sibling(const pleat_call *c, const pleat_op *op, pleat_tensor *a, pleat_tensor *b) {
-    pleat_conv_shape g;
-    if (!geometry(c, &g)) return pleat_poison(c->ctx);
     options p = *(const options *)c->attrs;
-    p.size[0] = op == &conv2d_op ? g.P : g.H;
-    p.size[1] = op == &conv2d_op ? g.Q : g.W;
-    p.kernel[0] = g.R;
-    p.kernel[1] = g.S;
-    p.relu = false;
+    p.adjoint = true, p.relu = false;
     return pleat_apply(op, 2, (pleat_tensor *[]){a, b}, &p, sizeof p);
 }
 

@@ -3,7 +3,6 @@
 #include "core/core.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/parallel.h"
-#include "kernels/gemm/simd_gemm.h"
 
 typedef struct flags {
     bool ta, tb;
@@ -73,9 +72,9 @@ typedef struct plan {
     pl_gemm whole;
     size_t batch, pieces, piece;
     bool by_rows;
-    const pl_products *products; /* NULL: BLAS */
-    char *memory;                /* of all threads */
-    size_t bytes;                /* of one thread */
+    const pl_gemm_engine *engine; /* NULL: BLAS */
+    char *memory;                 /* of all threads */
+    size_t bytes;                 /* of one thread */
 } plan;
 
 static ptrdiff_t batch_offset(const pleat_call *c, const pleat_tensor *t, size_t number) {
@@ -89,8 +88,8 @@ static ptrdiff_t batch_offset(const pleat_call *c, const pleat_tensor *t, size_t
 }
 
 static void multiply(const plan *p, const pl_gemm *g, const void *a, const void *b, void *c, void *memory) {
-    if (p->products != NULL)
-        p->products->run(g, pl_element(p->c->dtype), a, b, c, memory);
+    if (p->engine != NULL)
+        p->engine->run(g, a, b, c, memory);
     else if (p->c->dtype == PLEAT_F64)
         pl_gemm_f64(g, a, b, c);
     else
@@ -119,29 +118,34 @@ static void run_piece(void *arg, size_t task, size_t thread) {
 static double macs(const pl_gemm *g) { return (double)g->m * (double)g->n * (double)g->k; }
 
 static void cut(plan *p) {
-    enum { MOST = 8, LEAST = 64 };
+    enum {
+        MOST = 8,
+        LEAST = 64,
+        LONG = 256
+    };                        /* so many pieces at most, unless each has that many rows of the longer side */
     const double worth = 1e6; /* multiply-adds a piece, some ten microseconds of one core */
     const pl_gemm *g = &p->whole;
     size_t side = g->m >= g->n ? g->m : g->n;
     double whole = macs(g) / worth;
-    size_t pieces = whole < (double)MOST ? (size_t)whole : MOST;
+    size_t most = side / LONG > MOST ? side / LONG : MOST;
+    size_t pieces = whole < (double)most ? (size_t)whole : most;
     p->by_rows = g->m >= g->n;
     p->piece = pieces <= 1 ? side : (side / pieces + LEAST - 1) / LEAST * LEAST;
     if (p->piece == 0) p->piece = 1;
     p->pieces = (side + p->piece - 1) / p->piece;
 }
 
-/* The products that compute the pieces, and the workspace of each thread. */
+/* The engine that computes the pieces, and the workspace of each thread. */
 static bool take_memory(plan *p, int threads) {
     enum { LINE = 64 }; /* of the cache: no two threads write to the same one */
     size_t element = pl_element(p->c->dtype);
-    p->products = pl_products_for(&p->whole, element, p->c->ctx->conv_path);
-    if (p->products == NULL) return true;
+    p->engine = pl_gemm_engine_for(&p->whole, element, p->c->ctx->path);
+    if (p->engine == NULL) return true;
     pl_gemm whole = p->whole, last = p->whole;
     size_t *side = p->by_rows ? &last.m : &last.n, rest = *side % p->piece;
     *(p->by_rows ? &whole.m : &whole.n) = p->piece;
     if (rest > 0) *side = rest;
-    size_t bytes = p->products->workspace(&whole, element), more = p->products->workspace(&last, element);
+    size_t bytes = p->engine->workspace(&whole), more = p->engine->workspace(&last);
     if (more > bytes) bytes = more;
     if (bytes == 0) return true;
     p->bytes = (bytes + LINE - 1) / LINE * LINE;

@@ -117,8 +117,9 @@ typedef struct pleat_ctx_args {
 } pleat_ctx_args;
 
 /* A new context, or NULL if there is no memory for it. The caller frees it with pleat_ctx_free, which also
- * frees every tensor that was made in it. With PLEAT_CONV_PATH=plain, panels, avx2 or avx512 in the environment, convolutions are
- * computed on that path wherever it can be gone (pleat_kernels.h); any other name is the context's first error. */
+ * frees every tensor that was made in it. The environment variables PLEAT_ENGINE (auto, reference, im2col, implicit_gemm, direct) and
+ * PLEAT_ISA (auto, baseline, avx2, avx512) force an engine and an instruction set (pleat_kernels.h), for convolutions and matmul, where
+ * processor and shape allow it. Any other word is the context's first error. */
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args);
 #define pleat_ctx_new(...) pleat_ctx_new_with((pleat_ctx_args){.unset_ = 0, __VA_ARGS__})
 void pleat_ctx_free(pleat_ctx *ctx);
@@ -307,7 +308,7 @@ typedef struct pleat_matmul_args {
 
 /* a [..,M,K], b [..,K,N] -> c [..,M,N]      c = a b, over leading axes that are broadcast as above
  * With .ta, a is [..,K,M]; with .tb, b is [..,N,K]. Both have rank 2 or more. A transposed view costs no copy. Computed by BLAS or,
- * where that is faster, by products of pleat's own: the sizes and PLEAT_CONV_PATH decide. */
+ * where that is faster, by products of pleat's own: the sizes, PLEAT_ENGINE and PLEAT_ISA decide. */
 pleat_tensor *pleat_matmul_with(pleat_matmul_args args);
 #define pleat_matmul(...) pleat_matmul_with((pleat_matmul_args){.unset_ = 0, __VA_ARGS__})
 

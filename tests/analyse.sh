@@ -39,8 +39,12 @@ build() {
 
 # watched PATH PROGRAM [FILTER]: run a test program under $watcher; what it prints goes to $log, and counts there
 watched() {
-    say "== PLEAT_CONV_PATH=$1 $2 ${3:-}" >>"$log"
-    PLEAT_CONV_PATH=$1 $watcher "$dir/tests/test_$2" --filter "${3:-*}" >>"$log" 2>&1 || {
+    case $1 in # an engine or an instruction set
+        im2col | reference) path="PLEAT_ENGINE=$1" ;;
+        *) path="PLEAT_ISA=$1" ;;
+    esac
+    say "== $path $2 ${3:-}" >>"$log"
+    env "$path" $watcher "$dir/tests/test_$2" --filter "${3:-*}" >>"$log" 2>&1 || {
         failed="$failed $2($1)"
         sed -n '/^== PLEAT/h;/^== PLEAT/!H;${g;p;}' "$log" | head -n 60
     }
@@ -77,8 +81,8 @@ auto ops sums/*
 auto laws fused/*
 auto kernels kernels/threads_do_not_show
 avx2 kernels kernels/threads_do_not_show
-panels kernels kernels/threads_do_not_show
-plain kernels kernels/threads_do_not_show"
+baseline kernels kernels/threads_do_not_show
+im2col kernels kernels/threads_do_not_show"
 }
 
 # valgrind has no AVX-512 and says so to whoever asks the processor, so the default path is AVX2 here. Left out: `errors`, which runs
@@ -96,7 +100,7 @@ memcheck() {
 "; done
     for suite in elementwise isa shapes sums; do lines="${lines}auto ops $suite/*
 "; done
-    for path in avx2 panels plain; do
+    for path in avx2 baseline im2col; do
         for name in reference bias_and_relu unfold_and_fold one_form; do lines="$lines$path kernels kernels/$name
 "; done
     done

@@ -28,9 +28,9 @@ static void expect_product(pleat_tensor *a, pleat_tensor *b, bool ta, bool tb) {
                 for (size_t n = 0; n < N; n++) y[(i * M + m) * N + n] += with * from[n];
             }
     expect_numbers("matmul", c, y);
-    ctx->conv_path = PLEAT_CONV_PLAIN;
+    ctx->path = (pleat_path){.engine = PLEAT_ENGINE_IM2COL};
     expect_numbers("matmul by BLAS", pleat_matmul(a, b, .ta = ta, .tb = tb), y);
-    ctx->conv_path = PLEAT_CONV_AUTO;
+    ctx->path = (pleat_path){0};
     free(x), free(y), free(z);
     pleat_end(s);
 }

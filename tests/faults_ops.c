@@ -104,6 +104,18 @@ static void pool(world *w, const row *r) {
     pleat_pool_free(p);
 }
 
+/* A plan of each operator. */
+static void conv_plan(world *w, const row *r) {
+    (void)r;
+    pleat_conv_shape g = {.N = 2, .C = 3, .O = 4, .G = 1, .H = 9, .W = 8, .P = 9, .Q = 8, .R = 3, .S = 3};
+    g.stride[0] = g.stride[1] = g.dilation[0] = g.dilation[1] = 1, g.pad[0] = g.pad[1] = 1;
+    for (int op = 0; op < 3; op++) {
+        pleat_conv_plan *p = pleat_conv_plan_new(&g, (pleat_conv_op)op, sizeof(float), (pleat_path){0});
+        if (!take_pointer(w, p)) pleat_fail(w->ctx, PLEAT_ERR_MEMORY, "conv_plan_new", "no memory");
+        pleat_conv_plan_free(p);
+    }
+}
+
 /* ---- the rest, one by one --------------------------------------------------------------------------------- */
 
 static void clamp(world *w, const row *r) {
@@ -326,6 +338,7 @@ const row faults_ops[] = {
     {" pleat_ctx_new_with pleat_begin ", context, .unary = NULL},
     {" pleat_set_threads ", threads, .unary = NULL},
     {" pleat_pool_new ", pool, .unary = NULL},
+    {" pleat_conv_plan_new ", conv_plan, .unary = NULL},
     {" pleat_clamp ", clamp, .unary = NULL},
     {" pleat_where ", where, .unary = NULL},
     {" pleat_matmul_with ", matmul, .unary = NULL},

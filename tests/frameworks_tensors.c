@@ -1,6 +1,7 @@
 /* Layers on images: batches, channels, groups, bias and layouts, with gradients, and the geometry for the kernels. */
 #include <stdlib.h>
 
+#include "conv_calls.h"
 #include "frameworks_lines.h"
 
 TestSuite(tensors, .init = tensors_begin, .fini = tensors_end);
@@ -185,10 +186,11 @@ Test(tensors, geometry) {
         cr_assert_null(pleat_conv_check(&g, sizeof(double)));
         pleat_tensor *y = pleat_empty(ctx, PLEAT_F64, PLEAT_SHAPE(2, 6, p.out[0], p.out[1]));
         pleat_conv_op op = l->transpose ? PLEAT_CONV_TRANSPOSE : PLEAT_CONV_FORWARD;
-        pleat_work work = {.bytes = pleat_conv_workspace(&g, sizeof(double), op, PLEAT_CONV_AUTO, 1)};
+        pleat_work work = {.bytes = conv_bytes(&g, sizeof(double), op, (pleat_path){0}, 1)};
         work.memory = malloc(work.bytes);
-        int status = (l->transpose ? pleat_conv2d_transpose_f64 : pleat_conv2d_f64)(
-            &g, pleat_f64(a.input), pleat_f64(a.weight), pleat_f64(y), &work);
+        void *xwy[3] = {pleat_f64(l->transpose ? y : a.input), pleat_f64(a.weight),
+                        pleat_f64(l->transpose ? a.input : y)};
+        int status = conv_run(&g, sizeof(double), op, (pleat_path){0}, xwy, &work);
         free(work.memory);
         cr_assert_eq(status, 0);
         a.bias = NULL;

@@ -220,10 +220,10 @@ bool geometry_parse(const char *text, pleat_conv_shape *g) {
 
 geometry_line geometry_reproduce(const pleat_conv_shape *g, const char *program, const char *test) {
     geometry_line line;
-    const char *path = getenv("PLEAT_CONV_PATH");
+    const char *engine = getenv("PLEAT_ENGINE"), *isa = getenv("PLEAT_ISA");
     snprintf(line.text, sizeof line.text,
-             "reproduce: PLEAT_CONV_PATH=%.20s PLEAT_CASE='%.200s' build/tests/%s --filter '%s'",
-             path ? path : "auto", geometry_print(g).text, program, test);
+             "reproduce: PLEAT_ENGINE=%.20s PLEAT_ISA=%.20s PLEAT_CASE='%.200s' build/tests/%s --filter '%s'",
+             engine ? engine : "auto", isa ? isa : "auto", geometry_print(g).text, program, test);
     return line;
 }
 

@@ -40,10 +40,6 @@ typedef struct calling {
 /* What the kernels make of the other two operands; the caller frees it. Memory and result hold NaN before. */
 double *compute(const problem *p, const calling *how);
 
-/* The path of PLEAT_CONV_PATH, or PLEAT_CONV_AUTO, and its name. */
-pleat_conv_path path_here(void);
-const char *path_name(void);
-
 /* Equal as numbers, and a NaN equals a NaN. The first element where they are not, or n. */
 size_t first_difference(const double *a, const double *b, size_t n);
 

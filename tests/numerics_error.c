@@ -1,6 +1,7 @@
 /* How far results in f32 are from those of the same operands in f64. A sum of K products, each rounded K times at most on its way,
  * in whatever order, is at most K u sum|a||b| off (to first order in u = 2^-24, half an ulp of 1); what is measured lies nearer to
  * sqrt(K) u sum|a||b|. With PLEAT_TABLE=1 in the environment the tests print what they measured. */
+#include "conv_calls.h"
 #include "numerics.h"
 
 #include <math.h>
@@ -34,8 +35,8 @@ static bool add(measure *m, double error, double terms, double magnitude) {
 
 static void print(const char *what, const measure *m) {
     if (getenv("PLEAT_TABLE") == NULL) return;
-    printf("| %-16s | %-7s | %8zu | %5.0f | %.2f | %.3f | %.2f |\n", what, path_name(), m->results, m->terms,
-           m->by_terms, m->long_by_terms, m->by_root);
+    printf("| %-16s | %-18s | %8zu | %5.0f | %.2f | %.3f | %.2f |\n", what, path_text(forced_path()).text,
+           m->results, m->terms, m->by_terms, m->long_by_terms, m->by_root);
 }
 
 /* ---- the convolution family ----------------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 /* Problems of the convolution family, and calling the kernels. */
 #include "numerics.h"
 
+#include "conv_calls.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,30 +52,18 @@ static void *in_type(const double *a, size_t n, size_t element) {
     return f;
 }
 
-static int call(const pleat_conv_shape *g, const calling *how, void *const t[OPERANDS],
-                const pleat_work *work) {
-    bool f32 = how->element == sizeof(float);
-    if (how->op == PLEAT_CONV_FORWARD)
-        return f32 ? pleat_conv2d_f32(g, t[X], t[W], t[Y], work)
-                   : pleat_conv2d_f64(g, t[X], t[W], t[Y], work);
-    if (how->op == PLEAT_CONV_TRANSPOSE)
-        return f32 ? pleat_conv2d_transpose_f32(g, t[Y], t[W], t[X], work)
-                   : pleat_conv2d_transpose_f64(g, t[Y], t[W], t[X], work);
-    return f32 ? pleat_conv2d_weight_f32(g, t[X], t[Y], t[W], work)
-               : pleat_conv2d_weight_f64(g, t[X], t[Y], t[W], work);
-}
-
 double *compute(const problem *p, const calling *how) {
     int result = result_of(how->op);
     size_t channels = how->op == PLEAT_CONV_FORWARD ? p->g.O : p->g.C, n = p->n[result];
     void *t[OPERANDS], *bias = how->bias ? in_type(how->bias, channels, how->element) : NULL;
     for (int k = 0; k < OPERANDS; k++)
         t[k] = k == result ? memory_of_nan(n * how->element) : in_type(p->t[k], p->n[k], how->element);
-    pleat_work work = {.path = path_here(), .bias = bias, .relu = how->relu};
-    work.bytes = pleat_conv_workspace(&p->g, how->element, how->op, path_here(), how->threads);
+    pleat_work work = {.bias = bias, .relu = how->relu};
+    work.bytes = conv_bytes(&p->g, how->element, how->op, forced_path(), how->threads);
     work.memory = memory_of_nan(work.bytes);
     if (how->threads > 1) work.pool = pleat_pool_new(how->threads);
-    cr_assert_eq(call(&p->g, how, t, &work), 0);
+    cr_assert_eq(conv_run(&p->g, how->element, how->op, forced_path(), (void *[]){t[X], t[W], t[Y]}, &work),
+                 0);
     pleat_pool_free(work.pool);
     double *c = doubles(n);
     for (size_t i = 0; i < n; i++)
@@ -81,17 +71,6 @@ double *compute(const problem *p, const calling *how) {
     for (int k = 0; k < OPERANDS; k++) free(t[k]);
     free(bias), free(work.memory);
     return c;
-}
-
-const char *path_name(void) {
-    const char *forced = getenv("PLEAT_CONV_PATH");
-    return forced ? forced : "auto";
-}
-
-pleat_conv_path path_here(void) {
-    pleat_conv_path path;
-    cr_assert(pleat_conv_path_named(path_name(), &path), "no path is called %s", path_name());
-    return path;
 }
 
 size_t first_difference(const double *a, const double *b, size_t n) {

@@ -45,11 +45,18 @@ Test(refusals, options_of_other_norms) {
 }
 
 Test(refusals, a_path_that_is_none) {
-    cr_assert_eq(setenv("PLEAT_CONV_PATH", "avx1024", 1), 0);
+    cr_assert_eq(setenv("PLEAT_ISA", "avx1024", 1), 0);
     pleat_ctx *other = pleat_ctx_new(.threads = 1);
     cr_assert_not_null(other);
     cr_expect_eq(pleat_error(other)->code, PLEAT_ERR_ARGUMENT);
     cr_expect_str_eq(pleat_error(other)->text,
-                     "ctx_new: PLEAT_CONV_PATH is avx1024, not one of auto, plain, panels, avx2, avx512");
+                     "ctx_new: PLEAT_ISA is avx1024, not one of auto, baseline, avx2, avx512");
+    pleat_ctx_free(other);
+    cr_assert_eq(setenv("PLEAT_ENGINE", "winograd", 1), 0);
+    other = pleat_ctx_new(.threads = 1);
+    cr_assert_not_null(other);
+    cr_expect_str_eq(pleat_error(other)->text,
+                     "ctx_new: PLEAT_ENGINE is winograd, not one of auto, reference, im2col, "
+                     "implicit_gemm, direct");
     pleat_ctx_free(other);
 }

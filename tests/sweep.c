@@ -4,6 +4,7 @@
  *     build/tests/sweep [--count N] [--seed N] [--mflop N]      # --help says more
  *     PLEAT_CASE='N1 C4 ...' build/tests/sweep                 # one geometry
  */
+#include "conv_calls.h"
 #include "geometry.h"
 #include "pleat_kernels.h"
 
@@ -13,17 +14,16 @@
 #include <string.h>
 #include <time.h>
 
-enum { UNWRITTEN = 0x71, PATHS = PLEAT_CONV_AVX512 + 1 };
+enum { UNWRITTEN = 0x71 };
 
-static const char *const path_names[PATHS] = {"auto", "plain", "panels", "avx2", "avx512"},
-                         *const op_names[] = {"conv2d", "conv2d_transpose", "conv2d_weight"};
+static const char *const op_names[] = {"conv2d", "conv2d_transpose", "conv2d_weight"};
 
 typedef struct sweep {
     pleat_conv_shape g;
     pleat_pool *pool;
     void *values[3], *want, *found, *memory;
     size_t n[3], room[6]; /* room: bytes of these arrays, so that they are used again */
-    size_t runs, taken[PATHS], wrong;
+    size_t runs, taken[TESTED_PATHS], wrong;
 } sweep;
 
 static void *grow(void **p, size_t *room, size_t bytes) {
@@ -48,30 +48,19 @@ static void fill(void *to, size_t n, size_t element, uint64_t seed) {
     }
 }
 
-static int call(const sweep *s, pleat_conv_op op, size_t element, void *c, const pleat_work *w) {
-    const pleat_conv_shape *g = &s->g;
-    const void *a = s->values[op == PLEAT_CONV_TRANSPOSE ? 2 : 0],
-               *b = s->values[op == PLEAT_CONV_WEIGHT ? 2 : 1];
-    if (element == sizeof(float)) {
-        if (op == PLEAT_CONV_FORWARD) return pleat_conv2d_f32(g, a, b, c, w);
-        return (op == PLEAT_CONV_TRANSPOSE ? pleat_conv2d_transpose_f32 : pleat_conv2d_weight_f32)(g, a, b, c,
-                                                                                                   w);
-    }
-    if (op == PLEAT_CONV_FORWARD) return pleat_conv2d_f64(g, a, b, c, w);
-    return (op == PLEAT_CONV_TRANSPOSE ? pleat_conv2d_transpose_f64 : pleat_conv2d_weight_f64)(g, a, b, c, w);
-}
-
-static void run(sweep *s, pleat_conv_op op, size_t element, pleat_conv_path path, void *c, size_t size) {
-    size_t bytes = pleat_conv_workspace(&s->g, element, op, path, pleat_pool_threads(s->pool));
+static void run(sweep *s, pleat_conv_op op, size_t element, pleat_path path, void *c, size_t size) {
+    size_t bytes = conv_bytes(&s->g, element, op, path, pleat_pool_threads(s->pool));
     void *memory = grow(&s->memory, &s->room[5], bytes);
     if (bytes) memset(memory, UNWRITTEN, bytes);
     memset(c, UNWRITTEN, size);
-    pleat_work work = {.memory = memory, .bytes = bytes, .path = path, .pool = s->pool};
-    if (call(s, op, element, c, &work)) exit(2);
+    pleat_work work = {.memory = memory, .bytes = bytes, .pool = s->pool};
+    void *xwy[3] = {s->values[0], s->values[1], s->values[2]};
+    xwy[op == PLEAT_CONV_FORWARD ? 2 : op == PLEAT_CONV_TRANSPOSE ? 0 : 1] = c;
+    if (conv_run(&s->g, element, op, path, xwy, &work)) exit(2);
     s->runs++;
 }
 
-static void compare(sweep *s, pleat_conv_op op, size_t element, pleat_conv_path path, size_t n) {
+static void compare(sweep *s, pleat_conv_op op, size_t element, size_t path, size_t n) {
     size_t bad = 0, first = n;
     for (size_t i = n; i-- > 0;) {
         bool same = element == sizeof(float) ? ((float *)s->want)[i] == ((float *)s->found)[i]
@@ -82,13 +71,18 @@ static void compare(sweep *s, pleat_conv_op op, size_t element, pleat_conv_path 
     s->wrong++;
     printf(
         "%s f%zu path %s: %zu of %zu numbers wrong, the first at %zu\nreproduce: PLEAT_CASE='%s' build/tests/sweep\n",
-        op_names[op], 8 * element, path_names[path], bad, n, first, geometry_print(&s->g).text);
+        op_names[op], 8 * element, tested_path_name[path], bad, n, first, geometry_print(&s->g).text);
     fflush(stdout);
 }
 
 /* The default path always, and one of the others in turn. */
 static void check(sweep *s, size_t turn, bool all) {
-    static const pleat_conv_path others[] = {PLEAT_CONV_PANELS, PLEAT_CONV_AVX2, PLEAT_CONV_AVX512};
+    enum {
+        AUTO,
+        IM2COL = 2,
+        BASELINE,
+        OTHERS = 3
+    }; /* among tested_path; the reference would take too long */
     for (size_t element = 4; element <= 8; element += 4) {
         for (size_t k = 0; k < 3; k++)
             fill(grow(&s->values[k], &s->room[k], s->n[k] * element), s->n[k], element, turn + k);
@@ -97,12 +91,13 @@ static void check(sweep *s, size_t turn, bool all) {
                             : op == PLEAT_CONV_TRANSPOSE ? 0
                                                          : 1],
                    size = n * element;
-            run(s, (pleat_conv_op)op, element, PLEAT_CONV_PLAIN, grow(&s->want, &s->room[3], size), size);
-            for (size_t k = 0; k < 4; k++) {
-                pleat_conv_path path = k == 3 ? PLEAT_CONV_AUTO : others[k];
-                if (k < 3 && !all && k != turn % 3) continue;
-                if (!pleat_conv_takes(&s->g, element, (pleat_conv_op)op, path)) continue;
-                run(s, (pleat_conv_op)op, element, path, grow(&s->found, &s->room[4], size), size);
+            run(s, (pleat_conv_op)op, element, tested_path[IM2COL], grow(&s->want, &s->room[3], size), size);
+            for (size_t k = 0; k <= OTHERS; k++) {
+                size_t path = k == OTHERS ? AUTO : BASELINE + k;
+                if (k < OTHERS && !all && k != turn % OTHERS) continue;
+                if (!conv_takes(&s->g, element, (pleat_conv_op)op, tested_path[path])) continue;
+                run(s, (pleat_conv_op)op, element, tested_path[path], grow(&s->found, &s->room[4], size),
+                    size);
                 s->taken[path]++;
                 compare(s, (pleat_conv_op)op, element, path, n);
             }
@@ -146,8 +141,8 @@ int main(int count, char **argument) {
         check(&s, options[1] + done, one);
     }
     printf("%zu geometries, %zu runs:", done, s.runs);
-    for (size_t k = 0; k < PATHS; k++)
-        if (s.taken[k]) printf(" %s %zu,", path_names[k], s.taken[k]);
+    for (size_t k = 0; k < TESTED_PATHS; k++)
+        if (s.taken[k]) printf(" %s %zu,", tested_path_name[k], s.taken[k]);
     printf(" %zu wrong; %.0f s\n", s.wrong, difftime(time(NULL), start));
     pleat_pool_free(s.pool);
     for (size_t k = 0; k < 3; k++) free(s.values[k]);

@@ -8,10 +8,14 @@
 
 #include "tensors.h"
 
-const char *const every_path[] = {"auto", "plain", "panels", "avx2", "avx512", NULL};
+const char *const every_path[] = {"auto", "reference", "im2col", "baseline", "avx2", "avx512", NULL};
 const int every_number[] = {1, 2, 3, 5, 1, 0}; /* 1 again: another run */
 
-void take_path(const char *path) { cr_assert_eq(setenv("PLEAT_CONV_PATH", path, 1), 0); }
+void take_path(const char *path) {
+    bool engine = strcmp(path, "reference") == 0 || strcmp(path, "im2col") == 0;
+    cr_assert_eq(setenv("PLEAT_ENGINE", engine ? path : "auto", 1), 0);
+    cr_assert_eq(setenv("PLEAT_ISA", engine ? "auto" : path, 1), 0);
+}
 
 enum { MOST = 80 };
 

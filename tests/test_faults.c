@@ -182,10 +182,9 @@ static const char unfailing[] =
     /* lists within the context, references, and exchanges in place */
     " pleat_keep pleat_hold pleat_nn_ema_update pleat_nn_ema_swap"
     /* kernels, which are given their memory, and what is asked about them */
-    " pleat_conv_check pleat_conv_map_size pleat_conv_image_size pleat_conv_path_named pleat_conv_takes"
-    " pleat_conv_workspace pleat_im2col_f32 pleat_im2col_f64 pleat_col2im_f32 pleat_col2im_f64 pleat_conv2d_f32"
-    " pleat_conv2d_f64 pleat_conv2d_transpose_f32 pleat_conv2d_transpose_f64 pleat_conv2d_weight_f32"
-    " pleat_conv2d_weight_f64 ";
+    " pleat_conv_check pleat_conv_map_size pleat_conv_image_size pleat_path_parse pleat_conv_plan_free pleat_conv_plan_shape"
+    " pleat_conv_plan_path pleat_conv_plan_print pleat_conv_plan_bytes pleat_conv_packed_bytes pleat_conv_pack pleat_conv_run"
+    " pleat_im2col_f32 pleat_im2col_f64 pleat_col2im_f32 pleat_col2im_f64 ";
 
 static bool names(const char *list, const char *name) {
     char word[100];

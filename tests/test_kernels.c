@@ -1,9 +1,10 @@
 /* The kernels against their definition and their laws, bit for bit. Every buffer that a kernel is given lies between
  * guards, starts at an address aligned for its element only, and holds large numbers where nothing has been written yet: not NaN,
  * which would be taken for what padding makes of Inf, and be computed again. */
+#include "conv_calls.h"
 #include "geometry.h"
-#include "kernels/conv/engine.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/simd/cpu.h"
 #include "reference.h"
 
 #include <criterion/criterion.h>
@@ -106,12 +107,7 @@ static size_t result_size(const problem *p, pleat_conv_op op) {
 }
 
 /* Forced by the environment, so that every test here runs on every path. */
-static pleat_conv_path path(void) {
-    pleat_conv_path forced = PLEAT_CONV_AUTO;
-    const char *name = getenv("PLEAT_CONV_PATH");
-    cr_assert(name == NULL || pleat_conv_path_named(name, &forced), "no path is called %s", name);
-    return forced;
-}
+static pleat_path path(void) { return forced_path(); }
 
 static double *expected(const problem *p, pleat_conv_op op) {
     double *a = numbers(result_size(p, op));
@@ -120,30 +116,17 @@ static double *expected(const problem *p, pleat_conv_op op) {
     return a;
 }
 
-static int call(const pleat_conv_shape *g, pleat_conv_op op, size_t element, void *const xwy[3],
-                const pleat_work *work) {
-    void *x = xwy[0], *w = xwy[1], *y = xwy[2];
-    if (element == sizeof(float)) {
-        if (op == PLEAT_CONV_FORWARD) return pleat_conv2d_f32(g, x, w, y, work);
-        if (op == PLEAT_CONV_TRANSPOSE) return pleat_conv2d_transpose_f32(g, y, w, x, work);
-        return pleat_conv2d_weight_f32(g, x, y, w, work);
-    }
-    if (op == PLEAT_CONV_FORWARD) return pleat_conv2d_f64(g, x, w, y, work);
-    if (op == PLEAT_CONV_TRANSPOSE) return pleat_conv2d_transpose_f64(g, y, w, x, work);
-    return pleat_conv2d_weight_f64(g, x, y, w, work);
-}
-
 /* The kernel's result as doubles, after a check that it wrote there, to its workspace, and nowhere else. */
 static double *run(const problem *p, pleat_conv_op op, size_t element, int threads) {
     buffer b[3] = {buffer_of(p->x, p->nx, element), buffer_of(p->w, p->nw, element),
                    buffer_of(p->y, p->ny, element)};
     int result = op == PLEAT_CONV_TRANSPOSE ? 0 : op == PLEAT_CONV_WEIGHT ? 1 : 2;
     memset(buffer_data(b[result]), UNWRITTEN, b[result].bytes);
-    buffer memory = buffer_new(pleat_conv_workspace(&p->g, element, op, path(), threads));
-    pleat_work work = {.memory = buffer_data(memory), .bytes = memory.bytes, .path = path()};
+    buffer memory = buffer_new(conv_bytes(&p->g, element, op, path(), threads));
+    pleat_work work = {.memory = buffer_data(memory), .bytes = memory.bytes};
     if (threads > 1) work.pool = pleat_pool_new(threads);
     void *xwy[3] = {buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2])};
-    cr_assert_eq(call(&p->g, op, element, xwy, &work), 0);
+    cr_assert_eq(conv_run(&p->g, element, op, path(), xwy, &work), 0);
     pleat_pool_free(work.pool);
     double *a = buffer_numbers(b[result], element);
     bool intact = buffer_free(memory);
@@ -209,16 +192,12 @@ static void check_finish(const problem *p, pleat_conv_op op, size_t element, boo
     buffer b = buffer_of(bias, channels, element),
            operands[2] = {buffer_of(op ? p->y : p->x, op ? p->ny : p->nx, element),
                           buffer_of(p->w, p->nw, element)};
-    buffer c = buffer_new(n * element),
-           memory = buffer_new(pleat_conv_workspace(&p->g, element, op, path(), 1));
-    pleat_work work = {.memory = buffer_data(memory),
-                       .bytes = memory.bytes,
-                       .path = path(),
-                       .bias = buffer_data(b),
-                       .relu = relu};
+    buffer c = buffer_new(n * element), memory = buffer_new(conv_bytes(&p->g, element, op, path(), 1));
+    pleat_work work = {
+        .memory = buffer_data(memory), .bytes = memory.bytes, .bias = buffer_data(b), .relu = relu};
     void *xwy[3] = {buffer_data(op ? c : operands[0]), buffer_data(operands[1]),
                     buffer_data(op ? operands[0] : c)};
-    cr_assert_eq(call(&p->g, op, element, xwy, &work), 0);
+    cr_assert_eq(conv_run(&p->g, element, op, path(), xwy, &work), 0);
     double *got = buffer_numbers(c, element);
     for (size_t i = 0; i < n; i++) want[i] += bias[i / pixels % channels];
     for (size_t i = 0; relu && i < n; i++) want[i] = want[i] > 0 ? want[i] : 0;
@@ -244,15 +223,75 @@ Test(kernels, forced_paths_are_gone) {
     pleat_conv_shape g;
     size_t cases = 0, taken = 0;
     for (size_t i = 0; geometry_case(i, RANDOM_CASES, &g); i++)
-        for (int op = 0; op < 3; op++)
-            cases++, taken += pleat_conv_takes(&g, elements[i % 2], ops[op], path());
-    bool lacks = path() == PLEAT_CONV_AVX2 || path() == PLEAT_CONV_AVX512;
+        for (int op = 0; op < 3; op++) cases++, taken += conv_takes(&g, elements[i % 2], ops[op], path());
+    bool lacks = !pl_isa_runs_here(path().isa);
     cr_assert(100 * taken >= 97 * cases || (lacks && taken == 0) || getenv("PLEAT_CASE"), "%zu of %zu", taken,
               cases);
 }
 
-/* Up to which distances, taps and strides panels go: beyond, their products of sizes might not be a size_t. */
-Test(kernels, panels_stay_near) {
+/* ---- plans -------------------------------------------------------------------------------------------- */
+
+Test(kernels, a_plan_says_what_it_is) {
+    pleat_conv_shape g;
+    cr_assert(geometry_parse("N64 C16 O32 G1 H14 W14 P7 Q7 R3 S3 s2,2 d1,1 p1,1", &g));
+    char text[200];
+    pleat_conv_plan *plan =
+        pleat_conv_plan_new(&g, PLEAT_CONV_TRANSPOSE, sizeof(double), (pleat_path){PLEAT_ENGINE_IM2COL, 0});
+    cr_assert_not_null(plan);
+    cr_expect_str_eq(pleat_conv_plan_print(plan, text, sizeof text),
+                     "conv2d_transpose f64: im2col, columns of 144 by 49, 1 strips");
+    cr_expect_eq(memcmp(pleat_conv_plan_shape(plan), &g, sizeof g), 0);
+    pleat_conv_plan_free(plan);
+    plan = pleat_conv_plan_new(&g, PLEAT_CONV_FORWARD, sizeof(float), (pleat_path){0, PLEAT_ISA_BASELINE});
+    cr_assert_not_null(plan);
+    pleat_conv_plan_print(plan, text, sizeof text);
+    cr_expect_eq(strncmp(text, "conv2d f32: implicit_gemm baseline, ", 36), 0, "%s", text);
+    pleat_path taken = pleat_conv_plan_path(plan);
+    cr_expect(taken.engine == PLEAT_ENGINE_IMPLICIT_GEMM && taken.isa == PLEAT_ISA_BASELINE);
+    cr_expect_eq(strlen(pleat_conv_plan_print(plan, text, 20)), 19, "%s", text);
+    pleat_conv_plan_free(plan);
+}
+
+/* Weights that were packed before the call give what the call packs for itself, also after w has been lost. */
+Test(kernels, weights_packed_before) {
+    pleat_conv_shape g;
+    size_t packed = 0;
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES / 8, &g); i++)
+        for (int op = 0; op < 2; op++) {
+            g.N += 8; /* strips enough to pack once */
+            size_t element = elements[i % 2],
+                   n[3] = {geometry_image(&g), geometry_kernel(&g), geometry_map(&g)};
+            pleat_conv_plan *plan = pleat_conv_plan_new(&g, ops[op], element, path());
+            size_t bytes = pleat_conv_packed_bytes(plan);
+            if (bytes > 0) {
+                problem p = problem_new(&g, i);
+                buffer b[3] = {buffer_of(p.x, n[0], element), buffer_of(p.w, n[1], element),
+                               buffer_of(p.y, n[2], element)};
+                buffer memory = buffer_new(pleat_conv_plan_bytes(plan, 1));
+                void *w = aligned_alloc(64, (bytes + 63) / 64 * 64);
+                cr_assert_not_null(w);
+                pleat_conv_pack(plan, buffer_data(b[1]), w, NULL);
+                memset(buffer_data(b[1]), UNWRITTEN, b[1].bytes);
+                pleat_work work = {.memory = buffer_data(memory), .bytes = memory.bytes, .packed = w};
+                cr_assert_eq(
+                    pleat_conv_run(plan, buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2]), &work), 0);
+                double *want = expected(&p, ops[op]), *got = buffer_numbers(b[op == 0 ? 2 : 0], element);
+                size_t size = n[op == 0 ? 2 : 0];
+                cr_assert_eq(difference(got, want, size), size, "%s",
+                             geometry_reproduce(&g, "test_kernels", "kernels/weights*").text);
+                packed++;
+                for (int k = 0; k < 3; k++) buffer_free(b[k]);
+                buffer_free(memory), free(w), free(want), free(got), problem_free(p);
+            }
+            pleat_conv_plan_free(plan);
+        }
+    bool none = path().engine == PLEAT_ENGINE_IM2COL || path().engine == PLEAT_ENGINE_REFERENCE ||
+                !pl_isa_runs_here(path().isa);
+    cr_assert(packed > 100 || none || getenv("PLEAT_CASE") || getenv("PLEAT_TEST_EVERY"), "only %zu", packed);
+}
+
+/* Up to which distances, taps and strides implicit GEMM goes: beyond, its products of sizes might not be a size_t. */
+Test(kernels, implicit_gemm_stays_near) {
     static const struct {
         const char *shape;
         bool near;
@@ -272,7 +311,8 @@ Test(kernels, panels_stay_near) {
         for (int op = 0; op < 3; op++) {
             pleat_conv_shape g;
             cr_assert(geometry_parse(cases[i].shape, &g));
-            cr_expect_eq(pleat_conv_takes(&g, sizeof(float), ops[op], PLEAT_CONV_PANELS), cases[i].near, "%s",
+            pleat_path baseline = {PLEAT_ENGINE_AUTO, PLEAT_ISA_BASELINE};
+            cr_expect_eq(conv_takes(&g, sizeof(float), ops[op], baseline), cases[i].near, "%s",
                          cases[i].shape);
         }
 }
@@ -356,26 +396,17 @@ static bool few_channels(uint64_t *seed, size_t i, pleat_conv_shape *g) {
     return g->P > 0 && g->Q > 0;
 }
 
-/* A path that the processor has not is the plain one. */
+/* Whether direct loops are out of the question: by name, or because the processor lacks the instruction set. */
 static bool is_plain(void) {
-    return path() == PLEAT_CONV_PLAIN || (path() != PLEAT_CONV_AUTO && !pl_path_runs_here(path()));
+    pleat_path p = path();
+    return p.engine != PLEAT_ENGINE_AUTO || !pl_isa_runs_here(p.isa);
 }
 
 /* Whether the tested path computes the shape with direct loops. */
 static bool is_direct(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
-    const pl_engine *loops = &pl_depthwise;
-#ifdef PL_X86
-    static const pleat_conv_path wide[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2};
-    static const pl_engine *const engines[] = {&pl_depthwise_avx512, &pl_depthwise_avx2};
-    for (size_t i = 2; i-- > 0;)
-        if ((path() == PLEAT_CONV_AUTO || path() == wide[i]) && pleat_conv_takes(g, element, op, wide[i]))
-            loops = engines[i];
-#endif
-    size_t bytes = loops->workspace(g, element, op, 1);
-    if (is_plain() || bytes == SIZE_MAX) return false;
-    enum { LINE = 64 }; /* to begin at */
-    cr_assert_eq(pleat_conv_workspace(g, element, op, path(), 1), bytes + LINE,
-                 "something else is tried before");
+    pleat_path taken = conv_taken(g, element, op, path()), direct = {PLEAT_ENGINE_DIRECT, taken.isa};
+    if (is_plain() || !conv_takes(g, element, op, direct)) return false;
+    cr_assert_eq(taken.engine, PLEAT_ENGINE_DIRECT, "something else is tried before");
     return true;
 }
 
@@ -428,7 +459,8 @@ Test(kernels, direct_loops_of_weight_gradients) {
             g.P = 65 - g.R, g.Q = 65 - g.S;
             for (size_t k = 0; k < 2; k++) g.stride[k] = g.dilation[k] = 1;
             for (int op = 0; op < 3; op++) {
-                bool taken = pl_depthwise.workspace(&g, sizeof(float), ops[op], 1) != SIZE_MAX;
+                pleat_path direct = {PLEAT_ENGINE_DIRECT, PLEAT_ISA_BASELINE};
+                bool taken = conv_takes(&g, sizeof(float), ops[op], direct);
                 bool wanted = ops[op] != PLEAT_CONV_WEIGHT || (wide == 0 && n >= 2 && n <= 5);
                 cr_expect_eq(taken, wanted, "kernel %zux%zu, operator %d", g.R, g.S, op);
             }
@@ -694,9 +726,9 @@ static void check_workspace(const pleat_conv_shape *g, size_t element, int threa
     if (BY_WIDTH(false, true) && wrong && strstr(wrong, "addressable")) return;
     cr_assert_null(wrong, "%s: %s", geometry_print(g).text, wrong);
     size_t kernel = (g->R * g->S * element + 63) / 64 * 64, limit = kernel > MIB ? kernel : MIB;
-    size_t copy = path() == PLEAT_CONV_PLAIN ? 0 : geometry_kernel(g) * element;
+    size_t copy = path().engine == PLEAT_ENGINE_IM2COL ? 0 : geometry_kernel(g) * element;
     for (int op = 0; op < 3; op++) {
-        size_t bytes = pleat_conv_workspace(g, element, ops[op], path(), threads);
+        size_t bytes = conv_bytes(g, element, ops[op], path(), threads);
         size_t each = threads > 1 ? (size_t)threads : 1;
         cr_assert(bytes <= each * limit + copy + 256, "%s asks for %zu bytes for %zu threads: %s",
                   op_names[op], bytes, each, geometry_print(g).text);
@@ -734,10 +766,10 @@ Test(kernels, too_little_workspace_is_refused) {
             buffer b[3] = {buffer_of(p.x, p.nx, elements[e]), buffer_of(p.w, p.nw, elements[e]),
                            buffer_of(p.y, p.ny, elements[e])};
             void *xwy[3] = {buffer_data(b[0]), buffer_data(b[1]), buffer_data(b[2])};
-            size_t enough = pleat_conv_workspace(&g, elements[e], ops[op], path(), 3);
-            cr_assert_gt(enough, 0);
-            pleat_work work = {.bytes = enough - 1, .pool = pool, .path = path()};
-            cr_assert_eq(call(&g, ops[op], elements[e], xwy, &work), -1);
+            size_t enough = conv_bytes(&g, elements[e], ops[op], path(), 3);
+            if (enough == 0) continue; /* the reference */
+            pleat_work work = {.bytes = enough - 1, .pool = pool};
+            cr_assert_eq(conv_run(&g, elements[e], ops[op], path(), xwy, &work), -1);
             const double *before[3] = {p.x, p.w, p.y};
             for (int i = 0; i < 3; i++) {
                 double *after = buffer_numbers(b[i], elements[e]);

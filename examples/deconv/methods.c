@@ -10,9 +10,17 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 static double *doubles(size_t n) { return calloc(n ? n : 1, sizeof(double)); }
 
-static pleat_work workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op) {
-    size_t bytes = pleat_conv_workspace(g, element, op, PLEAT_CONV_AUTO, 1);
-    return (pleat_work){.memory = malloc(bytes ? bytes : 1), .bytes = bytes};
+/* Overwrites the operand that the operator gives. False without memory. */
+static bool run_kernel(const pleat_conv_shape *g, size_t element, pleat_conv_op op, void *x, void *w,
+                       void *y) {
+    pleat_conv_plan *plan = pleat_conv_plan_new(g, op, element, (pleat_path){0});
+    if (plan == NULL) return false;
+    size_t bytes = pleat_conv_plan_bytes(plan, 1);
+    pleat_work work = {.memory = malloc(bytes ? bytes : 1), .bytes = bytes};
+    bool fine = work.memory != NULL && pleat_conv_run(plan, x, w, y, &work) == 0;
+    free(work.memory);
+    pleat_conv_plan_free(plan);
+    return fine;
 }
 
 /* ---- the axis ---------------------------------------------------------------------------------------- */

@@ -24,10 +24,13 @@ static pl_memory memory_of(const pleat_ctx_args *a) {
 
 /* An experiment or a test forces a path; the program is not asked. */
 static void read_environment(pleat_ctx *ctx) {
-    const char *name = getenv("PLEAT_CONV_PATH");
-    if (name != NULL && !pleat_conv_path_named(name, &ctx->conv_path))
+    const char *engine = getenv("PLEAT_ENGINE"), *isa = getenv("PLEAT_ISA");
+    if (!pleat_path_parse(engine, NULL, &ctx->path))
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "ctx_new",
-                   "PLEAT_CONV_PATH is %s, not one of auto, plain, panels, avx2, avx512", name);
+                   "PLEAT_ENGINE is %s, not one of auto, reference, im2col, implicit_gemm, direct", engine);
+    else if (!pleat_path_parse(engine, isa, &ctx->path))
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "ctx_new",
+                   "PLEAT_ISA is %s, not one of auto, baseline, avx2, avx512", isa);
 }
 
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args) {
@@ -57,6 +60,7 @@ void pleat_ctx_free(pleat_ctx *ctx) {
         while (ctx->scopes[i].first != NULL) pleat_drop(ctx->scopes[i].first);
     }
     pleat_pool_free(ctx->pool);
+    pl_plans_free(&ctx->plans);
     pl_memory memory = ctx->memory;
     pl_give(&memory, ctx->scopes);
     pl_memory_trim(&memory);

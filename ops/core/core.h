@@ -114,11 +114,31 @@ typedef struct pl_scope {
     uint64_t serial;
 } pl_scope;
 
+/* Plans of convolutions, by a hash of their shape. */
+enum { PL_PLAN_SETS = 32, PL_PLAN_WAYS = 4 };
+
+typedef struct pl_plan_entry {
+    pleat_conv_plan *plan;
+    uint64_t hash;
+    pleat_conv_op op;
+    pleat_dtype dtype;
+} pl_plan_entry;
+
+typedef struct pl_plan_set {
+    pl_plan_entry entry[PL_PLAN_WAYS];
+    size_t next; /* to be filled */
+} pl_plan_set;
+
+typedef struct pl_plans {
+    pl_plan_set set[PL_PLAN_SETS];
+} pl_plans;
+
 struct pleat_ctx {
     pl_memory memory;
     int threads; /* wanted */
     pleat_pool *pool;
-    pleat_conv_path conv_path;
+    pleat_path path; /* forced by the environment */
+    pl_plans plans;  /* of convolutions */
     bool recording;
     pleat_rng rng;
     pleat_error_info error;
@@ -129,6 +149,11 @@ struct pleat_ctx {
     uint64_t serial; /* of the latest scope */
     uint64_t walks;  /* gradient walks so far */
 };
+
+/* The plan for a legal shape, valid until the next call; NULL without memory. */
+const pleat_conv_plan *pl_conv_plan(pleat_ctx *ctx, const pleat_conv_shape *g, pleat_conv_op op,
+                                    pleat_dtype dtype);
+void pl_plans_free(pl_plans *plans);
 
 /* ---- ops ---------------------------------------------------------------------------------------------- */
 

@@ -1,10 +1,12 @@
-/* pleat_kernels.h: the convolution family on raw pointers. No context, no allocation, no state.
+/* pleat_kernels.h: the convolution family on raw pointers. No context, no state; only plans and pools allocate.
  *
  *     pleat_conv_shape g = {.N = 1, .C = 4, .O = 2, .G = 1, .H = 6, .W = 6, .P = 3, .Q = 3, .R = 3, .S = 3,
  *                           .stride = {2, 2}, .dilation = {1, 1}, .pad = {0, 0}};
- *     const char *wrong = pleat_conv_check(&g, sizeof(float));      // NULL, or the rule that is broken
- *     size_t bytes = pleat_conv_workspace(&g, sizeof(float), PLEAT_CONV_TRANSPOSE, PLEAT_CONV_AUTO, 1);
- *     pleat_conv2d_transpose_f32(&g, y, w, x, &(pleat_work){.memory = malloc(bytes), .bytes = bytes});
+ *     const char *wrong = pleat_conv_check(&g, sizeof(float));      // NULL, or the broken rule
+ *     pleat_conv_plan *plan = pleat_conv_plan_new(&g, PLEAT_CONV_TRANSPOSE, sizeof(float), (pleat_path){0});
+ *     size_t bytes = pleat_conv_plan_bytes(plan, 1);
+ *     pleat_conv_run(plan, x, w, y, &(pleat_work){.memory = malloc(bytes), .bytes = bytes});     // overwrites x
+ *     pleat_conv_plan_free(plan);
  *
  * The canonical form. N batch, C channels in, O channels out, G groups, H W image, P Q map, R S kernel; per axis a
  * stride s >= 1, a dilation d >= 1, and p, the padding at the beginning (top, left), which may be negative:
@@ -83,64 +85,87 @@ int pleat_cores(void);
 
 typedef enum pleat_conv_op { PLEAT_CONV_FORWARD, PLEAT_CONV_TRANSPOSE, PLEAT_CONV_WEIGHT } pleat_conv_op;
 
-/* How an operator is computed. All paths give the same values, but for the order in which a sum is taken. */
-typedef enum pleat_conv_path {
-    PLEAT_CONV_AUTO, /* the fixed choice for shape and processor */
-    PLEAT_CONV_PLAIN, /* im2col, col2im and BLAS: takes every shape, runs anywhere; what the others are held against */
-    PLEAT_CONV_PANELS, /* products whose panels are packed straight from the image, or direct loops where groups have few channels, with
-                          vectors that every processor has */
-    PLEAT_CONV_AVX2,   /* the same for x86-64 with AVX2 and FMA */
-    PLEAT_CONV_AVX512, /* the same with AVX-512 (F, VL, BW, DQ) */
-} pleat_conv_path;
+/* The algorithm. All engines give the same values but for the order in which a sum is taken. */
+typedef enum pleat_engine {
+    PLEAT_ENGINE_AUTO,      /* the fixed choice for shape and processor */
+    PLEAT_ENGINE_REFERENCE, /* the definition, one sum at a time: slow, and short */
+    PLEAT_ENGINE_IM2COL, /* im2col, col2im and BLAS: takes every shape on every processor; the others are held against it */
+    PLEAT_ENGINE_IMPLICIT_GEMM, /* a matrix product whose operand is packed from the image: no column matrix, no scatter */
+    PLEAT_ENGINE_DIRECT, /* direct loops, for groups of few channels such as depthwise convolutions */
+} pleat_engine;
 
-/* The path called auto, plain, panels, avx2 or avx512; false for other names. */
-bool pleat_conv_path_named(const char *name, pleat_conv_path *path);
+/* The instruction set of the engines that have SIMD micro-kernels. */
+typedef enum pleat_isa {
+    PLEAT_ISA_AUTO,     /* the widest that the processor has */
+    PLEAT_ISA_BASELINE, /* what every processor of the architecture has: SSE2 on x86-64, NEON on AArch64 */
+    PLEAT_ISA_AVX2,     /* x86-64 with AVX2 and FMA */
+    PLEAT_ISA_AVX512,   /* x86-64 with AVX-512 F, VL, BW and DQ */
+} pleat_isa;
 
-/* Whether the processor has what the path needs, and the path takes the shape. Where it does not, a call that asks for it goes
- * the plain way. */
-bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path);
+/* A request for an engine and an instruction set. Where the processor or the shape does not allow it, PLEAT_ENGINE_IM2COL runs. */
+typedef struct pleat_path {
+    pleat_engine engine;
+    pleat_isa isa;
+} pleat_path;
 
-/* The caller's memory for columns and panels. */
+/* The path that two words name, in the enums' spelling without prefix and in lower case ("implicit_gemm", "avx2"); NULL is "auto".
+ * False, and no change, for any other word. The environment variables PLEAT_ENGINE and PLEAT_ISA are read with it. */
+bool pleat_path_parse(const char *engine, const char *isa, pleat_path *path);
+
+/* How one operator is computed for one shape: engine, tiles, strips, tables. It depends on the arguments of pleat_conv_plan_new and the
+ * processor's instruction sets, and on nothing else, is never changed, and serves any number of calls and threads at the same time. */
+typedef struct pleat_conv_plan pleat_conv_plan;
+
+/* A plan for a legal shape and elements of `element` bytes (float or double), or NULL without memory. The caller frees it. */
+pleat_conv_plan *pleat_conv_plan_new(const pleat_conv_shape *g, pleat_conv_op op, size_t element,
+                                     pleat_path path);
+void pleat_conv_plan_free(pleat_conv_plan *plan); /* NULL is allowed */
+
+const pleat_conv_shape *pleat_conv_plan_shape(const pleat_conv_plan *plan);
+
+/* The engine and the instruction set that were chosen. */
+pleat_path pleat_conv_plan_path(const pleat_conv_plan *plan);
+
+/* Writes a line like "conv2d f32: implicit_gemm avx512, 14x2 tiles over pixels, 12 strips" into text [size]. Returns text. */
+const char *pleat_conv_plan_print(const pleat_conv_plan *plan, char *text, size_t size);
+
+/* Bytes of workspace for so many threads; SIZE_MAX where that overflows. At most 1 MiB for each thread, whatever the sizes (the work is
+ * done in strips), and beside that one packed copy of the weights; with im2col only the first, unless a single channel's kernel is
+ * larger than that. */
+size_t pleat_conv_plan_bytes(const pleat_conv_plan *plan, int threads);
+
+/* Weights that are used many times can be packed once: pack them into pleat_conv_packed_bytes bytes, which begin at a multiple of 64,
+ * and give them as pleat_work.packed. The caller packs them again after w has changed. 0 bytes: the plan has nothing to pack. */
+size_t pleat_conv_packed_bytes(const pleat_conv_plan *plan);
+void pleat_conv_pack(const pleat_conv_plan *plan, const void *w, void *packed, pleat_pool *pool);
+
+/* What a call is given beside its operands. */
 typedef struct pleat_work {
-    void *memory;         /* of any alignment */
-    size_t bytes;         /* at least pleat_conv_workspace(g, element, op, path, threads of the pool) */
-    pleat_pool *pool;     /* NULL: the caller's thread alone */
-    pleat_conv_path path; /* default PLEAT_CONV_AUTO */
+    void *memory;     /* the workspace, of any alignment */
+    size_t bytes;     /* at least pleat_conv_plan_bytes(plan, threads of the pool) */
+    pleat_pool *pool; /* NULL: the caller's thread alone */
     const void *bias; /* NULL, or a number to add to each channel of the result: [O] forward, [C] transpose */
-    bool
-        relu; /* then, numbers below 0 become 0; NaN stays. The weight gradient knows neither bias nor relu */
+    bool relu; /* then numbers below 0 become 0; NaN stays. The weight gradient has neither bias nor relu */
+    const void *packed; /* NULL, or the weights, packed by this plan */
 } pleat_work;
 
-/* Bytes of workspace. At most 1 MiB for each thread, whatever the sizes (all is done in strips), and beside that one packed copy
- * of the weights; on the plain path only the first, unless a single channel's kernel is larger than that. */
-size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path,
-                            int threads);
-
-/* x [N,C,H,W], w [O,C/G,R,S] -> y [N,O,P,Q]      y = dT/dy: W im2col(x)
- * y [N,O,P,Q], w [O,C/G,R,S] -> x [N,C,H,W]      x = dT/dx: col2im(W^T y)
- * x [N,C,H,W], y [N,O,P,Q]   -> w [O,C/G,R,S]    w = dT/dw: y im2col(x)^T, summed over N
- * The result is overwritten. Returns 0, or -1 and does nothing if work->bytes is too small.
+/* x [N,C,H,W], w [O,C/G,R,S], y [N,O,P,Q], of the plan's type. The plan's operator overwrites one and reads the others:
  *
- * Numbers that are not finite. Padding is absent, not 0: a result is the sum of the products that it has, and is NaN or infinite
- * where that sum is, on every path; an infinite weight makes no NaN where it meets padding, and 0 times Inf inside of the image is
+ *     PLEAT_CONV_FORWARD     y = dT/dy: W im2col(x)
+ *     PLEAT_CONV_TRANSPOSE   x = dT/dx: col2im(W^T y)
+ *     PLEAT_CONV_WEIGHT      w = dT/dw: y im2col(x)^T, summed over N
+ *
+ * Returns 0, or -1 and does nothing if work->bytes is too small.
+ *
+ * Numbers that are not finite. Padding is absent, not 0: a result is the sum of the products that exist, and is NaN or infinite
+ * where that sum is, with every engine; an infinite weight makes no NaN where it meets padding, and 0 times Inf inside the image is
  * NaN. Denormal numbers are not flushed. A sum whose magnitudes sum |a||b| do not overflow does not overflow, in whichever order it
  * is taken; beyond that its parts may, and a result is then infinite or NaN. With finite operands this costs a look at the weights
  * or the result, whichever is less; otherwise each NaN that padding could have made is computed again, term by term.
  *
  * Errors. With K terms in a result, it is at most K u sum |a||b| off, to first order in u, half an ulp of 1 (2^-24 in f32, 2^-53
- * in f64), on every path. A bias adds one rounding. */
-int pleat_conv2d_f32(const pleat_conv_shape *g, const float *x, const float *w, float *y,
-                     const pleat_work *work);
-int pleat_conv2d_f64(const pleat_conv_shape *g, const double *x, const double *w, double *y,
-                     const pleat_work *work);
-int pleat_conv2d_transpose_f32(const pleat_conv_shape *g, const float *y, const float *w, float *x,
-                               const pleat_work *work);
-int pleat_conv2d_transpose_f64(const pleat_conv_shape *g, const double *y, const double *w, double *x,
-                               const pleat_work *work);
-int pleat_conv2d_weight_f32(const pleat_conv_shape *g, const float *x, const float *y, float *w,
-                            const pleat_work *work);
-int pleat_conv2d_weight_f64(const pleat_conv_shape *g, const double *x, const double *y, double *w,
-                            const pleat_work *work);
+ * in f64), with every engine. A bias adds one rounding. */
+int pleat_conv_run(const pleat_conv_plan *plan, void *x, void *w, void *y, const pleat_work *work);
 
 /* Ask the BLAS library that pleat was built with for one thread a call, process-wide. pleat_ctx_new does so; a
  * program that uses the kernels alone with a pool should, too. */

@@ -1,5 +1,5 @@
 /* Time matrix products of our own beside those of BLAS, on one thread. */
-#include "kernels/gemm/simd_gemm.h"
+#include "kernels/gemm/gemm.h"
 #include "timing.h"
 
 #include <stdio.h>
@@ -29,7 +29,7 @@ typedef struct options {
 
 typedef struct job {
     pl_gemm g;
-    const pl_products *products; /* NULL: BLAS */
+    const pl_gemm_engine *products; /* NULL: BLAS */
     size_t element, calls;
     void *a, *b, *c, *memory;
 } job;
@@ -37,7 +37,7 @@ typedef struct job {
 static void run(const job *j) {
     for (size_t i = 0; i < j->calls; i++) {
         if (j->products != NULL)
-            j->products->run(&j->g, j->element, j->a, j->b, j->c, j->memory);
+            j->products->run(&j->g, j->a, j->b, j->c, j->memory);
         else if (j->element == sizeof(float))
             pl_gemm_f32(&j->g, j->a, j->b, j->c);
         else
@@ -63,15 +63,16 @@ static void *ones(size_t n, size_t element) {
     return p;
 }
 
-static const pl_products *widest(const pl_gemm *g, size_t element) {
-    static const pleat_conv_path paths[] = {PLEAT_CONV_AVX512, PLEAT_CONV_AVX2, PLEAT_CONV_PANELS};
+static const pl_gemm_engine *widest(const pl_gemm *g, size_t element) {
+    static const pleat_path paths[] = {
+        {.isa = PLEAT_ISA_AVX512}, {.isa = PLEAT_ISA_AVX2}, {.isa = PLEAT_ISA_BASELINE}};
     for (size_t i = 0; i < 3; i++)
-        if (pl_products_for(g, element, paths[i])) return pl_products_for(g, element, paths[i]);
+        if (pl_gemm_engine_for(g, element, paths[i])) return pl_gemm_engine_for(g, element, paths[i]);
     return NULL;
 }
 
 /* Both, in turn. */
-static void measure(job *j, const pl_products *ours, double seconds, double best[2]) {
+static void measure(job *j, const pl_gemm_engine *ours, double seconds, double best[2]) {
     j->calls = 1, j->products = NULL, best[0] = best[1] = 1e30;
     run(j);
     double once = time_calls(j);
@@ -87,17 +88,17 @@ static void measure(job *j, const pl_products *ours, double seconds, double best
 
 static void product(const options *o, const char *layer, const char *what, pl_gemm g) {
     if (o->only != NULL && strcmp(o->only, layer) != 0) return;
-    const pl_products *ours = widest(&g, o->element);
+    const pl_gemm_engine *ours = widest(&g, o->element);
     g.lda = g.ta ? g.m : g.k, g.ldb = g.tb ? g.k : g.n, g.ldc = g.n;
     job j = {.g = g, .element = o->element};
     j.a = ones(g.m * g.k, o->element), j.b = ones(g.k * g.n, o->element), j.c = ones(g.m * g.n, o->element);
-    j.memory = malloc(ours->workspace(&g, o->element) + 1);
+    j.memory = malloc(ours->workspace(&g) + 1);
     if (j.a && j.b && j.c && j.memory) {
         double best[2], flop = 2e-9 * (double)g.m * (double)g.n * (double)g.k;
         measure(&j, ours, o->seconds, best);
         printf("%s,%s,%zu,%zu,%zu,%d,%d,%.2f,%.2f,%.1f,%.1f,%.2f,%s\n", layer, what, g.m, g.n, g.k, g.ta,
                g.tb, best[0] * 1e6, best[1] * 1e6, flop / best[0], flop / best[1], best[1] / best[0],
-               pl_products_for(&g, o->element, PLEAT_CONV_AUTO) ? "ours" : "blas");
+               pl_gemm_engine_for(&g, o->element, (pleat_path){0}) ? "ours" : "blas");
         fflush(stdout);
     }
     free(j.a), free(j.b), free(j.c), free(j.memory);

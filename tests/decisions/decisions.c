@@ -1,36 +1,49 @@
 /* Decisions: their words, which pairs a suite meets, and which no shape can have. */
 #include "decisions.h"
 
+#include "kernels/simd/cpu.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-extern const pl_engine pl_plain_small, pl_panels_small, pl_depthwise_small;
+#define SMALL(name) extern const pl_engine name##_small_f32, name##_small_f64;
+SMALL(pl_im2col)
+SMALL(pl_implicit_gemm_baseline)
+SMALL(pl_direct_baseline)
 #ifdef PL_X86
-extern const pl_engine pl_panels_avx2_small, pl_depthwise_avx2_small, pl_panels_avx512_small,
-    pl_depthwise_avx512_small;
+SMALL(pl_implicit_gemm_avx2)
+SMALL(pl_direct_avx2)
+SMALL(pl_implicit_gemm_avx512)
+SMALL(pl_direct_avx512)
 #endif
+#undef SMALL
+
+#define BOTH(name) \
+    { &name##_small_f32, &name##_small_f64 }
 
 size_t decision_sets(decision_set out[MOST_SETS]) {
-    static const decision_set engines[] = {
-        {"any", "plain", &pl_plain_small, PLEAT_CONV_PLAIN, 16, 0, 0},
-        {"any", "panels", &pl_panels_small, PLEAT_CONV_PANELS, 16, 0, 0},
-        {"any", "direct", &pl_depthwise_small, PLEAT_CONV_PANELS, 16, 0, 0},
+    static const struct {
+        const char *isa, *kind;
+        const pl_engine *engine[2];
+        size_t vector;
+    } engines[] = {
+        {"any", "im2col", BOTH(pl_im2col), 16},
+        {"baseline", "implicit_gemm", BOTH(pl_implicit_gemm_baseline), 16},
+        {"baseline", "direct", BOTH(pl_direct_baseline), 16},
 #ifdef PL_X86
-        {"avx2", "panels", &pl_panels_avx2_small, PLEAT_CONV_AVX2, 32, 0, 0},
-        {"avx2", "direct", &pl_depthwise_avx2_small, PLEAT_CONV_AVX2, 32, 0, 0},
-        {"avx512", "panels", &pl_panels_avx512_small, PLEAT_CONV_AVX512, 64, 0, 0},
-        {"avx512", "direct", &pl_depthwise_avx512_small, PLEAT_CONV_AVX512, 64, 0, 0},
+        {"avx2", "implicit_gemm", BOTH(pl_implicit_gemm_avx2), 32},
+        {"avx2", "direct", BOTH(pl_direct_avx2), 32},
+        {"avx512", "implicit_gemm", BOTH(pl_implicit_gemm_avx512), 64},
+        {"avx512", "direct", BOTH(pl_direct_avx512), 64},
 #endif
     };
     size_t n = 0;
     for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
-        if (!pl_path_runs_here(engines[i].path)) continue;
-        for (size_t k = 0; k < 6; k++, n++) {
-            out[n] = engines[i];
-            out[n].element = k / 3 ? sizeof(double) : sizeof(float);
-            out[n].op = (pleat_conv_op)(k % 3);
-        }
+        if (!pl_isa_runs_here(engines[i].engine[0]->isa)) continue;
+        for (size_t k = 0; k < 6; k++)
+            out[n++] = (decision_set){engines[i].isa, engines[i].kind, engines[i].engine[k / 3],
+                                      engines[i].vector, (pleat_conv_op)(k % 3)};
     }
     return n;
 }
@@ -77,10 +90,12 @@ static const struct {
 
 /* The loops of an engine: the answers to PL_FORM. */
 static const char *const *forms_of(const decision_set *s) {
-    static const char *const plain[ANSWERS] = {NULL, "columns", "image"},
-                             *const panels[ANSWERS] = {NULL, "pixels", "channels", "outers", "dots"},
+    static const char *const im2col[ANSWERS] = {NULL, "columns", "image"},
+                             *const implicit[ANSWERS] = {NULL, "pixels", "channels", "outers", "dots"},
                              *const direct[ANSWERS] = {NULL, "unrolled", "any-taps"};
-    return strcmp(s->kind, "plain") == 0 ? plain : strcmp(s->kind, "panels") == 0 ? panels : direct;
+    return strcmp(s->kind, "im2col") == 0          ? im2col
+           : strcmp(s->kind, "implicit_gemm") == 0 ? implicit
+                                                   : direct;
 }
 
 static const char *answer_word(const decision_set *s, size_t decision) {
@@ -92,7 +107,7 @@ decision_words set_words(const decision_set *s) {
     static const char *const ops[] = {"forward", "transpose", "weight"};
     decision_words w;
     snprintf(w.text, sizeof w.text, "%s %s %s %s", s->isa, s->kind,
-             s->element == sizeof(float) ? "f32" : "f64", ops[s->op]);
+             s->small->element == sizeof(float) ? "f32" : "f64", ops[s->op]);
     return w;
 }
 
@@ -107,8 +122,11 @@ decision_words decision_text(const decision_set *s, size_t decision) {
 
 size_t decisions_of(const decision_set *s, const pleat_conv_shape *g, size_t out[PL_QUESTIONS]) {
     size_t n = 0;
-    if (s->small->workspace(g, s->element, s->op, 1) == SIZE_MAX) return 0;
-    pl_decisions d = s->small->decide(g, s->element, s->op);
+    pleat_conv_plan *plan;
+    if (!s->small->make(g, s->op, &plan)) return 0;
+    if (!plan) exit(2);
+    pl_decisions d = s->small->decide(plan);
+    pleat_conv_plan_free(plan);
     for (size_t q = 0; q < PL_QUESTIONS; q++)
         if (d.answer[q]) out[n++] = q * ANSWERS + d.answer[q];
     return n;
@@ -167,7 +185,7 @@ static size_t match(const decision_set *s, const char *pattern, size_t out[ANSWE
 
 static bool is_meant(const decision_set *s, const char *kind, const char *ops, const char *lanes) {
     char number[24], exactly[40];
-    snprintf(number, sizeof number, "%zu", s->vector / s->element);
+    snprintf(number, sizeof number, "%zu", s->vector / s->small->element);
     snprintf(exactly, sizeof exactly, "%s:%s", s->isa, number);
     return is_listed(kind, s->kind) && strchr(ops, "ftw"[s->op]) &&
            (is_listed(lanes, number) || is_listed(lanes, exactly));

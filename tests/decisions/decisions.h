@@ -15,11 +15,9 @@
 enum { ANSWERS = 8, DECISIONS = PL_QUESTIONS * ANSWERS, MOST_SETS = 42, MOST_CASES = 5000 };
 
 typedef struct decision_set {
-    const char *isa, *kind; /* "avx2", "panels" */
+    const char *isa, *kind; /* "avx2", "implicit_gemm" */
     const pl_engine *small;
-    pleat_conv_path path;
     size_t vector; /* bytes */
-    size_t element;
     pleat_conv_op op;
 } decision_set;
 

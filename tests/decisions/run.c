@@ -96,7 +96,7 @@ static const char *compare(const attempt *t, const void *found, const double *bi
            pixels = image ? g->H * g->W : g->P * g->Q;
     for (size_t i = 0; i < n; i++) {
         double want = t->want[i] + (t->bias ? bias[i / pixels % channels] : 0),
-               v = number_at(found, i, t->set->element);
+               v = number_at(found, i, t->set->small->element);
         if (t->relu && want < 0) want = 0;
         if (v == want || (t->mend && isnan(v) && isnan(want))) continue;
         return wrong(t, "wrong value", i, v, want);
@@ -104,32 +104,59 @@ static const char *compare(const attempt *t, const void *found, const double *bi
     return NULL;
 }
 
+/* The operands in the engine's type, and what it needs for a call. */
+typedef struct buffers {
+    void *operand[3];
+    unsigned char *result, *workspace; /* between guards */
+    size_t result_bytes, workspace_bytes;
+} buffers;
+
+static void prepare(const attempt *t, const pleat_conv_plan *plan, buffers *b, pl_conv_call *call) {
+    enum { LINE = 64 }; /* the workspace begins at one */
+    size_t element = t->set->small->element, r = result_of(t->set->op);
+    for (size_t k = 0; k < 3; k++) b->operand[k] = typed(t->values[k], t->c->n[k], element);
+    b->result_bytes = t->c->n[r] * element;
+    b->workspace_bytes = plan->shared_bytes + plan->thread_bytes * (size_t)pleat_pool_threads(t->pool) + LINE;
+    b->result = unwritten(b->result_bytes), b->workspace = unwritten(b->workspace_bytes);
+    void *xwy[3] = {b->operand[0], b->operand[1], b->operand[2]};
+    xwy[r] = b->result + GUARD;
+    call->x = xwy[0], call->w = xwy[1], call->y = xwy[2];
+    uintptr_t begin = (uintptr_t)(b->workspace + GUARD);
+    call->workspace = (char *)b->workspace + GUARD + (LINE - begin % LINE) % LINE;
+}
+
+static const char *check_run(const attempt *t, const pleat_conv_plan *plan, pl_conv_call *call,
+                             const double *biases) {
+    if (plan->packed_bytes > 0) {
+        plan->engine->pack(plan, call->w, call->workspace, t->pool);
+        call->packed = call->workspace;
+    }
+    plan->engine->run(plan, call);
+    if (t->mend) pl_fix_padding_nan(plan, call);
+    const char *error = compare(t, pl_result(plan, call), biases);
+    if (!error && !t->mend && pl_fix_padding_nan(plan, call))
+        error = wrong(t, "finite values repaired", 0, 0, 0);
+    return error;
+}
+
 static const char *run_attempt(const attempt *t) {
-    const decision_set *s = t->set;
-    const pleat_conv_shape *g = &t->c->g;
-    size_t r = result_of(s->op), a = first_of(s->op), b = second_of(s->op), element = s->element;
-    size_t bytes = s->small->workspace(g, element, s->op, pleat_pool_threads(t->pool)),
-           size = t->c->n[r] * element;
-    size_t channels = s->op == PLEAT_CONV_TRANSPOSE ? g->C : g->O;
+    size_t channels = t->set->op == PLEAT_CONV_TRANSPOSE ? t->c->g.C : t->c->g.O;
     double *biases = allocate(channels * sizeof(double));
     fill_integers(biases, channels, 7);
-    void *first = typed(t->values[a], t->c->n[a], element),
-         *second = typed(t->values[b], t->c->n[b], element);
-    void *bias = typed(biases, channels, element);
-    enum { LINE = 64 }; /* the workspace begins at one */
-    unsigned char *memory = unwritten(bytes + LINE), *c = unwritten(size);
-    pleat_work work = {
-        .bytes = bytes, .pool = t->pool, .path = s->path, .bias = t->bias ? bias : NULL, .relu = t->relu};
-    work.memory = memory + GUARD + (LINE - (uintptr_t)(memory + GUARD) % LINE) % LINE;
-    pl_outcome outcome = s->small->run(g, element, s->op, first, second, c + GUARD, &work);
-    if (t->mend) pl_mend_absent(g, element, s->op, first, second, c + GUARD, &work);
-    const char *error = outcome != PL_DONE ? wrong(t, "not done", 0, 0, 0) : compare(t, c + GUARD, biases);
-    if (!error && !t->mend && pl_mend_absent(g, element, s->op, first, second, c + GUARD, &work))
-        error = wrong(t, "finite values repaired", 0, 0, 0);
-    if (!error && !is_guarded(memory, bytes + LINE))
+    void *bias = typed(biases, channels, t->set->small->element);
+    pleat_conv_plan *plan;
+    if (!t->set->small->make(&t->c->g, t->set->op, &plan) || !plan) exit(2);
+    pl_conv_call call = {.bias = t->bias ? bias : NULL, .relu = t->relu, .pool = t->pool};
+    buffers b;
+    prepare(t, plan, &b, &call);
+    const char *error = check_run(t, plan, &call, biases);
+    if (!error && !is_guarded(b.workspace, b.workspace_bytes))
         error = wrong(t, "written beside the workspace", 0, 0, 0);
-    if (!error && !is_guarded(c, size)) error = wrong(t, "written beside the result", 0, 0, 0);
-    free(first), free(second), free(bias), free(biases), free(memory), free(c);
+    if (!error && !is_guarded(b.result, b.result_bytes))
+        error = wrong(t, "written beside the result", 0, 0, 0);
+    for (size_t k = 0; k < 3; k++) free(b.operand[k]);
+    free(bias), free(biases), free(b.workspace), free(b.result);
+    pleat_conv_plan_free(plan);
     return error;
 }
 
@@ -153,7 +180,8 @@ static const char *run_not_finite(decision_case *c, const decision_set *s, size_
 const char *case_run(decision_case *c, const decision_set *s, pleat_pool *pool) {
     size_t r = result_of(s->op);
     const char *error = NULL;
-    bool ends = s->small->ends && s->op != PLEAT_CONV_WEIGHT; /* otherwise bias and relu are the caller's */
+    bool ends =
+        s->small->has_epilogue && s->op != PLEAT_CONV_WEIGHT; /* otherwise bias and relu are the caller's */
     if (!c->want[r]) c->want[r] = definition(c, s->op, c->values);
     attempt t = {.c = c, .set = s, .values = c->values, .want = c->want[r]};
     for (int k = 0; k < (ends ? 4 : 2) && !error; k++) {

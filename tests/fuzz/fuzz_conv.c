@@ -1,6 +1,7 @@
 /* The convolution family on raw pointers: every path, both types, one thread and two, against the seven loops; bit for bit on whole
  * numbers. Arrays and workspace have exactly the bytes that are promised to be enough. Sizes that no machine holds are checked, too:
  * the answer is a rule that is broken, and never an overflow. */
+#include "conv_calls.h"
 #include "fuzz.h"
 #include "geometry.h"
 #include "pleat_kernels.h"
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_TERMS = 50000, MOST_ELEMENTS = 20000, PATHS = PLEAT_CONV_AVX512 + 1 };
+enum { MOST_TERMS = 50000, MOST_ELEMENTS = 20000, PATHS = TESTED_PATHS };
 
 typedef struct test {
     pleat_conv_shape g;
@@ -20,8 +21,6 @@ typedef struct test {
     double *values[3], *expected, *biases,
         *magnitude; /* magnitude: the sum of the absolute terms, of each element */
 } test;
-
-static const char *const path_names[PATHS] = {"auto", "plain", "panels", "avx2", "avx512"};
 
 /* ---- the case ---------------------------------------------------------------------------------------- */
 
@@ -86,8 +85,8 @@ static void check_sizes(const test *t) {
     check_default_sizes(g);
     if (pleat_conv_check(g, sizeof(double))) return;
     for (int path = 0; path < PATHS; path++) {
-        pleat_conv_takes(g, sizeof(double), t->op, (pleat_conv_path)path);
-        pleat_conv_workspace(g, sizeof(float), t->op, (pleat_conv_path)path, 3);
+        conv_bytes(g, sizeof(double), t->op, tested_path[path], 2);
+        conv_bytes(g, sizeof(float), t->op, tested_path[path], 3);
     }
 }
 
@@ -151,19 +150,6 @@ static void *typed(const double *a, size_t n, size_t element) {
 
 /* ---- the kernels ------------------------------------------------------------------------------------- */
 
-static int call(const test *t, size_t element, void *const a[3], const pleat_work *work) {
-    const pleat_conv_shape *g = &t->g;
-    bool half = element == sizeof(float);
-    if (t->op == PLEAT_CONV_FORWARD)
-        return half ? pleat_conv2d_f32(g, a[0], a[1], a[2], work)
-                    : pleat_conv2d_f64(g, a[0], a[1], a[2], work);
-    if (t->op == PLEAT_CONV_TRANSPOSE)
-        return half ? pleat_conv2d_transpose_f32(g, a[2], a[1], a[0], work)
-                    : pleat_conv2d_transpose_f64(g, a[2], a[1], a[0], work);
-    return half ? pleat_conv2d_weight_f32(g, a[0], a[2], a[1], work)
-                : pleat_conv2d_weight_f64(g, a[0], a[2], a[1], work);
-}
-
 static const char *line(const test *t) {
     static geometry_line text;
     text = geometry_print(&t->g);
@@ -178,22 +164,25 @@ static const char *describe(const test *t) {
     return text;
 }
 
-/* The result, which begins as NaN, in memory that the caller frees. */
-static void *run(const test *t, size_t element, pleat_conv_path path, pleat_pool *pool) {
+/* The result, which begins as large numbers, in memory that the caller frees. */
+static void *run(const test *t, size_t element, pleat_path path, pleat_pool *pool) {
     size_t r = result_of(t->op), offset = t->odd ? element + 1 : 0;
     void *a[3];
     for (size_t k = 0; k < 3; k++) a[k] = typed(t->values[k], t->n[k], element);
-    memset(a[r], 0xff, t->n[r] * element);
+    memset(a[r], 0x71, t->n[r] * element); /* large, and finite */
     void *bias = typed(t->biases, channels_of(t), element);
-    size_t bytes = pleat_conv_workspace(&t->g, element, t->op, path, pleat_pool_threads(pool));
+    size_t bytes = conv_bytes(&t->g, element, t->op, path, pleat_pool_threads(pool));
     FUZZ_CHECK(bytes < (size_t)1 << 26, "%zu bytes of workspace: %s", bytes, describe(t));
     char *memory = allocate(bytes + offset);
-    pleat_work work = {memory + offset, bytes, pool, path, t->bias ? bias : NULL, t->relu};
+    pleat_work work = {.memory = memory + offset, .bytes = bytes, .pool = pool};
+    work.bias = t->bias ? bias : NULL, work.relu = t->relu;
     pleat_work little = work;
     little.bytes = bytes ? bytes - 1 : 0;
     if (bytes)
-        FUZZ_CHECK(call(t, element, a, &little) == -1, "too little workspace is taken: %s", describe(t));
-    FUZZ_CHECK(call(t, element, a, &work) == 0, "the workspace is too small: %s", describe(t));
+        FUZZ_CHECK(conv_run(&t->g, element, t->op, path, a, &little) == -1,
+                   "too little workspace is taken: %s", describe(t));
+    FUZZ_CHECK(conv_run(&t->g, element, t->op, path, a, &work) == 0, "the workspace is too small: %s",
+               describe(t));
     for (size_t k = 0; k < 3; k++)
         if (k != r) free(a[k]);
     free(bias);
@@ -217,11 +206,11 @@ static void run_paths(const test *t, pleat_pool *pool) {
     size_t bytes = t->n[result_of(t->op)];
     for (size_t element = 4; element <= 8; element += 4)
         for (int path = 0; path < PATHS; path++) {
-            void *one = run(t, element, (pleat_conv_path)path, NULL);
-            void *two = run(t, element, (pleat_conv_path)path, pool);
-            compare(t, element, one, path_names[path]);
+            void *one = run(t, element, tested_path[path], NULL);
+            void *two = run(t, element, tested_path[path], pool);
+            compare(t, element, one, tested_path_name[path]);
             FUZZ_CHECK(memcmp(one, two, bytes * element) == 0, "path %s: two threads give other bits: %s",
-                       path_names[path], describe(t));
+                       tested_path_name[path], describe(t));
             free(one);
             free(two);
         }

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const paths[] = {"auto", "plain", "panels", "avx2", "avx512"};
+static const char *const paths[] = {"auto", "reference", "im2col", "baseline", "avx2", "avx512"};
 enum { PATHS = sizeof paths / sizeof *paths };
 
 typedef struct test {
@@ -120,9 +120,16 @@ static pleat_tensor *cotangent_of(test *t, pleat_ctx *ctx, pleat_dtype dtype) {
     return pleat_from_f64(ctx, dtype, y->rank, y->shape, t->cotangent);
 }
 
+/* The engine or the instruction set of that name. */
+static void take_path(const char *path) {
+    bool engine = strcmp(path, "reference") == 0 || strcmp(path, "im2col") == 0;
+    setenv("PLEAT_ENGINE", engine ? path : "auto", 1);
+    setenv("PLEAT_ISA", engine ? "auto" : path, 1);
+}
+
 /* Values and first gradients, the latter one behind the other in `grads`. Returns how many numbers these are. */
 static size_t run_path(test *t, const char *path, pleat_dtype dtype, double *grads) {
-    setenv("PLEAT_CONV_PATH", path, 1);
+    take_path(path);
     pleat_ctx *ctx = pleat_ctx_new(.threads = 1);
     pleat_tensor *nodes[MOST_NODES], *xs[MOST_NODES], *gs[MOST_NODES];
     size_t leaves = build(t, ctx, dtype, nodes, xs), used = 0;
@@ -232,7 +239,7 @@ static void check_slopes(test *t) {
             quotients[order][k] = order == 0 ? first_quotient(s, h) : second_quotient(s, h);
         }
     double noise = 1e-14 * magnitude(t), scale[2];
-    setenv("PLEAT_CONV_PATH", paths[t->seed % PATHS], 1);
+    take_path(paths[t->seed % PATHS]);
     pleat_ctx *ctx = pleat_ctx_new(.threads = 1);
     pleat_tensor *nodes[MOST_NODES], *xs[MOST_NODES], *gs[MOST_NODES];
     size_t leaves = build(t, ctx, PLEAT_F64, nodes, xs);

@@ -1,12 +1,14 @@
-/* The convolution family: which shapes are legal, and which engine computes them. Law: the three are the partial derivatives of
+/* The convolution family: legal shapes, the dispatch table, plans and runs. Law: the three are the partial derivatives of
  * one trilinear form, <y, conv2d(x, w)> = <x, conv2d_transpose(y, w)> = <w, conv2d_weight(x, y)>. */
 #include "kernels/conv/engine.h"
+#include "kernels/simd/cpu.h"
+#include "kernels/sizes.h"
 
 #include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
 /* ---- sizes ------------------------------------------------------------------------------------------- */
 
@@ -26,7 +28,7 @@ static bool indexable(size_t map, size_t kernel, size_t stride, size_t dilation,
 }
 
 static const char *check_arrays(const pleat_conv_shape *g, size_t element) {
-    size_t N = most(g->N, 1);
+    size_t N = max(g->N, 1);
     if (!addressable(N, g->C, g->H, g->W, element)) return "N*C*H*W elements must be addressable";
     if (!addressable(N, g->O, g->P, g->Q, element)) return "N*O*P*Q elements must be addressable";
     if (!addressable(g->O, g->C / g->G, g->R, g->S, element)) return "O*C/G*R*S elements must be addressable";
@@ -81,74 +83,117 @@ size_t pleat_conv_image_size(size_t size, size_t kernel, size_t stride, size_t d
     return image > 0 ? (size_t)image : 0;
 }
 
-/* ---- paths ------------------------------------------------------------------------------------------- */
+/* ---- dispatch ---------------------------------------------------------------------------------------- */
 
-bool pleat_conv_path_named(const char *name, pleat_conv_path *path) {
-    static const char *const names[] = {"auto", "plain", "panels", "avx2", "avx512"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(name, names[i]) != 0) continue;
-        *path = (pleat_conv_path)i;
-        return true;
-    }
-    return false;
+static const char *const engine_names[] = {"auto", "reference", "im2col", "implicit_gemm", "direct"};
+static const char *const isa_names[] = {"auto", "baseline", "avx2", "avx512"};
+
+/* The number of a word in a list, or `count`. */
+static size_t number_of(const char *word, const char *const *list, size_t count) {
+    size_t i = 0;
+    while (i < count && word != NULL && strcmp(word, list[i]) != 0) i++;
+    return i;
 }
 
-bool pl_path_runs_here(pleat_conv_path path) {
-#ifdef PL_X86
-    if (path == PLEAT_CONV_AVX512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-    if (path == PLEAT_CONV_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-    return path == PLEAT_CONV_PLAIN || path == PLEAT_CONV_PANELS;
+bool pleat_path_parse(const char *engine, const char *isa, pleat_path *path) {
+    enum {
+        ENGINES = sizeof engine_names / sizeof *engine_names,
+        ISAS = sizeof isa_names / sizeof *isa_names
+    };
+    size_t e = number_of(engine, engine_names, ENGINES), i = number_of(isa, isa_names, ISAS);
+    if (e == ENGINES || i == ISAS) return false;
+    *path = (pleat_path){(pleat_engine)e, (pleat_isa)i};
+    return true;
 }
 
-/* A path may have several engines, and a wish several paths. */
-typedef struct way {
-    pleat_conv_path path;
-    const pl_engine *engine;
-    bool chosen; /* by PLEAT_CONV_AUTO, which takes the widest vectors that the processor has */
-} way;
-
-/* In the order in which they are tried. With the narrow vectors that every processor has, BLAS, which knows the processor better, wins
- * over panels. The plain path takes what is left. */
-static const way ways[] = {
+/* The engines in the order in which they are tried. The last one takes every shape. */
+static const pl_engine *const engines[] = {
 #ifdef PL_X86
-    {PLEAT_CONV_AVX512, &pl_depthwise_avx512, true},
-    {PLEAT_CONV_AVX512, &pl_panels_avx512, true},
-    {PLEAT_CONV_AVX2, &pl_depthwise_avx2, true},
-    {PLEAT_CONV_AVX2, &pl_panels_avx2, true},
+    &pl_direct_avx512_f32,
+    &pl_direct_avx512_f64,
+    &pl_implicit_gemm_avx512_f32,
+    &pl_implicit_gemm_avx512_f64,
+    &pl_direct_avx2_f32,
+    &pl_direct_avx2_f64,
+    &pl_implicit_gemm_avx2_f32,
+    &pl_implicit_gemm_avx2_f64,
 #endif
-    {PLEAT_CONV_PANELS, &pl_depthwise, true},
-    {PLEAT_CONV_PANELS, &pl_panels, false},
-    {PLEAT_CONV_PLAIN, &pl_plain, true},
+    &pl_direct_baseline_f32,
+    &pl_direct_baseline_f64,
+    &pl_implicit_gemm_baseline_f32,
+    &pl_implicit_gemm_baseline_f64,
+    &pl_reference_f32,
+    &pl_reference_f64,
+    &pl_im2col_f32,
+    &pl_im2col_f64,
 };
 
-static bool is_open(const way *w, pleat_conv_path wish) {
-    bool wanted = wish == PLEAT_CONV_AUTO ? w->chosen : w->path == wish || w->path == PLEAT_CONV_PLAIN;
-    return wanted && pl_path_runs_here(w->path);
+static bool is_im2col(const pl_engine *e) { return e->name == PLEAT_ENGINE_IM2COL; }
+
+/* With the narrow vectors of the baseline BLAS beats implicit GEMM, so that is not chosen, only taken by name. */
+static bool is_chosen(const pl_engine *e) {
+    return e->name != PLEAT_ENGINE_REFERENCE &&
+           !(e->name == PLEAT_ENGINE_IMPLICIT_GEMM && e->isa == PLEAT_ISA_BASELINE);
 }
 
-bool pleat_conv_takes(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path) {
-    if (path == PLEAT_CONV_AUTO) return true;
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
-        if (ways[i].path == path && pl_path_runs_here(path) &&
-            ways[i].engine->workspace(g, element, op, 1) != SIZE_MAX)
-            return true;
-    return false;
+static bool is_eligible(const pl_engine *e, size_t element, pleat_path path) {
+    bool named = path.engine == e->name ||
+                 (path.engine == PLEAT_ENGINE_AUTO && (path.isa != PLEAT_ISA_AUTO || is_chosen(e)));
+    bool simd = e->isa != PLEAT_ISA_AUTO, set = path.isa == PLEAT_ISA_AUTO || path.isa == e->isa;
+    if (path.engine == PLEAT_ENGINE_AUTO && e->name == PLEAT_ENGINE_REFERENCE) return false;
+    return e->element == element && (is_im2col(e) || (named && (set || !simd) && pl_isa_runs_here(e->isa)));
 }
 
-enum { LINE = 64 }; /* of the cache */
+/* ---- plans ------------------------------------------------------------------------------------------- */
 
-size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_conv_op op, pleat_conv_path path,
-                            int threads) {
-    for (const way *w = ways;; w++) {
-        if (!is_open(w, path)) continue;
-        size_t bytes = w->engine->workspace(g, element, op, threads);
-        if (bytes > 0 && bytes < SIZE_MAX - LINE) return bytes + LINE; /* to begin at a line */
-        if (bytes == 0 || w->path == PLEAT_CONV_PLAIN) return bytes;
-    }
+void *pl_plan_new(const void *plan, size_t size, size_t bytes) {
+    char *p = malloc(size + bytes);
+    return p == NULL ? NULL : memcpy(p, plan, size);
 }
+
+pleat_conv_plan *pleat_conv_plan_new(const pleat_conv_shape *g, pleat_conv_op op, size_t element,
+                                     pleat_path path) {
+    pleat_conv_plan *plan = NULL;
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++)
+        if (is_eligible(engines[i], element, path) && engines[i]->make(g, op, &plan)) break;
+    return plan;
+}
+
+void pleat_conv_plan_free(pleat_conv_plan *plan) { free(plan); }
+
+const pleat_conv_shape *pleat_conv_plan_shape(const pleat_conv_plan *plan) { return &plan->g; }
+
+pleat_path pleat_conv_plan_path(const pleat_conv_plan *plan) {
+    return (pleat_path){plan->engine->name, plan->engine->isa};
+}
+
+const char *pleat_conv_plan_print(const pleat_conv_plan *plan, char *text, size_t size) {
+    static const char *const ops[] = {"conv2d", "conv2d_transpose", "conv2d_weight"};
+    const pl_engine *e = plan->engine;
+    char more[80] = "";
+    e->describe(plan, more, sizeof more);
+    snprintf(text, size, "%s %s: %s%s%s%s%s", ops[plan->op], e->element == sizeof(float) ? "f32" : "f64",
+             engine_names[e->name], e->isa != PLEAT_ISA_AUTO ? " " : "",
+             e->isa != PLEAT_ISA_AUTO ? isa_names[e->isa] : "", *more ? ", " : "", more);
+    return text;
+}
+
+size_t pleat_conv_plan_bytes(const pleat_conv_plan *plan, int threads) {
+    size_t bytes, each = plan->thread_bytes, shared = plan->shared_bytes;
+    if (each == 0 && shared == 0) return 0;
+    bool over = __builtin_mul_overflow(each, (size_t)(threads > 1 ? threads : 1), &bytes) ||
+                __builtin_add_overflow(bytes, shared, &bytes) ||
+                __builtin_add_overflow(bytes, LINE, &bytes); /* to begin at a line */
+    return over ? SIZE_MAX : bytes;
+}
+
+size_t pleat_conv_packed_bytes(const pleat_conv_plan *plan) { return plan->packed_bytes; }
+
+void pleat_conv_pack(const pleat_conv_plan *plan, const void *w, void *packed, pleat_pool *pool) {
+    if (plan->packed_bytes > 0) plan->engine->pack(plan, w, packed, pool);
+}
+
+/* ---- runs -------------------------------------------------------------------------------------------- */
 
 #define T float
 #define NAME(name) name##_f32
@@ -162,57 +207,21 @@ size_t pleat_conv_workspace(const pleat_conv_shape *g, size_t element, pleat_con
 #undef T
 #undef NAME
 
-static void finish(const pleat_conv_shape *g, size_t element, pleat_conv_op op, void *c,
-                   const pleat_work *work) {
-    bool image = op == PLEAT_CONV_TRANSPOSE;
-    size_t channels = image ? g->C : g->O, pixels = image ? g->H * g->W : g->P * g->Q;
-    if (op == PLEAT_CONV_WEIGHT || (work->bias == NULL && !work->relu)) return;
-    (element == sizeof(float) ? finish_f32 : finish_f64)(g->N, channels, pixels, work, c);
-}
-
-static int run(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
-               void *c, const pleat_work *work) {
-    pleat_work aligned = *work;
+int pleat_conv_run(const pleat_conv_plan *plan, void *x, void *w, void *y, const pleat_work *work) {
+    if (work->bytes < pleat_conv_plan_bytes(plan, pleat_pool_threads(work->pool))) return -1;
     size_t beyond = (size_t)(uintptr_t)work->memory % LINE, skipped = beyond ? LINE - beyond : 0;
-    if (work->memory != NULL) aligned.memory = (char *)work->memory + skipped;
-    aligned.bytes = work->bytes < LINE ? 0 : work->bytes - LINE;
-    for (const way *w = ways;; w++) {
-        if (!is_open(w, work->path)) continue;
-        pl_outcome outcome = w->engine->run(g, element, op, a, b, c, &aligned);
-        if (outcome == PL_NOT_TAKEN) continue;
-        if (outcome != PL_DONE) return -1;
-        if (!w->engine->ends) finish(g, element, op, c, work);
-        pl_mend_absent(g, element, op, a, b, c, work);
-        return 0;
+    pl_conv_call call = {
+        .x = x, .w = w, .y = y, .packed = work->packed, .bias = work->bias, .relu = work->relu};
+    call.workspace = work->memory == NULL ? NULL : (char *)work->memory + skipped;
+    call.pool = work->pool;
+    if (plan->packed_bytes > 0 && call.packed == NULL) {
+        plan->engine->pack(plan, w, call.workspace, call.pool);
+        call.packed = call.workspace;
     }
-}
-
-int pleat_conv2d_f32(const pleat_conv_shape *g, const float *x, const float *w, float *y,
-                     const pleat_work *work) {
-    return run(g, sizeof(float), PLEAT_CONV_FORWARD, x, w, y, work);
-}
-
-int pleat_conv2d_transpose_f32(const pleat_conv_shape *g, const float *y, const float *w, float *x,
-                               const pleat_work *work) {
-    return run(g, sizeof(float), PLEAT_CONV_TRANSPOSE, y, w, x, work);
-}
-
-int pleat_conv2d_weight_f32(const pleat_conv_shape *g, const float *x, const float *y, float *w,
-                            const pleat_work *work) {
-    return run(g, sizeof(float), PLEAT_CONV_WEIGHT, x, y, w, work);
-}
-
-int pleat_conv2d_f64(const pleat_conv_shape *g, const double *x, const double *w, double *y,
-                     const pleat_work *work) {
-    return run(g, sizeof(double), PLEAT_CONV_FORWARD, x, w, y, work);
-}
-
-int pleat_conv2d_transpose_f64(const pleat_conv_shape *g, const double *y, const double *w, double *x,
-                               const pleat_work *work) {
-    return run(g, sizeof(double), PLEAT_CONV_TRANSPOSE, y, w, x, work);
-}
-
-int pleat_conv2d_weight_f64(const pleat_conv_shape *g, const double *x, const double *y, double *w,
-                            const pleat_work *work) {
-    return run(g, sizeof(double), PLEAT_CONV_WEIGHT, x, y, w, work);
+    plan->engine->run(plan, &call);
+    bool epilogue = plan->op != PLEAT_CONV_WEIGHT && (call.bias != NULL || call.relu);
+    if (epilogue && !plan->engine->has_epilogue)
+        (plan->engine->element == sizeof(float) ? epilogue_f32 : epilogue_f64)(plan, &call);
+    pl_fix_padding_nan(plan, &call);
+    return 0;
 }

@@ -1,4 +1,7 @@
-/* What computes the convolution family: one table for each way of doing it. */
+/* engine.h: what a convolution engine is. Private to ops/kernels and its tests.
+ *
+ * An engine makes a plan for a shape, an operator and a type, once, and runs it on (x, w, y). It is compiled for one instruction set and
+ * one type; conv.c has the dispatch table. */
 #ifndef PL_ENGINE_H
 #define PL_ENGINE_H
 
@@ -7,54 +10,76 @@
 #include "pleat_config.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 
-typedef enum pl_outcome { PL_DONE, PL_TOO_LITTLE_MEMORY, PL_NOT_TAKEN } pl_outcome;
+typedef struct pl_engine pl_engine;
 
-typedef struct pl_engine {
-    /* Bytes of workspace for so many threads; SIZE_MAX where that overflows, or the engine does not take the shape. */
-    size_t (*workspace)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, int threads);
-    /* The body: a and b are the operands of the public function, in its order; the workspace begins at a line of the cache. Does
-     * nothing where the workspace is too small or the shape not taken. */
-    pl_outcome (*run)(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a,
-                      const void *b, void *c, const pleat_work *work);
-    bool ends; /* bias and relu are done while a result is in the cache; otherwise the caller does them */
-    /* What it decides for a shape that it takes. */
-    pl_decisions (*decide)(const pleat_conv_shape *g, size_t element, pleat_conv_op op);
-} pl_engine;
+/* What all plans begin with; an engine's own numbers and tables follow. Nothing of it changes once it is made. */
+struct pleat_conv_plan {
+    const pl_engine *engine;
+    pleat_conv_shape g;
+    pleat_conv_op op;
+    /* bytes of the workspace, in whole lines: of all threads together (partial sums, packed weights), and of each thread */
+    size_t shared_bytes, thread_bytes;
+    size_t packed_bytes; /* of packed weights: of shared_bytes, unless the caller has packed them */
+};
 
-/* Bytes of workspace: `each` for every thread, and what all share; SIZE_MAX where that overflows. */
-static inline size_t pl_bytes(size_t each, size_t shared, int threads) {
-    size_t bytes;
-    bool over = __builtin_mul_overflow(each, (size_t)(threads > 1 ? threads : 1), &bytes) ||
-                __builtin_add_overflow(bytes, shared, &bytes);
-    return over ? SIZE_MAX : bytes;
+/* The operands of a call; the plan's operator overwrites one of them. The workspace begins at a line. */
+typedef struct pl_conv_call {
+    void *x, *w, *y;
+    char *workspace;
+    const void *packed, *bias; /* or NULL */
+    bool relu;
+    pleat_pool *pool;
+} pl_conv_call;
+
+struct pl_engine {
+    pleat_engine name;
+    pleat_isa isa;
+    size_t element; /* bytes: of float, or double */
+    bool
+        has_epilogue; /* bias and relu are applied while a result is in registers; otherwise conv.c applies them */
+    /* False if the engine does not take the shape. Otherwise *plan is a plan, to be freed with free(), or NULL without memory. */
+    bool (*make)(const pleat_conv_shape *g, pleat_conv_op op, pleat_conv_plan **plan);
+    void (*pack)(const pleat_conv_plan *plan, const void *w, void *packed,
+                 pleat_pool *pool); /* NULL: nothing to pack */
+    void (*run)(const pleat_conv_plan *plan, const pl_conv_call *call);
+    pl_decisions (*decide)(const pleat_conv_plan *plan);
+    /* Tiles and strips, as a phrase for people. */
+    void (*describe)(const pleat_conv_plan *plan, char *text, size_t size);
+};
+
+/* A copy of a plan, with `bytes` for its tables behind `size`; NULL without memory. */
+void *pl_plan_new(const void *plan, size_t size, size_t bytes);
+
+/* The operand that a plan overwrites. */
+static inline void *pl_result(const pleat_conv_plan *p, const pl_conv_call *c) {
+    return p->op == PLEAT_CONV_FORWARD ? c->y : p->op == PLEAT_CONV_TRANSPOSE ? c->x : c->w;
 }
 
-/* For results that an engine has left, bias and relu included: what should not be NaN, because padding is absent, and is, is made
- * again. Operands as for pl_engine's run. Returns whether there was reason to look for it: never with finite operands. */
-bool pl_mend_absent(const pleat_conv_shape *g, size_t element, pleat_conv_op op, const void *a, const void *b,
-                    void *c, const pleat_work *work);
+/* Where the workspace of a thread begins. */
+static inline char *pl_thread_workspace(const pleat_conv_plan *p, const pl_conv_call *c, size_t thread) {
+    return c->workspace + p->shared_bytes + thread * p->thread_bytes;
+}
 
-/* Whether the processor has what the path needs. */
-bool pl_path_runs_here(pleat_conv_path path);
+/* Recomputes, by the definition, every result that is NaN only because an engine multiplied a zero of the padding with Inf or NaN; bias
+ * and relu included. Returns whether there was reason to look for such results: never with finite operands. */
+bool pl_fix_padding_nan(const pleat_conv_plan *plan, const pl_conv_call *call);
 
-/* im2col, col2im and BLAS. Takes every shape: the reference of the others. */
-extern const pl_engine pl_plain;
+/* The definition: one element of the result, in a chain of sums. index counts the elements of the result. */
+float pl_definition_f32(const pleat_conv_plan *plan, const pl_conv_call *call, size_t index);
+double pl_definition_f64(const pleat_conv_plan *plan, const pl_conv_call *call, size_t index);
 
-/* Products of our own, whose panels are packed straight from the image: no column matrix, no scatter-add. Compiled once for each
- * instruction set. Takes kernels of at most 32 by 32 and strides of at most 16, where the smallest strip of one channel stays
- * within the workspace. */
-extern const pl_engine pl_panels;
+#define PL_DECLARE(name) extern const pl_engine pl_##name##_f32, pl_##name##_f64;
+PL_DECLARE(reference)
+PL_DECLARE(im2col)
+PL_DECLARE(implicit_gemm_baseline)
+PL_DECLARE(direct_baseline)
 #ifdef PL_X86
-extern const pl_engine pl_panels_avx2, pl_panels_avx512;
+PL_DECLARE(implicit_gemm_avx2)
+PL_DECLARE(direct_avx2)
+PL_DECLARE(implicit_gemm_avx512)
+PL_DECLARE(direct_avx512)
 #endif
-
-/* Direct loops, where a group has so few channels that copying the source would cost as much as the sums. Takes what panels take,
- * with strides of at most 2 along a row. Compiled once for each instruction set. */
-extern const pl_engine pl_depthwise;
-#ifdef PL_X86
-extern const pl_engine pl_depthwise_avx2, pl_depthwise_avx512;
-#endif
+#undef PL_DECLARE
 
 #endif

@@ -1,11 +1,7 @@
 /* im2col and its adjoint, col2im. Law: <im2col(x), c> = <x, col2im(c)>, since both walk the same boxes of pixels. */
-#include "kernels/pleat_kernels.h"
+#include "kernels/conv/axis.h"
 
-#include <stdbool.h>
 #include <string.h>
-
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
 /* Map pixels p0 <= p < p1, q0 <= q < q1. */
 typedef struct rect {
@@ -24,22 +20,7 @@ static strip make_strip(size_t Q, size_t first, size_t count) {
     return (strip){first, count, {{p, p + 1, q, Q}, {p + 1, p_end, 0, Q}, {p_end, p_end + 1, 0, q_end}}};
 }
 
-/* Along one axis, a tap of the kernel joins map index j to image index j*stride + offset. The image has that index
- * where begin <= j < end. */
-typedef struct axis {
-    size_t stride;
-    ptrdiff_t offset;
-    size_t begin, end;
-} axis;
-
-static axis make_axis(size_t image, size_t map, size_t stride, ptrdiff_t offset) {
-    size_t missing = offset < 0 ? (size_t)-offset : 0, skipped = offset > 0 ? (size_t)offset : 0;
-    size_t begin = missing / stride + (missing % stride != 0);
-    size_t end = skipped < image ? (image - skipped + missing - 1) / stride + 1 : 0;
-    return (axis){stride, offset, least(begin, map), least(end, map)};
-}
-
-static size_t image_index(axis a, size_t j) { return (size_t)((ptrdiff_t)(j * a.stride) + a.offset); }
+static size_t image_index(tap_span a, size_t j) { return (size_t)((ptrdiff_t)(j * a.stride) + a.origin); }
 
 /* The pixels of a rectangle that a tap finds in the image: `rows` times `count`, the first at `map` in the strip and
  * at `image` in the image, with the steps from one to the next. */
@@ -49,11 +30,10 @@ typedef struct box {
     size_t image, image_row, stride;
 } box;
 
-/* The index expression of the whole family. */
-static box meet(const pleat_conv_shape *g, axis down, axis along, const strip *s, size_t part) {
+static box box_of(const pleat_conv_shape *g, tap_span down, tap_span along, const strip *s, size_t part) {
     const rect *m = &s->parts[part];
-    size_t p0 = most(m->p0, down.begin), p1 = least(m->p1, down.end);
-    size_t q0 = most(m->q0, along.begin), q1 = least(m->q1, along.end);
+    size_t p0 = max(m->p0, down.begin), p1 = min(m->p1, down.end);
+    size_t q0 = max(m->q0, along.begin), q1 = min(m->q1, along.end);
     if (p0 >= p1 || q0 >= q1) return (box){0};
     return (box){
         .rows = p1 - p0,
@@ -73,12 +53,11 @@ typedef struct tap {
 } tap;
 
 static tap make_tap(const pleat_conv_shape *g, const strip *m, size_t r, size_t s) {
-    axis down = make_axis(g->H, g->P, g->stride[0], (ptrdiff_t)(r * g->dilation[0]) - g->pad[0]);
-    axis along = make_axis(g->W, g->Q, g->stride[1], (ptrdiff_t)(s * g->dilation[1]) - g->pad[1]);
+    tap_span down = span_of_tap(g, 0, r), along = span_of_tap(g, 1, s);
     tap t = {0};
     size_t found = 0;
     for (size_t i = 0; i < 3; i++) {
-        t.parts[i] = meet(g, down, along, m, i);
+        t.parts[i] = box_of(g, down, along, m, i);
         found += t.parts[i].rows * t.parts[i].count;
     }
     t.whole = found == m->count;

@@ -1,8 +1,7 @@
-/* Matrix products by BLAS, and which are not; sums over nothing are defined here, because BLAS refuses leading dimensions of 0. */
+/* The only file that calls BLAS. Products without terms are defined here, because BLAS refuses leading dimensions of 0. */
 #include "kernels/gemm/gemm.h"
+#include "kernels/pleat_kernels.h"
 
-#include "kernels/conv/engine.h"
-#include "kernels/gemm/simd_gemm.h"
 #include "pleat_config.h"
 
 #include <cblas.h>
@@ -28,30 +27,6 @@ void pleat_blas_single_thread(void) {
 bool pl_gemm_fits(const pl_gemm *g) {
     return g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX &&
            g->ldc <= INT_MAX;
-}
-
-/* ---- which products -------------------------------------------------------------------------------------- */
-
-/* Products of our own win where BLAS's calls and copies cost as much as the product does, and hold their own until both operands leave
- * the caches. They have no use for rows of c that are shorter than a vector, unless they are dot products. */
-static bool better_than_blas(const pl_gemm *g, size_t element) {
-    enum { VECTOR = 64, ONE_BLOCK = 224, LARGE = 1 << 27 };
-    double macs = (double)g->m * (double)g->n * (double)g->k;
-    size_t lanes = VECTOR / element;
-    bool vectors = g->n >= lanes || (g->n == 1 && g->ldc == 1 && g->m >= lanes);
-    bool dots = g->tb && !g->ta && g->k >= 4 * lanes;
-    return (vectors || dots) && (g->m <= ONE_BLOCK || macs <= LARGE);
-}
-
-const pl_products *pl_products_for(const pl_gemm *g, size_t element, pleat_conv_path path) {
-    if (path == PLEAT_CONV_PLAIN || (path == PLEAT_CONV_AUTO && !better_than_blas(g, element))) return NULL;
-#ifdef PL_X86
-    bool widest = path == PLEAT_CONV_AUTO;
-    if ((widest || path == PLEAT_CONV_AVX512) && pl_path_runs_here(PLEAT_CONV_AVX512))
-        return &pl_products_avx512;
-    if ((widest || path == PLEAT_CONV_AVX2) && pl_path_runs_here(PLEAT_CONV_AVX2)) return &pl_products_avx2;
-#endif
-    return path == PLEAT_CONV_PANELS ? &pl_products_any : NULL;
 }
 
 /* ---- BLAS ------------------------------------------------------------------------------------------------ */

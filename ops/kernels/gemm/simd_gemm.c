@@ -1,31 +1,34 @@
-/* Matrix products of our own: this file is compiled once for each instruction set, and PL_PRODUCTS is the name of the table.
+/* SIMD matrix products, for sizes in which they beat BLAS. Compiled once for each instruction set and type; ENGINE is the name of the table.
  *
- * There are two ways. Outer: vectors go over the columns of c; a tile of a few rows and vectors of c stays in registers while k goes
- * by, a number of a times a vector of b. Dot: where b is transposed, rows of both are read along k as they lie, and each result
- * is a vector of partial sums until the end; that spares turning b, which pays where few rows of a would use it.
+ * There are two ways. Outer: vectors go over the columns of c; a tile of MR rows by NR vectors of c stays in registers while k goes by,
+ * a broadcast of a times a vector of b. Dot: where b is transposed, rows of both are read along k in place, and each result is a vector
+ * of partial sums until the end; that spares transposing b, which pays where few rows of a would use it.
  *
- * Outer goes through k in blocks, so that the panel of b below a tile stays in the first cache. b is packed into panels where it has to
- * be turned, where the last columns fill no vector, and where enough rows use it; a is packed where enough panels do. */
-#include "kernels/gemm/simd_gemm.h"
-#include "kernels/conv/axis.h"
+ * Outer goes through k in blocks of KC terms, so that the panel of b below a tile stays in L1. b is packed into panels where it has to be
+ * transposed, where the last columns fill no vector, and where enough rows use it; a is packed where enough panels do. */
+#include "kernels/gemm/gemm.h"
 #include "kernels/simd/vectors.h"
 
 #include <stdint.h>
 #include <string.h>
 
 /* The tallest tile with so many vectors: as many sums as stay in registers. */
-enum { TALL = REGISTERS == 32 ? 14 : 6, WIDE = REGISTERS == 32 ? 6 : 2, WIDEST = REGISTERS == 32 ? 2 : 1 };
+enum {
+    MR_NR2 = REGISTERS == 32 ? 14 : 6,
+    MR_NR4 = REGISTERS == 32 ? 6 : 2,
+    MR_NR8 = REGISTERS == 32 ? 2 : 1
+};
 
 enum {
     DOT_SUMS = REGISTERS == 32 ? 16 : 8, /* vectors of sums of a tile of dot products */
     DOT_DEPTH = 2048,                    /* terms of a block of dot products, whole vectors */
-    DEPTH = 256,                         /* terms of a block, */
+    KC = 256,                            /* terms of a block, */
     FEW = 16, /* and of one with so few rows that b is read once: rows of b from end to end, side by side, */
-    LONG = 512,       /* where they are so long */
-    ROWS = 224,       /* rows of a in a block */
-    REUSE = 3 * TALL, /* so many rows are worth a packed copy of b; */
-    REUSE_A = 128,    /* and so many columns one of a */
-    LATENCY = 8,      /* sums that have to be under way for the processor to be busy */
+    LONG = 512,         /* where they are so long */
+    MC = 224,           /* rows of a in a block */
+    REUSE = 3 * MR_NR2, /* so many rows are worth a packed copy of b; */
+    REUSE_A = 128,      /* and so many columns one of a */
+    LATENCY = 8,        /* sums that have to be under way for the processor to be busy */
 };
 
 /* How a product is done, by its sizes alone. */
@@ -43,29 +46,26 @@ static size_t log_of(size_t n, size_t limit) {
     return log;
 }
 
-static size_t lanes(size_t element) { return VECTOR_BYTES / element; }
-
 /* Outer turns b, and that costs its size, and has no use for lanes beyond the last column; dot products add up lanes at the end, and read a
  * again for every few columns, two lines of the cache for a vector unless rows begin with a line. In cycles for a result, where
  * a cycle is worth two vectors of products. */
-static bool by_dots(const pl_gemm *g, size_t element) {
-    size_t lane = lanes(element);
-    if (g->ta || !g->tb || g->k < lane) return false;
-    double k = (double)divide_up(g->k, lane) / 2, used = (double)g->n / (double)round_up(g->n, lane);
+static bool by_dots_pays(const pl_gemm *g) {
+    if (g->ta || !g->tb || g->k < LANES) return false;
+    double k = (double)ceil_div(g->k, LANES) / 2, used = (double)g->n / (double)round_up(g->n, LANES);
     double outer = k / used + 8 * k / (double)g->m;
-    double dot = (g->lda % lane + g->ldb % lane == 0 ? 1.2 : 1.5) * k + 2;
+    double dot = (g->lda % LANES + g->ldb % LANES == 0 ? 1.2 : 1.5) * k + 2;
     return dot <= outer;
 }
 
-static plan make_plan(const pl_gemm *g, size_t element) {
-    plan p = {.dot = by_dots(g, element)};
+static plan make_plan(const pl_gemm *g) {
+    plan p = {.dot = by_dots_pays(g)};
     if (p.dot) return p;
-    p.rows = even_part(g->m, ROWS), p.depth = even_part(g->k, g->m <= WIDEST && g->n >= LONG ? FEW : DEPTH);
-    p.vectors = g->m <= WIDEST ? 8 : g->m <= WIDE ? 4 : 2;
+    p.rows = even_part(g->m, MC), p.depth = even_part(g->k, g->m <= MR_NR8 && g->n >= LONG ? FEW : KC);
+    p.vectors = g->m <= MR_NR8 ? 8 : g->m <= MR_NR4 ? 4 : 2;
     p.pack_b = g->tb || g->m > REUSE;
     p.pack_a = g->m > 1 && g->n >= REUSE_A;
-    if (p.pack_a) p.a_bytes = round_up(p.rows * p.depth * element, LINE);
-    if (p.pack_b || g->n < lanes(element)) p.b_bytes = p.depth * p.vectors * VECTOR_BYTES;
+    if (p.pack_a) p.a_bytes = round_up(p.rows * p.depth * sizeof(T), LINE);
+    if (p.pack_b || g->n < LANES) p.b_bytes = p.depth * p.vectors * VECTOR_BYTES;
     return p;
 }
 
@@ -82,30 +82,17 @@ static pl_gemm by_rows(const pl_gemm *g) {
 
 static bool empty(const pl_gemm *g) { return g->m == 0 || g->n == 0 || g->k == 0; }
 
-static size_t workspace(const pl_gemm *g, size_t element) {
+static size_t workspace(const pl_gemm *g) {
     pl_gemm r = by_rows(g);
     if (empty(g)) return 0;
-    plan p = make_plan(&r, element);
+    plan p = make_plan(&r);
     size_t bytes = p.a_bytes + p.b_bytes;
     return bytes > 0 ? bytes + LINE : 0; /* to begin at a line */
 }
 
-#define T float
-#define NAME(name) name##_f32
-#include "kernels/simd/vectors.inc"
-
-#include "kernels/gemm/simd_gemm.inc"
-#undef LANES
-#undef T
-#undef NAME
-
-#define T double
-#define NAME(name) name##_f64
-#include "kernels/simd/vectors.inc"
-
 #include "kernels/gemm/simd_gemm.inc"
 
-static void run(const pl_gemm *g, size_t element, const void *a, const void *b, void *c, void *memory) {
+static void run(const pl_gemm *g, const void *a, const void *b, void *c, void *memory) {
     pl_gemm r = by_rows(g);
     size_t beyond = (size_t)(uintptr_t)memory % LINE;
     char *aligned = memory == NULL ? NULL : (char *)memory + (beyond ? LINE - beyond : 0);
@@ -113,7 +100,7 @@ static void run(const pl_gemm *g, size_t element, const void *a, const void *b, 
         const void *d = a;
         a = b, b = d;
     }
-    (element == sizeof(float) ? run_f32 : run_f64)(&r, a, b, c, aligned);
+    run_gemm(&r, a, b, c, aligned);
 }
 
-const pl_products PL_PRODUCTS = {workspace, run};
+const pl_gemm_engine ENGINE = {sizeof(T), ISA, workspace, run};

@@ -1,7 +1,11 @@
-/* For files that are compiled once for each instruction set: how wide its vectors are, how many registers hold them, and loops that
- * stay in these. */
+/* vectors.h: SIMD in the compilers' portable vectors, for files that are compiled once for each instruction set and element type T: how
+ * wide vectors are, how many registers hold them, loops that stay in registers; loads, shuffles, transposition and the epilogue. */
 #ifndef PL_VECTORS_H
 #define PL_VECTORS_H
+
+#include "kernels/sizes.h"
+
+#include <stdbool.h>
 
 #if defined(__AVX512F__)
 #    define REGISTERS 32
@@ -17,11 +21,11 @@ enum { VECTOR_BYTES = 16 };
 enum { VECTOR_BYTES = 16 };
 #endif
 
-/* A function that is made anew wherever it is called, for the constants that it is called with. */
+/* A function that is specialised wherever it is called, for the constants that it is called with. */
 #ifdef PL_ROLLED /* for debuggers, and under sanitizers, whose checks of each copy take compilers minutes */
-#    define MADE_ANEW static __attribute__((noinline))
+#    define SPECIALIZE static __attribute__((noinline))
 #else
-#    define MADE_ANEW static inline __attribute__((always_inline))
+#    define SPECIALIZE static inline __attribute__((always_inline))
 #endif
 
 /* Before a loop with few turns, a constant number, at most n: all of them, so that arrays become registers. */
@@ -34,13 +38,145 @@ enum { VECTOR_BYTES = 16 };
 #endif
 #define PRAGMA(words) _Pragma(#words)
 
-enum { LINE = 64 }; /* of the cache: no two threads write to the same one */
+typedef T vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef T loose_vec
+    __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias)); /* anywhere in memory */
 
-/* A limit on how much is done at a time; and one for tests, with which small tensors need several of everything. */
-#ifdef PL_SMALL
-#    define LIMIT(usual, small) (small)
+#define LANES (VECTOR_BYTES / sizeof(T))
+
+static inline vec load(const T *p) { return *(const loose_vec *)p; }
+static inline void store(T *p, vec v) { *(loose_vec *)p = v; }
+
+/* A choice of lanes: all bits of a lane, or none. */
+typedef __typeof__((vec){0} < (vec){0}) lane_mask;
+
+static inline lane_mask mask_of(size_t begin, size_t end) {
+    lane_mask m = (vec){0} < (vec){0};
+    for (size_t l = 0; l < LANES; l++) m[l] = l >= begin && l < end ? -1 : 0;
+    return m;
+}
+
+/* v where the mask is set, and 0 or w elsewhere. `+`, not `|`: gcc turns `|` into ((v ^ w) & m) ^ w, and valgrind then reports lanes as
+ * undefined that do not depend on w. */
+static inline vec keep_lanes(vec v, lane_mask m) { return (vec)((lane_mask)v & m); }
+static inline vec blend(vec v, vec w, lane_mask m) { return (vec)(((lane_mask)v & m) + ((lane_mask)w & ~m)); }
+
+/* Lanes 0, 2, 4, ... of a and b side by side. */
+static inline vec evens(vec a, vec b) {
+#ifdef __clang__ /* sees a shuffle in this, and gcc does not */
+    vec v;
+    for (size_t l = 0; l < LANES; l++) v[l] = l < LANES / 2 ? a[2 * l] : b[2 * l - LANES];
+    return v;
 #else
-#    define LIMIT(usual, small) (usual)
+    __typeof__(a < b) pick;
+    for (size_t l = 0; l < LANES; l++) pick[l] = (__typeof__(pick[0] + pick[0]))(2 * l);
+    return __builtin_shuffle(a, b, pick);
 #endif
+}
+
+/* a[0], b[0], a[1], b[1], ...: the first half, or the second. */
+static inline vec zip(vec a, vec b, bool second) {
+#ifdef __clang__
+    vec v;
+    for (size_t l = 0; l < LANES; l++)
+        v[l] = l % 2 ? b[l / 2 + second * LANES / 2] : a[l / 2 + second * LANES / 2];
+    return v;
+#else
+    __typeof__(a < b) pick;
+    for (size_t l = 0; l < LANES; l++)
+        pick[l] = (__typeof__(pick[0] + pick[0]))(l / 2 + second * LANES / 2 + l % 2 * LANES);
+    return __builtin_shuffle(a, b, pick);
+#endif
+}
+
+typedef T quad __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
+
+/* What sums meet on their way into the result: what is there already, the bias, relu, in whose comparisons a NaN stays. */
+typedef struct epilogue {
+    bool add, relu;
+    const T *bias; /* NULL, or of the channel */
+} epilogue;
+
+static inline vec epilogue_vec(vec v, const T *to, const epilogue *e) {
+    if (e->add) v += load(to);
+    if (e->bias) v += *e->bias;
+    return e->relu ? keep_lanes(v, (v > 0) | (v != v)) : v;
+}
+
+static inline quad load_quad(const T *p) { return *(const quad *)p; }
+static inline void store_quad(T *p, quad v) { *(quad *)p = v; }
+
+static inline quad epilogue_quad(quad v, const T *to, const epilogue *e) {
+    if (e->add) v += load_quad(to);
+    if (e->bias) v += *e->bias;
+    return e->relu ? (quad)((__typeof__(v > v))v & ((v > 0) | (v != v))) : v;
+}
+
+static inline T epilogue_scalar(T v, const T *to, const epilogue *e) {
+    if (e->add) v += *to;
+    if (e->bias) v += *e->bias;
+    return e->relu ? (v > 0 ? v : v == v ? 0 : v) : v;
+}
+
+/* to [4,4] = the transpose of from [4,4], with the elements from one row to the next. */
+static inline void transpose_4x4(const T *from, size_t from_step, T *to, size_t to_step) {
+    const quad a = *(const quad *)from, b = *(const quad *)(from + from_step);
+    const quad c = *(const quad *)(from + 2 * from_step), d = *(const quad *)(from + 3 * from_step);
+    const quad p = {a[0], b[0], a[1], b[1]}, q = {c[0], d[0], c[1], d[1]};
+    const quad r = {a[2], b[2], a[3], b[3]}, s = {c[2], d[2], c[3], d[3]};
+    *(quad *)to = (quad){p[0], p[1], q[0], q[1]};
+    *(quad *)(to + to_step) = (quad){p[2], p[3], q[2], q[3]};
+    *(quad *)(to + 2 * to_step) = (quad){r[0], r[1], s[0], s[1]};
+    *(quad *)(to + 3 * to_step) = (quad){r[2], r[3], s[2], s[3]};
+}
+
+/* The same for a block of vectors: each round of zips moves one bit of the index from the rows to the columns. */
+static inline void transpose_block(const T *from, size_t from_step, T *to, size_t to_step) {
+    vec a[LANES], b[LANES];
+    UNROLL(16)
+    for (size_t i = 0; i < LANES; i++) a[i] = load(from + i * from_step);
+    UNROLL(4)
+    for (size_t round = 1; round < LANES; round *= 2) {
+        UNROLL(8)
+        for (size_t i = 0; i < LANES / 2; i++) {
+            b[2 * i] = zip(a[i], a[i + LANES / 2], false);
+            b[2 * i + 1] = zip(a[i], a[i + LANES / 2], true);
+        }
+        UNROLL(16)
+        for (size_t i = 0; i < LANES; i++) a[i] = b[i];
+    }
+    UNROLL(16)
+    for (size_t i = 0; i < LANES; i++) store(to + i * to_step, a[i]);
+}
+
+static inline void transpose_blocks(size_t rows, size_t columns, const T *from, size_t from_step, T *to,
+                                    size_t to_step) {
+    for (size_t c = 0; c < columns; c += LANES)
+        for (size_t r = 0; r < rows; r += LANES) {
+            size_t row = min(r, rows - LANES), at = min(c, columns - LANES);
+            transpose_block(from + row * from_step + at, from_step, to + at * to_step + row, to_step);
+        }
+}
+
+/* to [columns,rows] = the transpose of from [rows,columns]; the last blocks lie over the ones before. A line of the cache is read as a
+ * whole: where rows are a power of two apart, it would not be there the next time. */
+static inline void transpose(size_t rows, size_t columns, const T *from, size_t from_step, T *to,
+                             size_t to_step) {
+    if (LANES > 4 && rows >= LANES && columns >= LANES) {
+        transpose_blocks(rows, columns, from, from_step, to, to_step);
+        return;
+    }
+    if (rows < 4 || columns < 4) {
+        for (size_t c = 0; c < columns; c++)
+            for (size_t r = 0; r < rows; r++) to[c * to_step + r] = from[r * from_step + c];
+        return;
+    }
+    for (size_t first = 0; first < columns; first += LINE / sizeof(T))
+        for (size_t r = 0; r < rows; r += 4)
+            for (size_t c = first; c < columns && c < first + LINE / sizeof(T); c += 4) {
+                size_t row = min(r, rows - 4), at = min(c, columns - 4);
+                transpose_4x4(from + row * from_step + at, from_step, to + at * to_step + row, to_step);
+            }
+}
 
 #endif
