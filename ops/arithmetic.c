@@ -1,6 +1,6 @@
 /* add, sub, mul, div, scale, shift, neg: the arithmetic of numbers, with broadcasting. Law: (a + b) c = a c + b c, up
  * to rounding, and exactly on whole numbers. */
-#include "core/core.h"
+#include "rules.h"
 
 #define MAP add_map
 #define EXPR x + z

@@ -1,7 +1,7 @@
 /* maximum and minimum of two tensors; amax, amin and argmax along axes. What is equal shares the gradient evenly. Law:
  * maximum(x, y) + minimum(x, y) = x + y, and amax(x) >= x. */
-#include "core/core.h"
 #include "kernels/parallel.h"
+#include "rules.h"
 
 /* ---- of two -------------------------------------------------------------------------------------------- */
 

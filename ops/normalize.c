@@ -1,7 +1,7 @@
 /* normalize, and what it is made of: the distance from the mean over some axes, the variance, and the rate 1 / sqrt(var + eps).
  * Laws: normalize(a x + b) = normalize(x) for a > 0, up to eps; var is the mean square of the distances. */
-#include "core/core.h"
 #include "kernels/parallel.h"
+#include "rules.h"
 
 #include <math.h>
 

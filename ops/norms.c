@@ -1,6 +1,6 @@
 /* batch_norm, group_norm, layer_norm: normalize over the axes that each is named after, then a weight and a bias. Law:
  * group_norm in one group is layer_norm over all axes but the batch's. */
-#include "core/core.h"
+#include "rules.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* relu, clamp, step, and the gates that are their derivatives: piecewise linear functions. A gate passes its first
  * operand where the second lies in a range and is linear in the first; the second only selects, so its gradient is
  * zero. Law: relu(x) = gate(x, x), and relu(x) - relu(-x) = x. */
-#include "core/core.h"
+#include "rules.h"
 
 /* A NaN must come through: NaN > 0 is false, and 0 would hide it. */
 #define MAP relu_map

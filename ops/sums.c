@@ -2,8 +2,8 @@
  * <sum_to x, y> = <x, broadcast_to y>. */
 #include <string.h>
 
-#include "core/core.h"
 #include "kernels/parallel.h"
+#include "rules.h"
 
 /* ---- the loops ------------------------------------------------------------------------------------------- */
 

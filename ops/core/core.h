@@ -140,19 +140,6 @@ pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what);
 /* Set c's shape to the one given. */
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape);
 
-/* sum_to the shape of `like` (ops/sums.c): what a vjp does with a cotangent of an operand that was broadcast. */
-pleat_tensor *pl_sum_like(pleat_tensor *g, const pleat_tensor *like);
-
-/* g where x > 0, else 0 (ops/relu.c): what the vjp of relu does with a cotangent. */
-pleat_tensor *pl_gate(pleat_tensor *g, pleat_tensor *x);
-
-/* (x - mean) factor for x [N,C,..], mean and factor [C], with the difference in double (ops/normalize.c). */
-pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor);
-
-/* Complete the options of a pool of a->x, which is neither NULL nor poison, and work out the sizes {H, W} and {P, Q}; false
- * after an error of `op` (ops/pool.c). */
-bool pl_pool_geometry(const char *op, pleat_pool_args *a, size_t image[2], size_t map[2]);
-
 /* ---- element by element ------------------------------------------------------------------------------- */
 
 #define PL_JOIN_(a, b) a##b

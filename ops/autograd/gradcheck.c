@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/check.h"
+#include "autograd/check.h"
 
 /* S of one order at one point, and how large its terms are. */
 typedef struct value {

@@ -1,6 +1,6 @@
 /* Comparisons as masks of 0 and 1, and where, which chooses by a mask. A choice is linear in what it chooses from, so it has
  * gradients of any order; a mask has none. Law: where(m, x, x) = x, and gt + le = 1 where nothing is NaN. */
-#include "core/core.h"
+#include "rules.h"
 
 #define MAP gt_map
 #define EXPR x > z

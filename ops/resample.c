@@ -1,8 +1,8 @@
 /* avg_pool2d, adaptive_avg_pool2d, resize_nearest, resize_bilinear, resize_bicubic: one family, y = A_h x A_w^T with a sparse
  * matrix for each axis. An axis has a rule that gives a row of its matrix; the adjoint is the same loop over the transposed
  * matrices. Law: <A_h x A_w^T, y> = <x, A_h^T y A_w>, and the rows of A that interpolate sum to 1. */
-#include "core/core.h"
 #include "kernels/parallel.h"
+#include "rules.h"
 
 #include <math.h>
 #include <string.h>
@@ -124,12 +124,12 @@ typedef struct planes {
 
 #define T float
 #define NAME(f) f##_f32
-#include "resize.inc"
+#include "resample.inc"
 #undef T
 #undef NAME
 #define T double
 #define NAME(f) f##_f64
-#include "resize.inc"
+#include "resample.inc"
 
 static bool take_taps(const pleat_call *c, size_t rows, size_t weights, taps *t) {
     size_t bytes, indices;
