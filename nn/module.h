@@ -52,11 +52,17 @@ bool pln_state_is_whole(const pleat_nn_module *m, size_t i);
 /* A buffer that files write as an integer. */
 pleat_nn_module *pln_add_whole_buffer(pleat_nn_module *m, const char *name, pleat_tensor *t);
 
+/* Free m unless another module will, and return NULL. */
+pleat_nn_module *pln_discard(pleat_nn_module *m);
+
 /* A forward function that gives relu(y) for m's y in the same pass over memory, or NULL: all but convolutions and their
  * transposes have none (nn/layers.c). And is m a ReLU (nn/activations.c)? */
 typedef pleat_tensor *pln_forward(pleat_nn_module *m, pleat_tensor *x);
 pln_forward *pln_relu_forward(const pleat_nn_module *m);
 bool pln_is_relu(const pleat_nn_module *m);
+
+/* m's forward pass by `forward`, which may compute more than m's own function does. */
+pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x);
 
 /* Report an argument that a constructor refuses; NULL. */
 pleat_nn_module *pln_refuse(pleat_ctx *ctx, const char *layer, const char *rule);

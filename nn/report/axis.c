@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 static const double HUGEST = 1e300, LEAST = 1e-290; /* what differs by less is one value */
 

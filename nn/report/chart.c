@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 #define OP "report_chart"
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 static bool grow(pln_page *p, size_t more) {
     size_t need, room = p->room ? p->room : 4096;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "files/png.h"
-#include "train/report.h"
+#include "report/report.h"
 
 static bool into_page(void *user, const void *bytes, size_t n) {
     errno = ENOMEM;

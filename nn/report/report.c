@@ -1,5 +1,5 @@
 /* The report: a page that is put together in memory and written as a whole. Its markup is HTML that XML parsers read, too. */
-#include "train/report.h"
+#include "report/report.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -5,7 +5,7 @@
 #include "files/numbers.h"
 #include "pleat_nn.h"
 
-/* ---- report_numbers.c ----------------------------------------------------------------------------------- */
+/* ---- numbers.c --------------------------------------------------------------------------------------------- */
 
 pln_digits pln_tenths(double v);                 /* "12.3", a place in a drawing; |v| < 1e6 */
 pln_digits pln_short(double v, int digits);      /* "0.125", "1.25e-7", a dash for NaN */
@@ -14,7 +14,7 @@ pln_digits pln_count(double v);                  /* "12,544" */
 pln_digits pln_scaled(double v);                 /* "1.23 M" */
 pln_digits pln_duration(double seconds);         /* "3 min 12 s" */
 
-/* ---- report_page.c -------------------------------------------------------------------------------------- */
+/* ---- page.c ------------------------------------------------------------------------------------------------ */
 
 typedef struct pln_page {
     char *text; /* UTF-8, not terminated */
@@ -34,7 +34,7 @@ void pln_html(pln_page *p, const char *format, ...)
 void pln_text(pln_page *p, const char *text);
 void pln_base64(pln_page *p, const void *bytes, size_t n);
 
-/* ---- report_axis.c -------------------------------------------------------------------------------------- */
+/* ---- axis.c ------------------------------------------------------------------------------------------------ */
 
 enum { PLN_TICKS = 16 };
 
@@ -68,7 +68,7 @@ double pln_axis_at(const pln_axis *a, double v);
 /* Characters of the longest label. */
 size_t pln_axis_width(const pln_axis *a);
 
-/* ---- report_frame.c ------------------------------------------------------------------------------------- */
+/* ---- frame.c ----------------------------------------------------------------------------------------------- */
 
 /* Units of a drawing that a character of its labels may need: they are larger where the drawing is small. */
 enum { PLN_LETTER = 10, PLN_LINE = 18 };
@@ -89,12 +89,12 @@ size_t pln_dashes(size_t k);
 /* An entry of a legend; its text and "</li>" are the caller's. */
 void pln_key(pln_page *p, size_t k, bool line);
 
-/* ---- charts.c ------------------------------------------------------------------------------------------- */
+/* ---- chart.c ----------------------------------------------------------------------------------------------- */
 
 /* A line chart; the point `mark` of all series is called "best", if there is one. */
 void pln_line_chart(pleat_nn_report *r, const pleat_nn_chart *c, size_t mark);
 
-/* ---- report.c ------------------------------------------------------------------------------------------- */
+/* ---- report.c ---------------------------------------------------------------------------------------------- */
 
 struct pleat_nn_report {
     pleat_ctx *ctx;
@@ -118,7 +118,7 @@ void pln_report_done(pleat_nn_report *r, const char *op);
 void pln_table_begin(pln_page *p, const char *kind, const char *caption);
 void pln_table_end(pln_page *p);
 
-/* report_style.c */
+/* style.c */
 extern const char *const pln_report_style[]; /* NULL ends it */
 
 #endif

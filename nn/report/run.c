@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 #define OP "report_run"
 

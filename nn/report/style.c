@@ -1,6 +1,6 @@
 /* How the page looks. Colours are Okabe and Ito's (jfly.uni-koeln.de/color), which most colour-blind people tell apart; those too pale for
  * a white page are darker there. */
-#include "train/report.h"
+#include "report/report.h"
 
 /* In two parts: a string of C is at most 4095 characters long. */
 const char *const pln_report_style[] = {

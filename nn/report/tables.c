@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 void pln_table_begin(pln_page *p, const char *kind, const char *caption) {
     pln_html(p, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"");
