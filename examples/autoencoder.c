@@ -100,7 +100,7 @@ static void write_results(job *j) {
     char path[EXAMPLE_PATH];
     pleat_scope scope = pleat_begin(e->ctx);
     pleat_set_recording(e->ctx, false);
-    pleat_nn_train(j->net, false);
+    pleat_nn_set_training(j->net, false);
     const pleat_nn_epoch *last = &e->run.epoch[e->run.epochs - 1];
     printf("\ntest loss (mean squared error)  %.5f\n", last->valid_loss);
     printf("images per second               %.0f\n\n", last->images_per_second);

@@ -89,7 +89,7 @@ static void write_results(job *j) {
     pleat_scope scope = pleat_begin(e->ctx);
     pleat_set_recording(e->ctx, false);
     pleat_nn_ema_swap(j->average);
-    pleat_nn_train(j->generator, false);
+    pleat_nn_set_training(j->generator, false);
     const pleat_nn_epoch *last = &e->run.epoch[e->run.epochs - 1];
     printf("\ncritic's distance between real and made images  %.3f (first epoch: %.3f)\n\n", last->loss,
            e->run.epoch[0].loss);

@@ -176,10 +176,10 @@ pleat_tensor *pleat_nn_own_buffer(const pleat_nn_module *m, size_t i) {
 
 /* ---- switches ----------------------------------------------------------------------------------------- */
 
-void pleat_nn_train(pleat_nn_module *m, bool training) {
+void pleat_nn_set_training(pleat_nn_module *m, bool training) {
     if (!m) return;
     m->evaluating = !training;
-    for (size_t i = 0; i < m->count; i++) pleat_nn_train(m->entries[i].child, training);
+    for (size_t i = 0; i < m->count; i++) pleat_nn_set_training(m->entries[i].child, training);
 }
 
 bool pleat_nn_is_training(const pleat_nn_module *m) { return m && !m->evaluating; }

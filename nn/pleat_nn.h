@@ -62,7 +62,7 @@ char *pleat_nn_state_name(const pleat_nn_module *m, size_t i, char *buffer, size
 pleat_tensor *pleat_nn_find_state(const pleat_nn_module *m, const char *name);
 
 /* Training or evaluation, for m and its children: dropout and batch_norm differ. A new module is in training. */
-void pleat_nn_train(pleat_nn_module *m, bool training);
+void pleat_nn_set_training(pleat_nn_module *m, bool training);
 bool pleat_nn_is_training(const pleat_nn_module *m);
 
 /* Frozen parameters, m's own and its children's, are left alone by optimizers (requires_grad = False), from the next step on.

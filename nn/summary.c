@@ -56,7 +56,7 @@ static pleat_status observe(pleat_nn_module *m, size_t rank, const size_t *shape
     bool recording = pleat_set_recording(m->ctx, false);
     pleat_tensor *first = pleat_nn_param(m, 0);
     pleat_scope scope = pleat_begin(m->ctx);
-    pleat_nn_train(m, false);
+    pleat_nn_set_training(m, false);
     m->observer = &c->observer;
     pleat_tensor *y =
         pleat_nn_forward(m, pleat_zeros(m->ctx, first ? pleat_dtype_of(first) : PLEAT_F32, rank, shape));

@@ -18,7 +18,7 @@ static size_t parts_of(const pleat_nn_fit_args *a) {
 }
 
 static void set_mode(const pleat_nn_fit_args *a, bool training) {
-    for (size_t i = 0; i < parts_of(a); i++) pleat_nn_train(a->part[i].net, training);
+    for (size_t i = 0; i < parts_of(a); i++) pleat_nn_set_training(a->part[i].net, training);
 }
 
 /* ---- validation -------------------------------------------------------------------------------------------- */
@@ -66,7 +66,7 @@ pleat_status pleat_nn_evaluate(const pleat_nn_fit_args *a, pleat_nn_loader *load
     bool recording = pleat_set_recording(ctx, false);
     set_mode(a, false);
     pleat_status status = evaluate(a, ctx, loader, sums);
-    for (size_t i = 0; i < parts_of(a); i++) pleat_nn_train(a->part[i].net, training[i]);
+    for (size_t i = 0; i < parts_of(a); i++) pleat_nn_set_training(a->part[i].net, training[i]);
     pleat_set_recording(ctx, recording);
     if (loss) *loss = sums[0];
     if (metric) *metric = sums[1];
@@ -268,7 +268,7 @@ pleat_status pleat_nn_fit_with(pleat_nn_fit_args a) {
     for (size_t i = 0; i < parts_of(&a); i++) training[i] = pleat_nn_is_training(a.part[i].net);
     pleat_status status = wrong ? pleat_fail(f.ctx, PLEAT_ERR_ARGUMENT, op, "%s", wrong) : fit(&f);
     if (status) f.run->outcome = PLEAT_NN_FAILED;
-    for (size_t i = 0; i < parts_of(&a); i++) pleat_nn_train(a.part[i].net, training[i]);
+    for (size_t i = 0; i < parts_of(&a); i++) pleat_nn_set_training(a.part[i].net, training[i]);
     pln_fit_leave(&f);
     if (f.run == &unused) pleat_nn_run_free(&unused);
     return status;
