@@ -219,29 +219,16 @@ pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads
     return status;
 }
 
-/* Is it the k-th moving parameter that the gradient of the loss failed for, because the loss does not depend on it? */
-static bool independent(pleat_nn_optimizer *opt, pleat_tensor *loss, size_t k) {
-    pleat_tensor *g;
-    return !pleat_grads(loss, NULL, 1, &opt->params[k], &g, 0) &&
-           pleat_grads(loss, NULL, 1, &opt->params[k], &g, PLEAT_GRADS_STRICT) == PLEAT_ERR_GRADIENT;
-}
-
-/* The context's fresh error says the same of a number; say it of a name. */
-static pleat_status name_the_parameter(pleat_nn_optimizer *opt, pleat_tensor *loss) {
-    for (size_t k = 0; k < opt->moving; k++) {
-        pleat_clear_error(opt->ctx);
-        if (!independent(opt, loss, k)) continue;
-        char name[128];
-        pleat_nn_param_name(opt->args.net, opt->index[k], name, sizeof name);
-        pleat_clear_error(opt->ctx);
-        return pleat_fail(
-            opt->ctx, PLEAT_ERR_GRADIENT, opt->args.method->name,
-            "the loss does not depend on parameter \"%s\"; every parameter must take part, or be frozen",
-            name);
-    }
-    /* it was another error: meet it again */
+/* pleat_grads has said it of a number; say it of a name. Every other error stays as it is. */
+static pleat_status name_the_parameter(const pleat_nn_optimizer *opt, pleat_status status) {
+    size_t input = pleat_error(opt->ctx)->input;
+    if (status != PLEAT_ERR_GRADIENT || input == 0) return status;
+    char name[128];
+    pleat_nn_param_name(opt->args.net, opt->index[input - 1], name, sizeof name);
     pleat_clear_error(opt->ctx);
-    return pleat_grads(loss, NULL, opt->moving, opt->params, opt->grads, PLEAT_GRADS_STRICT);
+    return pleat_fail(
+        opt->ctx, PLEAT_ERR_GRADIENT, opt->args.method->name,
+        "the loss does not depend on parameter \"%s\"; every parameter must take part, or be frozen", name);
 }
 
 /* A loss that is not finite would spoil every parameter. What else can be wrong with it, pleat_grads says. */
@@ -270,8 +257,8 @@ pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss) {
     status = pleat_grads(loss, NULL, opt->moving, opt->params, opt->grads, PLEAT_GRADS_STRICT);
     if (!status)
         status = update(opt);
-    else if (clean && status == PLEAT_ERR_GRADIENT)
-        status = name_the_parameter(opt, loss);
+    else if (clean)
+        status = name_the_parameter(opt, status);
     pleat_end(scope);
     return status;
 }

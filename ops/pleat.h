@@ -16,8 +16,10 @@
  * P Q map, R S kernel, G groups. Images are [N,C,H,W] in row-major order. Convolution is cross-correlation
  * (the kernel is not flipped), and `pad` always means the padding of the forward convolution.
  *
- * Options are designated initializers behind the tensors: pleat_conv2d(x, w, .stride = {2, 2}). An option that
- * is left out (or zero throughout) has the default that its comment names.
+ * Options are designated initializers after the tensors: pleat_conv2d(x, w, .stride = {2, 2}). An option that
+ * is left out (or zero throughout) has the default that its comment names. A struct of options begins with `int unset_`, which has no meaning and is never read. The macro that calls the function
+ * initialises it by name: so a call without options is valid C17, where an empty initializer is not, and compilers do not
+ * warn about the options that are left out.
  *
  * Value algebra. A function that returns a tensor never returns NULL and never aborts. On an error it returns
  * the context's poison tensor; an op that is given poison returns poison, and poison reads as NaN. The context
@@ -81,6 +83,9 @@ typedef enum pleat_status {
 
 typedef struct pleat_error_info {
     pleat_status code;
+    /* Which of an op's tensors, or of the xs of pleat_grads, is at fault, counted from 1: a null pointer, poison, a tensor of
+     * another context or type than the first, or an x on which y does not depend. 0 for every other error. */
+    size_t input;
     char op[32];    /* the function that failed, "conv2d" */
     char text[480]; /* one line: op, shapes, and the rule that was broken */
 } pleat_error_info;

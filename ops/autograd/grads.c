@@ -135,7 +135,9 @@ static bool hand_down(walk *w, size_t k, const size_t *edges) {
         pleat_tensor *g = c->op->vjp(c, i, w->stops[k].cotangent);
         if (g != NULL && cotangent_fits(c, i, g)) collect(below, g);
         pleat_end(scratch);
-        if (w->ctx->error.code != PLEAT_OK) return false;
+        if (w->ctx->error.code == PLEAT_OK) continue;
+        w->ctx->error.input = 0; /* it counts the tensors of an op in the rule, or the xs of a walk of its own */
+        return false;
     }
     return true;
 }
@@ -163,6 +165,7 @@ static bool hand_out(walk *w, size_t n, pleat_tensor *const *xs, const size_t *s
         if (g == NULL && strict) {
             pleat_fail(w->ctx, PLEAT_ERR_GRADIENT, "grads", "y does not depend on x %zu %s", i,
                        pl_shape_of(xs[i]).text);
+            w->ctx->error.input = i + 1;
             return false;
         }
         if (g == NULL) {
@@ -201,10 +204,15 @@ static bool fail(pleat_ctx *ctx, pleat_status code, const char *text) {
 static bool arguments_are_fine(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs) {
     pleat_ctx *ctx = y->ctx;
     for (size_t i = 0; i < n; i++) {
-        if (xs[i] == NULL || xs[i]->ctx != ctx) {
-            return fail(ctx, PLEAT_ERR_ARGUMENT, "an x is a null pointer or belongs to another context");
-        }
-        if (xs[i]->poison) return fail(ctx, PLEAT_ERR_ARGUMENT, "an x is poison");
+        const char *wrong = NULL;
+        if (xs[i] == NULL || xs[i]->ctx != ctx)
+            wrong = "an x is a null pointer or belongs to another context";
+        else if (xs[i]->poison)
+            wrong = "an x is poison";
+        if (wrong == NULL) continue;
+        fail(ctx, PLEAT_ERR_ARGUMENT, wrong);
+        ctx->error.input = i + 1;
+        return false;
     }
     if (gy == NULL && y->numel != 1) {
         pleat_fail(ctx, PLEAT_ERR_SHAPE, "grads",

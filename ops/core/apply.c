@@ -11,24 +11,30 @@ static pleat_ctx *context_of(size_t n, pleat_tensor *const *in) {
     return NULL;
 }
 
-/* False where the result is poison: by a new error, or because an input is. */
+/* False where the result is poison: by a new error, or because input i is. */
+static bool input_is_fine(const pleat_call *c, size_t i) {
+    const pleat_tensor *t = c->in[i];
+    if (t == NULL) {
+        pleat_fail(c->ctx, PLEAT_ERR_ARGUMENT, c->op->name, "tensor %zu is a null pointer", i + 1);
+        return false;
+    }
+    if (t->ctx != c->ctx) {
+        return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "tensor %zu%s belongs to another context", i + 1,
+                               t->poison ? " is poison and" : "");
+    }
+    if (t->poison) return false;
+    if (t->dtype == c->in[0]->dtype) return true;
+    return pleat_call_fail(c, PLEAT_ERR_DTYPE, "tensor 1 is %s and tensor %zu is %s; convert one of them",
+                           c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i + 1,
+                           t->dtype == PLEAT_F32 ? "f32" : "f64");
+}
+
 static bool inputs_are_fine(const pleat_call *c) {
+    bool clean = c->ctx->error.code == PLEAT_OK;
     for (size_t i = 0; i < c->n; i++) {
-        const pleat_tensor *t = c->in[i];
-        if (t == NULL) {
-            pleat_fail(c->ctx, PLEAT_ERR_ARGUMENT, c->op->name, "tensor %zu is a null pointer", i + 1);
-            return false;
-        }
-        if (t->ctx != c->ctx) {
-            return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "tensor %zu%s belongs to another context", i + 1,
-                                   t->poison ? " is poison and" : "");
-        }
-        if (t->poison) return false;
-        if (t->dtype != c->in[0]->dtype) {
-            return pleat_call_fail(
-                c, PLEAT_ERR_DTYPE, "tensor 1 is %s and tensor %zu is %s; convert one of them",
-                c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i + 1, t->dtype == PLEAT_F32 ? "f32" : "f64");
-        }
+        if (input_is_fine(c, i)) continue;
+        if (clean && c->ctx->error.code != PLEAT_OK) c->ctx->error.input = i + 1;
+        return false;
     }
     return true;
 }
