@@ -33,6 +33,15 @@ static bool tensors_are_there(const call *c) {
            misfit(c, "the ranks must be 4, 4 and 1");
 }
 
+size_t pleat_layer_groups(const pleat_layer *l, const pleat_tensor *input, const pleat_tensor *weight) {
+    const pl_framework *f = pl_framework_of(l->framework);
+    if (f == NULL || f->groups == NULL || l->transpose) return l->groups;
+    if (pleat_rank(input) != 4 || pleat_rank(weight) != 4) return l->groups;
+    size_t groups =
+        f->groups(pleat_size(input, l->channels_last ? 3 : 1), pleat_size(weight, f->kernel_first ? 2 : 1));
+    return groups > 0 ? groups : l->groups;
+}
+
 static bool plan(call *c) {
     const pl_framework *f = pl_framework_of(c->layer->framework);
     c->kernel_first = f != NULL && f->kernel_first;

@@ -23,6 +23,8 @@ typedef struct pl_framework {
     const char *output_size; /* its word for output_size; NULL if it has none */
     bool output_padding, channels_last, transpose_groups;
     bool kernel_first; /* weights [R,S,..] instead of [..,R,S] */
+    /* the groups of a convolution that follow from the channels of input and weight, 0 if none do; NULL: they are an argument */
+    size_t (*groups)(size_t input, size_t weight);
     bool (*conv)(pl_axis *a);
     bool (*transpose)(pl_axis *a);
 } pl_framework;

@@ -87,6 +87,10 @@ typedef struct pleat_layer_plan {
 bool pleat_layer_plan_for(const pleat_layer *l, const size_t in[2], const size_t kernel[2],
                           pleat_layer_plan *plan);
 
+/* The number of groups for this input and weight, which have the layer's layouts (below): l->groups, except for TensorFlow's
+ * convolution, which has no argument for it. There it is the input's channels over the weight's, where that is a whole number. */
+size_t pleat_layer_groups(const pleat_layer *l, const pleat_tensor *input, const pleat_tensor *weight);
+
 /* The canonical geometry of a planned layer: a batch of N, channels of the layer's input and output. */
 pleat_conv_shape pleat_layer_geometry(const pleat_layer *l, const pleat_layer_plan *plan, size_t N,
                                       const size_t channels[2], const size_t in[2], const size_t kernel[2]);

@@ -2,6 +2,10 @@
  * the input's size, so its padding is that convolution's, and depends on output_shape. */
 #include "frameworks.h"
 
+static size_t tensorflow_groups(size_t input, size_t weight) {
+    return weight > 0 && input % weight == 0 ? input / weight : 0;
+}
+
 static bool tensorflow_conv(pl_axis *a) {
     if (a->layer->padding == PLEAT_PADDING_SAME) return pl_conv_same(a);
     return pl_conv_padded(a, a->before, a->after);
@@ -30,6 +34,7 @@ const pl_framework pl_tensorflow = {
     .output_size = "output_shape",
     .channels_last = true,
     .kernel_first = true,
+    .groups = tensorflow_groups,
     .conv = tensorflow_conv,
     .transpose = tensorflow_transpose,
 };
