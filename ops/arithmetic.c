@@ -2,31 +2,24 @@
  * to rounding, and exactly on whole numbers. */
 #include "rules.h"
 
-#define MAP add_map
+#define OP add
 #define EXPR x + z
 #include "core/map2.inc"
-#define MAP sub_map
+#define OP sub
 #define EXPR x - z
 #include "core/map2.inc"
-#define MAP mul_map
+#define OP mul
 #define EXPR x *z
 #include "core/map2.inc"
-#define MAP div_map
+#define OP div
 #define EXPR x / z
 #include "core/map2.inc"
-#define MAP scale_map
+#define OP scale
 #define EXPR x *(T)a[0]
 #include "core/map1.inc"
-#define MAP shift_map
+#define OP shift
 #define EXPR x + (T)a[0]
 #include "core/map1.inc"
-
-static bool add_forward(const pleat_call *c) { return pl_forward_map(c, &add_map); }
-static bool sub_forward(const pleat_call *c) { return pl_forward_map(c, &sub_map); }
-static bool mul_forward(const pleat_call *c) { return pl_forward_map(c, &mul_map); }
-static bool div_forward(const pleat_call *c) { return pl_forward_map(c, &div_map); }
-static bool scale_forward(const pleat_call *c) { return pl_forward_map(c, &scale_map); }
-static bool shift_forward(const pleat_call *c) { return pl_forward_map(c, &shift_map); }
 
 static pleat_tensor *add_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_sum_like(g, c->in[i]);

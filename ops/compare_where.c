@@ -2,43 +2,31 @@
  * gradients of any order; a mask has none. Law: where(m, x, x) = x, and gt + le = 1 where nothing is NaN. */
 #include "rules.h"
 
-#define MAP gt_map
+#define OP gt
 #define EXPR x > z
 #include "core/map2.inc"
-#define MAP ge_map
+#define OP ge
 #define EXPR x >= z
 #include "core/map2.inc"
-#define MAP eq_map
+#define OP eq
 #define EXPR x == z
 #include "core/map2.inc"
-#define MAP ne_map
+#define OP ne
 #define EXPR x != z
 #include "core/map2.inc"
-#define MAP select_map
+#define OP select
 #define EXPR z != 0 ? x : 0
 #include "core/map2.inc"
-#define MAP reject_map
+#define OP reject
 #define EXPR z != 0 ? 0 : x
 #include "core/map2.inc"
 
-static bool gt_forward(const pleat_call *c) { return pl_forward_map(c, &gt_map); }
-static bool ge_forward(const pleat_call *c) { return pl_forward_map(c, &ge_map); }
-static bool eq_forward(const pleat_call *c) { return pl_forward_map(c, &eq_map); }
-static bool ne_forward(const pleat_call *c) { return pl_forward_map(c, &ne_map); }
-static bool select_forward(const pleat_call *c) { return pl_forward_map(c, &select_map); }
-static bool reject_forward(const pleat_call *c) { return pl_forward_map(c, &reject_map); }
-
 /* ---- masks --------------------------------------------------------------------------------------------- */
 
-static pleat_tensor *no_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    (void)c, (void)i, (void)g;
-    return NULL;
-}
-
-static const pleat_op gt_op = {"gt", pl_shape_broadcast, gt_forward, no_vjp};
-static const pleat_op ge_op = {"ge", pl_shape_broadcast, ge_forward, no_vjp};
-static const pleat_op eq_op = {"eq", pl_shape_broadcast, eq_forward, no_vjp};
-static const pleat_op ne_op = {"ne", pl_shape_broadcast, ne_forward, no_vjp};
+static const pleat_op gt_op = {"gt", pl_shape_broadcast, gt_forward, pl_zero_vjp};
+static const pleat_op ge_op = {"ge", pl_shape_broadcast, ge_forward, pl_zero_vjp};
+static const pleat_op eq_op = {"eq", pl_shape_broadcast, eq_forward, pl_zero_vjp};
+static const pleat_op ne_op = {"ne", pl_shape_broadcast, ne_forward, pl_zero_vjp};
 
 static pleat_tensor *mask(const pleat_op *op, pleat_tensor *x, pleat_tensor *y) {
     return pleat_apply(op, 2, (pleat_tensor *[]){x, y}, NULL, 0);

@@ -5,15 +5,12 @@
 #define TWO_BY_ROOT_PI 1.12837916709551257390 /* 2 / sqrt(pi) */
 #define NORMAL_AT_0 0.39894228040143267794    /* 1 / sqrt(2 pi) */
 
-#define MAP erf_map
+#define OP erf
 #define EXPR erf(x)
 #include "core/map1.inc"
-#define MAP gelu_map
+#define OP gelu
 #define EXPR (T)0.5 * x *(1 + erf(x * (T)ROOT_HALF))
 #include "core/map1.inc"
-
-static bool erf_forward(const pleat_call *c) { return pl_forward_map(c, &erf_map); }
-static bool gelu_forward(const pleat_call *c) { return pl_forward_map(c, &gelu_map); }
 
 /* 2/sqrt(pi) e^(-x^2) */
 static pleat_tensor *erf_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {

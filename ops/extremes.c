@@ -6,26 +6,17 @@
 /* ---- of two -------------------------------------------------------------------------------------------- */
 
 /* x > NaN is false, so a NaN in z comes through by itself */
-#define MAP maximum_map
+#define OP maximum
 #define EXPR x > z || x != x ? x : z
 #include "core/map2.inc"
-#define MAP minimum_map
+#define OP minimum
 #define EXPR x < z || x != x ? x : z
 #include "core/map2.inc"
-#define MAP share_map
+#define OP share
 #define EXPR x > z ? 1 : x == z ? (T)0.5 : 0
 #include "core/map2.inc"
 
-static bool maximum_forward(const pleat_call *c) { return pl_forward_map(c, &maximum_map); }
-static bool minimum_forward(const pleat_call *c) { return pl_forward_map(c, &minimum_map); }
-static bool share_forward(const pleat_call *c) { return pl_forward_map(c, &share_map); }
-
-static pleat_tensor *no_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    (void)c, (void)i, (void)g;
-    return NULL;
-}
-
-static const pleat_op share_op = {"share", pl_shape_broadcast, share_forward, no_vjp};
+static const pleat_op share_op = {"share", pl_shape_broadcast, share_forward, pl_zero_vjp};
 
 /* Of the cotangent: x's share in the larger one. */
 static pleat_tensor *share(pleat_tensor *x, pleat_tensor *y) {
@@ -100,7 +91,7 @@ static pleat_tensor *amax_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op amax_op = {"amax", rows_shape, amax_forward, amax_vjp};
-static const pleat_op argmax_op = {"argmax", rows_shape, argmax_forward, no_vjp};
+static const pleat_op argmax_op = {"argmax", rows_shape, argmax_forward, pl_zero_vjp};
 
 /* ---- along axes ------------------------------------------------------------------------------------------ */
 

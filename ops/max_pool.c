@@ -126,16 +126,11 @@ static bool first_half_shape(pleat_call *c) {
     return true;
 }
 
-static pleat_tensor *search_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    (void)c, (void)i, (void)g;
-    return NULL;
-}
-
 static pleat_tensor *max_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *gather_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
-static const pleat_op search_op = {"max_pool2d", found_shape, search_forward, search_vjp};
+static const pleat_op search_op = {"max_pool2d", found_shape, search_forward, pl_zero_vjp};
 static const pleat_op max_op = {"max_pool2d", first_half_shape, NULL, max_vjp}; /* of (found, x) */
 static const pleat_op gather_op = {"max_pool2d_gather", map_shape, gather_forward, gather_vjp};
 static const pleat_op scatter_op = {"max_pool2d_scatter", image_shape, scatter_forward, scatter_vjp};

@@ -6,20 +6,16 @@
 
 static bool is_whole(double a) { return a == floor(a); }
 
-#define MAP square_map
+#define OP square
 #define EXPR x *x
 #include "core/map1.inc"
-#define MAP sqrt_map
+#define OP sqrt
 #define EXPR sqrt(x)
 #include "core/map1.inc"
 /* C has a value for (-Inf)^a. An exponent that T does not hold would be another one, even where it was none: 2^24 + 1/2. */
-#define MAP pow_map
+#define OP pow
 #define EXPR x < 0 && !is_whole(a[0]) ? (T)NAN : (T)a[0] == a[0] ? pow(x, (T)a[0]) : (T)pow((double)x, a[0])
 #include "core/map1.inc"
-
-static bool square_forward(const pleat_call *c) { return pl_forward_map(c, &square_map); }
-static bool sqrt_forward(const pleat_call *c) { return pl_forward_map(c, &sqrt_map); }
-static bool pow_forward(const pleat_call *c) { return pl_forward_map(c, &pow_map); }
 
 static pleat_tensor *square_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(pleat_scale(g, 2), c->in[i]);

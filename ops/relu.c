@@ -4,35 +4,24 @@
 #include "rules.h"
 
 /* A NaN must come through: NaN > 0 is false, and 0 would hide it. */
-#define MAP relu_map
+#define OP relu
 #define EXPR x > 0 ? x : (x == x ? 0 : x)
 #include "core/map1.inc"
-#define MAP clamp_map
+#define OP clamp
 #define EXPR x<(T)a[0] ? (T)a[0] : x>(T) a[1] ? (T)a[1] : x
 #include "core/map1.inc"
-#define MAP step_map
+#define OP step
 #define EXPR x > 0
 #include "core/map1.inc"
-#define MAP within_map
+#define OP within
 #define EXPR x >= (T)a[0] && x <= (T)a[1]
 #include "core/map1.inc"
-#define MAP gate_map
+#define OP gate
 #define EXPR z > 0 ? x : 0
 #include "core/map2.inc"
 
-static bool relu_forward(const pleat_call *c) { return pl_forward_map(c, &relu_map); }
-static bool clamp_forward(const pleat_call *c) { return pl_forward_map(c, &clamp_map); }
-static bool step_forward(const pleat_call *c) { return pl_forward_map(c, &step_map); }
-static bool within_forward(const pleat_call *c) { return pl_forward_map(c, &within_map); }
-static bool gate_forward(const pleat_call *c) { return pl_forward_map(c, &gate_map); }
-
-static pleat_tensor *no_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    (void)c, (void)i, (void)g;
-    return NULL;
-}
-
-static const pleat_op step_op = {"step", pl_shape_same, step_forward, no_vjp};
-static const pleat_op within_op = {"within", pl_shape_same, within_forward, no_vjp};
+static const pleat_op step_op = {"step", pl_shape_same, step_forward, pl_zero_vjp};
+static const pleat_op within_op = {"within", pl_shape_same, within_forward, pl_zero_vjp};
 
 static pleat_tensor *gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return i == 0 ? pl_gate(g, c->in[1]) : NULL;

@@ -91,7 +91,12 @@ pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what) {
     return pleat_poison(pleat_ctx_of(x));
 }
 
-/* ---- shape rules that several ops share ---------------------------------------------------------------- */
+/* ---- rules that several ops share ---------------------------------------------------------------------- */
+
+pleat_tensor *pl_zero_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)c, (void)i, (void)g;
+    return NULL;
+}
 
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape) {
     c->rank = rank;

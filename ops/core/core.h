@@ -137,6 +137,9 @@ bool pl_shape_same(pleat_call *c);
 /* Reports that an op was given a null pointer for its `what`; poison. */
 pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what);
 
+/* The gradient rule of an op that is constant wherever it has a derivative: zero for every input. */
+pleat_tensor *pl_zero_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
+
 /* Set c's shape to the one given. */
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape);
 
@@ -154,12 +157,6 @@ typedef struct pl_map {
 
 /* y = map(x[0], .., x[n-1]) for n of 1 or 2, the x broadcast to y's shape. y's elements overlap with no x's. */
 void pl_each(const pl_map *map, pleat_tensor *y, size_t n, pleat_tensor *const *x, const void *attrs);
-
-/* Forward of an op that is one map. */
-static inline bool pl_forward_map(const pleat_call *c, const pl_map *map) {
-    pl_each(map, c->out, c->n, c->in, c->attrs);
-    return true;
-}
 
 /* Copy src to dst of the same shape, converting the type. They do not overlap. */
 void pl_copy(pleat_tensor *dst, pleat_tensor *src);
