@@ -56,14 +56,10 @@ static const pleat_op div_op = {"div", pl_shape_broadcast, div_forward, div_vjp}
 static const pleat_op scale_op = {"scale", pl_shape_same, scale_forward, scale_vjp};
 static const pleat_op shift_op = {"shift", pl_shape_same, shift_forward, shift_vjp};
 
-static pleat_tensor *binary(const pleat_op *op, pleat_tensor *x, pleat_tensor *y) {
-    return pleat_apply(op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
-}
-
-pleat_tensor *pleat_add(pleat_tensor *x, pleat_tensor *y) { return binary(&add_op, x, y); }
-pleat_tensor *pleat_sub(pleat_tensor *x, pleat_tensor *y) { return binary(&sub_op, x, y); }
-pleat_tensor *pleat_mul(pleat_tensor *x, pleat_tensor *y) { return binary(&mul_op, x, y); }
-pleat_tensor *pleat_div(pleat_tensor *x, pleat_tensor *y) { return binary(&div_op, x, y); }
+pleat_tensor *pleat_add(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&add_op, x, y); }
+pleat_tensor *pleat_sub(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&sub_op, x, y); }
+pleat_tensor *pleat_mul(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&mul_op, x, y); }
+pleat_tensor *pleat_div(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&div_op, x, y); }
 pleat_tensor *pleat_scale(pleat_tensor *x, double a) { return pleat_apply(&scale_op, 1, &x, &a, sizeof a); }
 pleat_tensor *pleat_shift(pleat_tensor *x, double a) { return pleat_apply(&shift_op, 1, &x, &a, sizeof a); }
 pleat_tensor *pleat_neg(pleat_tensor *x) { return pleat_scale(x, -1); }

@@ -28,28 +28,24 @@ static const pleat_op ge_op = {"ge", pl_shape_broadcast, ge_forward, pl_zero_vjp
 static const pleat_op eq_op = {"eq", pl_shape_broadcast, eq_forward, pl_zero_vjp};
 static const pleat_op ne_op = {"ne", pl_shape_broadcast, ne_forward, pl_zero_vjp};
 
-static pleat_tensor *mask(const pleat_op *op, pleat_tensor *x, pleat_tensor *y) {
-    return pleat_apply(op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
-}
-
-pleat_tensor *pleat_gt(pleat_tensor *x, pleat_tensor *y) { return mask(&gt_op, x, y); }
-pleat_tensor *pleat_ge(pleat_tensor *x, pleat_tensor *y) { return mask(&ge_op, x, y); }
-pleat_tensor *pleat_lt(pleat_tensor *x, pleat_tensor *y) { return mask(&gt_op, y, x); }
-pleat_tensor *pleat_le(pleat_tensor *x, pleat_tensor *y) { return mask(&ge_op, y, x); }
-pleat_tensor *pleat_eq(pleat_tensor *x, pleat_tensor *y) { return mask(&eq_op, x, y); }
-pleat_tensor *pleat_ne(pleat_tensor *x, pleat_tensor *y) { return mask(&ne_op, x, y); }
+pleat_tensor *pleat_gt(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&gt_op, x, y); }
+pleat_tensor *pleat_ge(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&ge_op, x, y); }
+pleat_tensor *pleat_lt(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&gt_op, y, x); }
+pleat_tensor *pleat_le(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&ge_op, y, x); }
+pleat_tensor *pleat_eq(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&eq_op, x, y); }
+pleat_tensor *pleat_ne(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&ne_op, x, y); }
 
 /* ---- where --------------------------------------------------------------------------------------------- */
 /* The sum of what is selected and what is not rejected: a factor of 0 would let a NaN through, a choice does not. */
 
 static pleat_tensor *choice_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     if (i == 1) return NULL;
-    return pl_sum_like(pleat_apply(c->op, 2, (pleat_tensor *[]){g, c->in[1]}, NULL, 0), c->in[0]);
+    return pl_sum_like(pl_apply_two(c->op, g, c->in[1]), c->in[0]);
 }
 
 static const pleat_op select_op = {"where", pl_shape_broadcast, select_forward, choice_vjp};
 static const pleat_op reject_op = {"where", pl_shape_broadcast, reject_forward, choice_vjp};
 
 pleat_tensor *pleat_where(pleat_tensor *m, pleat_tensor *x, pleat_tensor *y) {
-    return pleat_add(mask(&select_op, x, m), mask(&reject_op, y, m));
+    return pleat_add(pl_apply_two(&select_op, x, m), pl_apply_two(&reject_op, y, m));
 }

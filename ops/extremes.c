@@ -19,9 +19,7 @@
 static const pleat_op share_op = {"share", pl_shape_broadcast, share_forward, pl_zero_vjp};
 
 /* Of the cotangent: x's share in the larger one. */
-static pleat_tensor *share(pleat_tensor *x, pleat_tensor *y) {
-    return pleat_apply(&share_op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
-}
+static pleat_tensor *share(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&share_op, x, y); }
 
 static pleat_tensor *maximum_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_sum_like(pleat_mul(g, share(c->in[i], c->in[1 - i])), c->in[i]);
@@ -34,13 +32,8 @@ static pleat_tensor *minimum_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
 static const pleat_op maximum_op = {"maximum", pl_shape_broadcast, maximum_forward, maximum_vjp};
 static const pleat_op minimum_op = {"minimum", pl_shape_broadcast, minimum_forward, minimum_vjp};
 
-pleat_tensor *pleat_maximum(pleat_tensor *x, pleat_tensor *y) {
-    return pleat_apply(&maximum_op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
-}
-
-pleat_tensor *pleat_minimum(pleat_tensor *x, pleat_tensor *y) {
-    return pleat_apply(&minimum_op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
-}
+pleat_tensor *pleat_maximum(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&maximum_op, x, y); }
+pleat_tensor *pleat_minimum(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&minimum_op, x, y); }
 
 /* ---- along a row: x [M,K] -> y [M] ----------------------------------------------------------------------- */
 
@@ -100,11 +93,8 @@ static pleat_tensor *as_rows(pleat_tensor *x, const char *op, unsigned axes, boo
                              size_t *shape) {
     size_t order[PLEAT_MAX_RANK], last = 0, M = 1, K = 1;
     if (pleat_is_poison(x)) return pleat_poison(pleat_ctx_of(x));
-    if (axes >> x->rank) {
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: an axis is beyond the rank %zu", pl_shape_of(x).text,
-                   x->rank);
-        return pleat_poison(x->ctx);
-    }
+    if (axes >> x->rank)
+        return pl_reject(x, op, PLEAT_ERR_ARGUMENT, "an axis is beyond the rank %zu", x->rank);
     *rank = 0;
     for (size_t k = 0; k < x->rank; k++) {
         bool taken = (axes >> k & 1u) != 0;
@@ -135,11 +125,9 @@ pleat_tensor *pleat_amin_with(pleat_sum_args args) {
 
 pleat_tensor *pleat_argmax(pleat_tensor *x, size_t axis) {
     size_t most = pleat_dtype_of(x) == PLEAT_F32 ? (size_t)1 << 24 : (size_t)1 << 53;
-    if (!pleat_is_poison(x) && axis < x->rank && x->shape[axis] > most) {
-        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, "argmax", "%s: an axis of %zu, of which the type can count %zu",
-                   pl_shape_of(x).text, x->shape[axis], most);
-        return pleat_poison(x->ctx);
-    }
+    if (!pleat_is_poison(x) && axis < x->rank && x->shape[axis] > most)
+        return pl_reject(x, "argmax", PLEAT_ERR_SHAPE, "an axis of %zu, of which the type can count %zu",
+                         x->shape[axis], most);
     unsigned bit = axis < PLEAT_MAX_RANK ? 1u << axis : 1u << PLEAT_MAX_RANK;
     return reduce(&argmax_op, (pleat_sum_args){.x = x, .axes = bit});
 }

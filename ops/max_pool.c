@@ -156,9 +156,9 @@ static bool places_are_few(const pleat_pool_args *a) {
     size_t places, most = (size_t)1 << (a->x->dtype == PLEAT_F64 ? DBL_MANT_DIG : FLT_MANT_DIG);
     if (!pl_mul_ok(a->kernel[0], a->kernel[1], &places)) places = SIZE_MAX;
     if (places <= most) return true;
-    pleat_fail(a->x->ctx, PLEAT_ERR_ARGUMENT, search_op.name,
-               "%s: a kernel of %zux%zu has %zu places; in this type it can have at most %zu",
-               pl_shape_of(a->x).text, a->kernel[0], a->kernel[1], places, most);
+    pl_reject(a->x, search_op.name, PLEAT_ERR_ARGUMENT,
+              "a kernel of %zux%zu has %zu places; in this type it can have at most %zu", a->kernel[0],
+              a->kernel[1], places, most);
     return false;
 }
 
@@ -167,11 +167,8 @@ pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args) {
     if (args.dilation[0] == 0 && args.dilation[1] == 0) w.dilation[0] = w.dilation[1] = 1;
     if (args.x == NULL || args.x->poison) return pleat_apply(&search_op, 1, &args.x, NULL, 0);
     args.dilation[0] = w.dilation[0], args.dilation[1] = w.dilation[1];
-    if (args.exclude_pad) {
-        pleat_fail(args.x->ctx, PLEAT_ERR_ARGUMENT, search_op.name, "%s: exclude_pad is for avg_pool2d only",
-                   pl_shape_of(args.x).text);
-        return pleat_poison(args.x->ctx);
-    }
+    if (args.exclude_pad)
+        return pl_reject(args.x, search_op.name, PLEAT_ERR_ARGUMENT, "exclude_pad is for avg_pool2d only");
     if (!pl_pool_geometry(search_op.name, &args, w.image, w.map) || !places_are_few(&args))
         return pleat_poison(args.x->ctx);
     memcpy(w.kernel, args.kernel, sizeof w.kernel);

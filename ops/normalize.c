@@ -173,13 +173,12 @@ static bool usable(const pleat_tensor *x, const char *op, unsigned axes, double 
     else if (!(eps > 0) || !isfinite(eps))
         wrong = "eps must be finite and greater than 0";
     if (wrong != NULL) {
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: %s", pl_shape_of(x).text, wrong);
+        pl_reject(x, op, PLEAT_ERR_ARGUMENT, "%s", wrong);
         return false;
     }
     for (size_t k = 0; k < x->rank; k++) {
         if (!(axes >> k & 1u) || x->shape[k] > 0) continue;
-        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op, "%s: axis %zu is empty, and nothing has no mean",
-                   pl_shape_of(x).text, k);
+        pl_reject(x, op, PLEAT_ERR_SHAPE, "axis %zu is empty, and nothing has no mean", k);
         return false;
     }
     return true;

@@ -5,12 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-/* An option that is wrong. */
-static pleat_tensor *refuse(const pleat_tensor *x, const char *op, const char *rule) {
-    pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: %s", pl_shape_of(x).text, rule);
-    return pleat_poison(x->ctx);
-}
-
 /* Of the first tensor that there is: it is told if x is missing, and has the poison. */
 static pleat_ctx *context_of(const pleat_norm_args *a) {
     const pleat_tensor *all[] = {a->x, a->weight, a->bias, a->mean, a->var};
@@ -43,12 +37,12 @@ static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
     if (pleat_is_poison(a->x)) return false;
     if (a->eps == 0) a->eps = 1e-5;
     if (a->x->rank < least_rank) {
-        pleat_fail(a->x->ctx, PLEAT_ERR_SHAPE, op, "%s: x must be %s, of rank %zu or more",
-                   pl_shape_of(a->x).text, least_rank == 1 ? "[..,D]" : "[N,C,..]", least_rank);
+        pl_reject(a->x, op, PLEAT_ERR_SHAPE, "x must be %s, of rank %zu or more",
+                  least_rank == 1 ? "[..,D]" : "[N,C,..]", least_rank);
         return false;
     }
     if (a->eps > 0 && isfinite(a->eps)) return true;
-    refuse(a->x, op, "eps must be finite and greater than 0");
+    pl_reject(a->x, op, PLEAT_ERR_ARGUMENT, "eps must be finite and greater than 0");
     return false;
 }
 
@@ -67,8 +61,9 @@ pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {
     static const char op[] = "batch_norm";
     if (!usable(op, &a, 2)) return pleat_poison(context_of(&a));
     if (a.groups != 0 || a.axes != 0)
-        return refuse(a.x, op, "groups and axes are options of the other norms");
-    if ((a.mean == NULL) != (a.var == NULL)) return refuse(a.x, op, "give mean and var, or none of them");
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "groups and axes are options of the other norms");
+    if ((a.mean == NULL) != (a.var == NULL))
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "give mean and var, or none of them");
     size_t *C = &a.x->shape[1];
     if (!has_shape(op, "weight", a.weight, 1, C) || !has_shape(op, "bias", a.bias, 1, C) ||
         !has_shape(op, "mean", a.mean, 1, C) || !has_shape(op, "var", a.var, 1, C))
@@ -85,14 +80,13 @@ pleat_tensor *pleat_group_norm_with(pleat_norm_args a) {
     static const char op[] = "group_norm";
     if (!usable(op, &a, 2)) return pleat_poison(context_of(&a));
     if (a.mean != NULL || a.var != NULL || a.axes != 0)
-        return refuse(a.x, op, "mean, var and axes are options of the other norms");
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "mean, var and axes are options of the other norms");
     size_t *C = &a.x->shape[1], N = a.x->shape[0], each = 1;
-    if (a.groups == 0) return refuse(a.x, op, ".groups must be given, and divide the channels");
-    if (*C % a.groups != 0) {
-        pleat_fail(a.x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: %zu groups must divide the %zu channels",
-                   pl_shape_of(a.x).text, a.groups, *C);
-        return pleat_poison(a.x->ctx);
-    }
+    if (a.groups == 0)
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, ".groups must be given, and divide the channels");
+    if (*C % a.groups != 0)
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "%zu groups must divide the %zu channels", a.groups,
+                         *C);
     if (!has_shape(op, "weight", a.weight, 1, C) || !has_shape(op, "bias", a.bias, 1, C))
         return pleat_poison(a.x->ctx);
     for (size_t k = 1; k < a.x->rank; k++) each *= a.x->shape[k];
@@ -107,13 +101,11 @@ pleat_tensor *pleat_layer_norm_with(pleat_norm_args a) {
     static const char op[] = "layer_norm";
     if (!usable(op, &a, 1)) return pleat_poison(context_of(&a));
     if (a.mean != NULL || a.var != NULL || a.groups != 0)
-        return refuse(a.x, op, "mean, var and groups are options of the other norms");
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "mean, var and groups are options of the other norms");
     size_t D = a.axes != 0 ? a.axes : 1, rank = a.x->rank;
-    if (D > rank) {
-        pleat_fail(a.x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: .axes is %zu; it must be at most x's rank %zu",
-                   pl_shape_of(a.x).text, D, rank);
-        return pleat_poison(a.x->ctx);
-    }
+    if (D > rank)
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, ".axes is %zu; it must be at most x's rank %zu", D,
+                         rank);
     const size_t *shape = a.x->shape + rank - D;
     if (!has_shape(op, "weight", a.weight, D, shape) || !has_shape(op, "bias", a.bias, D, shape))
         return pleat_poison(a.x->ctx);

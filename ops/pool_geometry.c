@@ -33,15 +33,14 @@ static bool options_are_fine(const char *op, pleat_pool_args *a) {
     if (a->stride[0] == 0 && a->stride[1] == 0) memcpy(a->stride, a->kernel, sizeof a->stride);
     for (size_t k = 0; k < 2 && wrong == NULL; k++) wrong = broken(a, k);
     if (wrong != NULL) {
-        pleat_fail(x->ctx, x->rank != 4 ? PLEAT_ERR_SHAPE : PLEAT_ERR_ARGUMENT, op, "%s: %s",
-                   pl_shape_of(x).text, wrong);
+        pl_reject(x, op, x->rank != 4 ? PLEAT_ERR_SHAPE : PLEAT_ERR_ARGUMENT, "%s", wrong);
         return false;
     }
     for (size_t k = 0; k < 2; k++) {
         if (a->pad[k] <= a->kernel[k] / 2) continue;
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op,
-                   "%s: along axis %s pad is %zu; it must be at most half the kernel, %zu",
-                   pl_shape_of(x).text, axes[k], a->pad[k], a->kernel[k] / 2);
+        pl_reject(x, op, PLEAT_ERR_ARGUMENT,
+                  "along axis %s pad is %zu; it must be at most half the kernel, %zu", axes[k], a->pad[k],
+                  a->kernel[k] / 2);
         return false;
     }
     return true;
@@ -54,9 +53,9 @@ bool pl_pool_geometry(const char *op, pleat_pool_args *a, size_t image[2], size_
         image[k] = x->shape[2 + k];
         map[k] = image[k] > 0 ? windows_along(a, k, image[k]) : 0;
         if (map[k] > 0) continue;
-        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op,
-                   "%s: along axis %s the kernel (%zu, dilation %zu) exceeds the image (%zu) padded by %zu",
-                   pl_shape_of(x).text, axes[k], a->kernel[k], a->dilation[k], image[k], a->pad[k]);
+        pl_reject(x, op, PLEAT_ERR_SHAPE,
+                  "along axis %s the kernel (%zu, dilation %zu) exceeds the image (%zu) padded by %zu",
+                  axes[k], a->kernel[k], a->dilation[k], image[k], a->pad[k]);
         return false;
     }
     return true;

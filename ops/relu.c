@@ -29,9 +29,7 @@ static pleat_tensor *gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 
 static const pleat_op gate_op = {"gate", pl_shape_broadcast, gate_forward, gate_vjp};
 
-pleat_tensor *pl_gate(pleat_tensor *g, pleat_tensor *x) {
-    return pleat_apply(&gate_op, 2, (pleat_tensor *[]){g, x}, NULL, 0);
-}
+pleat_tensor *pl_gate(pleat_tensor *g, pleat_tensor *x) { return pl_apply_two(&gate_op, g, x); }
 
 static pleat_tensor *relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) { return pl_gate(g, c->in[i]); }
 

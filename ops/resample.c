@@ -247,11 +247,6 @@ static pleat_tensor *apply(pleat_tensor *x, const resample *r) {
     return pleat_apply(r->op, 1, &x, r, sizeof *r);
 }
 
-static pleat_tensor *refuse(const pleat_tensor *x, const char *op, pleat_status code, const char *rule) {
-    pleat_fail(x->ctx, code, op, "%s: %s", pl_shape_of(x).text, rule);
-    return pleat_poison(x->ctx);
-}
-
 /* ---- mean pools ------------------------------------------------------------------------------------------ */
 
 pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args) {
@@ -259,7 +254,7 @@ pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args) {
     size_t image[2], map[2];
     if (args.x == NULL || args.x->poison) return apply(args.x, &r);
     if (args.dilation[0] > 1 || args.dilation[1] > 1)
-        return refuse(args.x, r.op->name, PLEAT_ERR_ARGUMENT, "dilation is for max_pool2d only");
+        return pl_reject(args.x, r.op->name, PLEAT_ERR_ARGUMENT, "dilation is for max_pool2d only");
     args.dilation[0] = args.dilation[1] = 1;
     if (!pl_pool_geometry(r.op->name, &args, image, map)) return pleat_poison(args.x->ctx);
     for (size_t k = 0; k < 2; k++)
@@ -283,7 +278,7 @@ static bool fits(const pleat_tensor *x, const char *op, const size_t size[2]) {
     else if (x->shape[2] == 0 || x->shape[3] == 0)
         wrong = "an image must have at least 1x1 pixels";
     if (wrong != NULL) {
-        refuse(x, op, PLEAT_ERR_SHAPE, wrong);
+        pl_reject(x, op, PLEAT_ERR_SHAPE, "%s", wrong);
         return false;
     }
     if (size[0] == 0 || size[1] == 0) wrong = "it must have at least 1x1 pixels";
@@ -291,8 +286,7 @@ static bool fits(const pleat_tensor *x, const char *op, const size_t size[2]) {
         if (__builtin_add_overflow(size[k], 2, &end) || !pl_mul_ok(x->shape[2 + k], end, &product))
             wrong = "the sizes of image and result overflow";
     if (wrong != NULL)
-        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op, "%s: a result of %zux%zu pixels: %s", pl_shape_of(x).text,
-                   size[0], size[1], wrong);
+        pl_reject(x, op, PLEAT_ERR_SHAPE, "a result of %zux%zu pixels: %s", size[0], size[1], wrong);
     return wrong == NULL;
 }
 
@@ -335,14 +329,14 @@ static pleat_tensor *resize(const pleat_op *op, pleat_resize_args a, size_t widt
     if (a.x == NULL || a.x->poison) return apply(a.x, &r);
     bool sized = a.size[0] != 0 || a.size[1] != 0, enlarged = a.factor[0] != 0 || a.factor[1] != 0;
     if (sized == enlarged)
-        return refuse(a.x, op->name, PLEAT_ERR_ARGUMENT,
-                      "give .size = {H, W} or .factor = {fh, fw}, and not both");
+        return pl_reject(a.x, op->name, PLEAT_ERR_ARGUMENT,
+                         "give .size = {H, W} or .factor = {fh, fw}, and not both");
     for (size_t k = 0; enlarged && a.x->rank == 4 && k < 2; k++)
         if (!pl_mul_ok(a.x->shape[2 + k], a.factor[k], &a.size[k]))
-            return refuse(a.x, op->name, PLEAT_ERR_SHAPE, "size times factor overflows");
+            return pl_reject(a.x, op->name, PLEAT_ERR_SHAPE, "size times factor overflows");
     if ((a.align_corners || a.antialias) && width == 1)
-        return refuse(a.x, op->name, PLEAT_ERR_ARGUMENT,
-                      "align_corners and antialias are for bilinear and bicubic");
+        return pl_reject(a.x, op->name, PLEAT_ERR_ARGUMENT,
+                         "align_corners and antialias are for bilinear and bicubic");
     if (!fits(a.x, op->name, a.size)) return pleat_poison(a.x->ctx);
     for (size_t k = 0; k < 2; k++) r.axis[k] = resize_axis(&a, a.x->shape[2 + k], a.size[k], width, row);
     return apply(a.x, &r);

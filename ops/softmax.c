@@ -67,11 +67,7 @@ static const pleat_op log_softmax_op = {"log_softmax", pl_shape_same, log_softma
 static pleat_tensor *along(const pleat_op *op, pleat_tensor *x, size_t axis) {
     size_t order[PLEAT_MAX_RANK], rank = pleat_rank(x);
     if (x == NULL || pleat_is_poison(x)) return pleat_apply(op, 1, &x, NULL, 0);
-    if (axis >= rank) {
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op->name, "%s: there is no axis %zu", pl_shape_of(x).text,
-                   axis);
-        return pleat_poison(x->ctx);
-    }
+    if (axis >= rank) return pl_reject(x, op->name, PLEAT_ERR_ARGUMENT, "there is no axis %zu", axis);
     if (axis + 1 == rank) return pleat_apply(op, 1, &x, NULL, 0);
     for (size_t k = 0; k < rank; k++) order[k] = k;
     order[axis] = rank - 1;

@@ -136,7 +136,8 @@ static bool hand_down(walk *w, size_t k, const size_t *edges) {
         if (g != NULL && cotangent_fits(c, i, g)) collect(below, g);
         pleat_end(scratch);
         if (w->ctx->error.code == PLEAT_OK) continue;
-        w->ctx->error.input = 0; /* it counts the tensors of an op in the rule, or the xs of a walk of its own */
+        w->ctx->error.input =
+            0; /* it counts the tensors of an op in the rule, or the xs of a walk of its own */
         return false;
     }
     return true;

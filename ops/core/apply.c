@@ -86,6 +86,10 @@ pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in,
     return unexplained(&c, "the op failed");
 }
 
+pleat_tensor *pl_apply_two(const pleat_op *op, pleat_tensor *x, pleat_tensor *y) {
+    return pleat_apply(op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
+}
+
 pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what) {
     if (!pleat_is_poison(x)) pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s is a null pointer", what);
     return pleat_poison(pleat_ctx_of(x));

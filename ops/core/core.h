@@ -134,6 +134,13 @@ struct pleat_ctx {
 bool pl_shape_broadcast(pleat_call *c);
 bool pl_shape_same(pleat_call *c);
 
+/* Report what is wrong with x, whose shape begins the line, in printf's manner; poison. */
+pleat_tensor *pl_reject(const pleat_tensor *x, const char *op, pleat_status code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Apply an op of two tensors without attrs. */
+pleat_tensor *pl_apply_two(const pleat_op *op, pleat_tensor *x, pleat_tensor *y);
+
 /* Reports that an op was given a null pointer for its `what`; poison. */
 pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what);
 

@@ -69,6 +69,16 @@ bool pleat_call_fail(const pleat_call *c, pleat_status code, const char *format,
     return false;
 }
 
+pleat_tensor *pl_reject(const pleat_tensor *x, const char *op, pleat_status code, const char *format, ...) {
+    char rule[320];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(rule, sizeof rule, format, args);
+    va_end(args);
+    pleat_fail(x->ctx, code, op, "%s: %s", pl_shape_of(x).text, rule);
+    return pleat_poison(x->ctx);
+}
+
 const pleat_error_info *pleat_error(const pleat_ctx *ctx) {
     static const pleat_error_info none = {.code = PLEAT_ERR_MEMORY, .text = "there is no context"};
     return ctx == NULL ? &none : &ctx->error;
