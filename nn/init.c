@@ -1,4 +1,5 @@
-/* Initialisers: random values in place, from the context's stream, scaled by a weight's fans as in torch.nn.init. */
+/* Initialisers: random values from the context's stream, in place, scaled by the fans of the weight as in
+ * torch.nn.init. */
 #include "pleat_nn.h"
 
 #include <math.h>
@@ -29,7 +30,7 @@ static pleat_status fill_normal(pleat_tensor *w, double deviation) {
     return PLEAT_OK;
 }
 
-/* PLEAT_OK if w can be filled and the caller's numbers make sense, which `rule` says what it takes to. */
+/* Check that w can be filled and that the options satisfy `rule`, of which `sense` is the result. */
 static pleat_status check(pleat_tensor *w, const char *op, bool sense, const char *rule) {
     if (!w) return PLEAT_ERR_ARGUMENT;
     pleat_ctx *ctx = pleat_ctx_of(w);
@@ -39,7 +40,7 @@ static pleat_status check(pleat_tensor *w, const char *op, bool sense, const cha
     return sense ? PLEAT_OK : pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "%s", rule);
 }
 
-/* The fans of w, as doubles: they are only ever divisors. */
+/* The fans of w, as doubles, since they are divisors. */
 static pleat_status fans(pleat_tensor *w, const char *op, double *in, double *out) {
     char text[96];
     if (pleat_rank(w) < 2)

@@ -52,7 +52,7 @@ pleat_nn_module *pln_discard(pleat_nn_module *m) {
     return NULL;
 }
 
-/* Why m cannot take an entry of that name, or NULL. */
+/* The rule that the name of a new entry of m breaks, or NULL. */
 static const char *wrong_name(const pleat_nn_module *m, const char *name) {
     if (!name || !*name || strlen(name) >= PLN_NAME_BYTES) return "must have 1 to 31 characters";
     if (strchr(name, '.')) return "must not contain a dot: dots separate the modules in a parameter's name";
@@ -79,7 +79,7 @@ static bool add_entry(pleat_nn_module *m, const char *name, pln_entry entry) {
     return true;
 }
 
-/* Why t cannot be a parameter or a buffer of m, or NULL. */
+/* The rule that t breaks as a parameter or a buffer of m, or NULL. */
 static const char *wrong_tensor(const pleat_nn_module *m, const pleat_tensor *t) {
     if (!t) return "is NULL";
     if (pleat_is_poison(t)) return "is poison: an op failed before";
@@ -116,7 +116,7 @@ pleat_nn_module *pln_add_whole_buffer(pleat_nn_module *m, const char *name, plea
     return add_tensor(m, name, "buffer", (pln_entry){.buffer = t, .whole = true});
 }
 
-/* Why child cannot become a child of m, or NULL. */
+/* The rule that child breaks as a child of m, or NULL. */
 static const char *wrong_child(const pleat_nn_module *m, const pleat_nn_module *child) {
     if (!child) return "is NULL: its constructor failed";
     if (child->parent) return "belongs to another module already";

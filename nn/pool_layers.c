@@ -24,7 +24,7 @@ static pleat_tensor *avg_pool2d_forward(pleat_nn_module *m, pleat_tensor *x) {
     return pleat_avg_pool2d_with(pool_of(m, x));
 }
 
-/* ", stride 2x2" behind what the buffer holds, unless the pair is the usual one. */
+/* Append ", stride 2x2" to the buffer, unless the pair is the default. */
 static void describe_pair(char *buffer, size_t bytes, const char *what, const size_t pair[2],
                           const size_t usual[2]) {
     size_t used = strlen(buffer);

@@ -1,4 +1,5 @@
-/* Sequential: one module after another, a convolution and the ReLU that follows it in one pass. */
+/* Sequential: one module after another; a convolution and the ReLU that follows it are computed in one
+ * pass. */
 #include <stdio.h>
 
 #include "module.h"
@@ -9,7 +10,8 @@ static bool is_observed(const pleat_nn_module *m) {
     return false;
 }
 
-/* The function that computes m and the ReLU behind it at once, or NULL. An observer wants to see each on its own. */
+/* The function that computes m and the ReLU after it in one pass, or NULL. NULL also for an observed module,
+ * as an observer must see each of the two. */
 static pln_forward *with_relu(const pleat_nn_module *m, const pleat_nn_module *next) {
     if (!m || !next || !pln_is_relu(next) || is_observed(m) || is_observed(next)) return NULL;
     return pln_relu_forward(m);
@@ -37,7 +39,7 @@ pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_modul
     pleat_nn_module *m = pleat_nn_module_new(ctx, &sequential_kind, NULL, 0);
     for (size_t i = 0; i < n; i++) {
         if (given_before(children, i)) {
-            /* its first place has freed it or will: it must not be touched here */
+            /* the first of the two frees it, so it must not be touched here */
             if (m) pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "Sequential", "child \"%zu\" is given twice", i);
             m = pln_discard(m);
             continue;

@@ -1,4 +1,5 @@
-/* What a network consists of, as a forward pass meets it: rows for a program, and a table for people. */
+/* The layers of a network in the order of a forward pass: as rows for a program, and as a table for
+ * people. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@ typedef struct collector {
     size_t room, count;
 } collector;
 
-/* "encoder.0" into buffer; nothing for the root. */
+/* Write the path of a module, "encoder.0", to buffer; "" for the root. */
 static void path_of(const pleat_nn_module *m, const pleat_nn_module *root, char *buffer, size_t bytes) {
     buffer[0] = '\0';
     if (m == root || !m->parent) return;
@@ -40,7 +41,7 @@ static void saw(pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x
     if (m->kind->macs) row->macs = m->kind->macs(m, x, y);
 }
 
-/* Note which modules are in evaluation, in the order of the tree, or put them back to what was noted. */
+/* Save the mode of each module, in the order of the tree, or restore it. */
 static void modes(pleat_nn_module *m, bool *evaluating, size_t *i, bool restore) {
     if (restore)
         m->evaluating = evaluating[(*i)++];

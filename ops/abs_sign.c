@@ -1,10 +1,10 @@
-/* abs and sign: distance from zero, and the side. Law: abs(x) = x sign(x). */
+/* abs and sign. Law: abs(x) = x sign(x). */
 #include "core/core.h"
 
 #define OP abs
 #define EXPR fabs(x)
 #include "core/map1.inc"
-/* a NaN must come through */
+/* NaN for NaN */
 #define OP sign
 #define EXPR x == x ? (T)((x > 0) - (x < 0)) : x
 #include "core/map1.inc"

@@ -1,5 +1,5 @@
-/* add, sub, mul, div, scale, shift, neg: the arithmetic of numbers, with broadcasting. Law: (a + b) c = a c + b c, up
- * to rounding, and exactly on whole numbers. */
+/* add, sub, mul, div, scale, shift, neg, with broadcasting. Law: (a + b) c = a c + b c, up to rounding, and
+ * exactly for integers. */
 #include "rules.h"
 
 #define OP add

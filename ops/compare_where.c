@@ -1,5 +1,6 @@
-/* Comparisons as masks of 0 and 1, and where, which chooses by a mask. A choice is linear in what it chooses from, so it has
- * gradients of any order; a mask has none. Law: where(m, x, x) = x, and gt + le = 1 where nothing is NaN. */
+/* Comparisons as masks of 0 and 1, and where, which chooses by a mask. where is linear in x and y, so it has
+ * gradients of any order; the gradient of a mask is 0. Laws: where(m, x, x) = x, and gt + le = 1 except for
+ * NaN. */
 #include "rules.h"
 
 #define OP gt
@@ -36,7 +37,8 @@ pleat_tensor *pleat_eq(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&
 pleat_tensor *pleat_ne(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&ne_op, x, y); }
 
 /* ---- where --------------------------------------------------------------------------------------------- */
-/* The sum of what is selected and what is not rejected: a factor of 0 would let a NaN through, a choice does not. */
+/* select(x) + reject(y), each 0 at the elements that are not chosen. A product with the mask would keep a
+ * NaN: 0 NaN is NaN. */
 
 static pleat_tensor *choice_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     if (i == 1) return NULL;

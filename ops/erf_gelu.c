@@ -1,4 +1,4 @@
-/* erf, and gelu, the rectifier that it smooths. Law: gelu(x) - gelu(-x) = x. */
+/* erf, and gelu, a rectifier smoothed by erf. Law: gelu(x) - gelu(-x) = x. */
 #include "core/core.h"
 
 #define ROOT_HALF 0.70710678118654752440      /* sqrt(1/2) */
@@ -17,7 +17,7 @@ static pleat_tensor *erf_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_scale(pleat_exp(pleat_neg(pleat_square(c->in[i]))), TWO_BY_ROOT_PI));
 }
 
-/* the normal distribution's integral up to x, plus x times its density at x */
+/* the cumulative normal distribution at x, plus x times its density */
 static pleat_tensor *gelu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     pleat_tensor *x = c->in[i];
     pleat_tensor *integral = pleat_scale(pleat_shift(pleat_erf(pleat_scale(x, ROOT_HALF)), 1), 0.5);

@@ -1,4 +1,4 @@
-/* exp and log: each other's inverse. Law: log(exp(x)) = x. */
+/* exp and log, inverse to each other. Law: log(exp(x)) = x. */
 #include "core/core.h"
 #include "core/exp.h"
 

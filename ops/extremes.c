@@ -1,11 +1,11 @@
-/* maximum and minimum of two tensors; amax, amin and argmax along axes. What is equal shares the gradient evenly. Law:
- * maximum(x, y) + minimum(x, y) = x + y, and amax(x) >= x. */
+/* maximum and minimum of two tensors; amax, amin and argmax along axes. Equal elements share the gradient
+ * evenly. Laws: maximum(x, y) + minimum(x, y) = x + y, and amax(x) >= x. */
 #include "kernels/parallel.h"
 #include "rules.h"
 
 /* ---- of two -------------------------------------------------------------------------------------------- */
 
-/* x > NaN is false, so a NaN in z comes through by itself */
+/* x > NaN is false, so a NaN in z is chosen without a test */
 #define OP maximum
 #define EXPR x > z || x != x ? x : z
 #include "core/map2.inc"
@@ -18,7 +18,7 @@
 
 static const pleat_op share_op = {"share", pl_shape_broadcast, share_forward, pl_zero_vjp};
 
-/* Of the cotangent: x's share in the larger one. */
+/* x's share of the cotangent: 1 where x is larger, 1/2 where both are equal. */
 static pleat_tensor *share(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&share_op, x, y); }
 
 static pleat_tensor *maximum_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
@@ -41,7 +41,7 @@ typedef struct rows {
     size_t M, K, rows_per_task;
     const void *x;
     void *y;
-    bool index; /* where the largest stands, not what it is */
+    bool index; /* the index of the largest element, in place of its value */
 } rows;
 
 #define T float
@@ -88,7 +88,8 @@ static const pleat_op argmax_op = {"argmax", rows_shape, argmax_forward, pl_zero
 
 /* ---- along axes ------------------------------------------------------------------------------------------ */
 
-/* x with the axes behind the others, as a matrix; *rank and shape become those of the result. Poison after an error. */
+/* x as a matrix whose columns run over the axes; *rank and shape become those of the result. Poison after an
+ * error. */
 static pleat_tensor *as_rows(pleat_tensor *x, const char *op, unsigned axes, bool keep, size_t *rank,
                              size_t *shape) {
     size_t order[PLEAT_MAX_RANK], last = 0, M = 1, K = 1;

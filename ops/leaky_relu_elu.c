@@ -1,5 +1,5 @@
-/* leaky_relu and elu: rectifiers that let something of the negative side through. Law: leaky_relu(x, 1) = x, and
- * leaky_relu(x, 0) = relu(x). */
+/* leaky_relu and elu: rectifiers with a negative side. Laws: leaky_relu(x, 1) = x, and leaky_relu(x, 0) =
+ * relu(x). */
 #include "core/core.h"
 
 #define OP leaky_relu
@@ -18,7 +18,8 @@ static pleat_tensor *leaky_relu_vjp(const pleat_call *c, size_t i, pleat_tensor 
     return pleat_mul(g, pleat_apply(&slope_op, 1, &c->in[i], c->attrs, sizeof(double)));
 }
 
-/* 1 where x > 0, a e^x elsewhere; the exponent is min(x, 0), so that what is not chosen does not overflow */
+/* 1 where x > 0, else a e^x; the exponent is min(x, 0), so that e^x does not overflow where it is not
+ * chosen */
 static pleat_tensor *elu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     pleat_tensor *x = c->in[i], *positive = pleat_step(x);
     pleat_tensor *decay =

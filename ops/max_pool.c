@@ -1,6 +1,7 @@
-/* max_pool2d: the largest pixel of each window. A first op, without a gradient, finds the largest pixels and their places; the result
- * is a view of the former. By the places gather and scatter, which are linear and each other's adjoint, move values, so gradients exist
- * to any order. Law: <gather(x, places), y> = <x, scatter(y, places)>. */
+/* max_pool2d: the largest pixel of each window. A first op, without a gradient, finds the largest pixels and
+ * their places in the windows; the result is a view of the pixels. gather and scatter move values by these
+ * places. They are linear and adjoint to each other, so gradients exist to any order. Law: <gather(x,
+ * places), y> = <x, scatter(y, places)>. */
 #include "kernels/parallel.h"
 #include "rules.h"
 
@@ -14,7 +15,7 @@ typedef struct windows {
 
 /* ---- the loops ------------------------------------------------------------------------------------------- */
 
-/* Plane after plane; `places` belongs to the second half of what search_op makes. */
+/* The planes of a call; `places` is the second half of the result of search_op. */
 typedef struct planes {
     const windows *w;
     size_t count, per_task;
@@ -22,28 +23,28 @@ typedef struct planes {
     void *to;
 } planes;
 
-/* Rows (columns) of a kernel. */
+/* A range of rows or columns of a kernel. */
 typedef struct span {
-    size_t first, last; /* the last is not among them */
+    size_t first, last; /* last is one past the end */
 } span;
 
-/* Those of window p that lie on the image and not in its padding. */
+/* The rows or columns of window p that are on the image, not in its padding. */
 static inline span inside(const windows *w, size_t axis, size_t p) {
     size_t at = p * w->stride[axis], d = w->dilation[axis], pad = w->pad[axis], end = pad + w->image[axis];
     if (at >= pad && at + (w->kernel[axis] - 1) * d < end)
-        return (span){0, w->kernel[axis]}; /* no division */
+        return (span){0, w->kernel[axis]}; /* the common case, without a division */
     size_t first = at < pad ? (pad - at + d - 1) / d : 0, last = at < end ? (end - at + d - 1) / d : 0;
     if (last > w->kernel[axis]) last = w->kernel[axis];
     return (span){first < last ? first : last, last};
 }
 
-/* The pixel of a plane under row r and column s of window (p, q), which lies on the image. */
+/* The index in the plane of row r and column s of window (p, q), which must be on the image. */
 static size_t place(const windows *w, size_t r, size_t s, size_t p, size_t q) {
     size_t h = p * w->stride[0] + r * w->dilation[0] - w->pad[0];
     return h * w->image[1] + q * w->stride[1] + s * w->dilation[1] - w->pad[1];
 }
 
-/* The windows of a row that lie on the image with all their columns. */
+/* The windows of a row whose columns are all on the image. */
 static span whole_windows(const windows *w) {
     size_t s = w->stride[1], pad = w->pad[1], reach = (w->kernel[1] - 1) * w->dilation[1],
            end = pad + w->image[1];
@@ -52,7 +53,7 @@ static span whole_windows(const windows *w) {
     return (span){first < last ? first : last, last};
 }
 
-/* Are the windows 2x2 pixels, side by side from the corner on? It is what most networks ask for. */
+/* Are the windows 2x2 pixels with stride 2 and without padding? Most networks use these. */
 static bool in_quarters(const windows *w) {
     for (size_t k = 0; k < 2; k++) {
         bool plain = w->kernel[k] == 2 && w->stride[k] == 2 && w->dilation[k] == 1 && w->pad[k] == 0;
@@ -74,7 +75,7 @@ static bool in_quarters(const windows *w) {
 #include "max_pool.inc"
 
 static bool run(const pleat_call *c, pl_task f32, pl_task f64) {
-    enum { PIECE = 16384 }; /* pixels a task */
+    enum { PIECE = 16384 }; /* pixels per task */
     const windows *w = c->attrs;
     pleat_tensor *from = pl_dense(c->in[0]), *found = c->n > 1 ? pl_dense(c->in[1]) : NULL;
     bool usable = !from->poison && (found == NULL || !found->poison);
@@ -112,7 +113,7 @@ static bool image_shape(pleat_call *c) {
     return plane_shape(c, c->in[0], 0, ((const windows *)c->attrs)->image);
 }
 
-/* The largest pixels, and behind them their places. */
+/* The largest pixels, followed by their places. */
 static bool found_shape(pleat_call *c) {
     const windows *w = c->attrs;
     size_t shape[5] = {2, c->in[0]->shape[0], c->in[0]->shape[1], w->map[0], w->map[1]};
@@ -151,7 +152,8 @@ static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     return i == 0 ? move(&gather_op, g, c->in[1], c->attrs) : NULL;
 }
 
-/* A place is a number of x's type, so there must not be more of them than the type tells apart. False after an error. */
+/* A place is stored as a number of x's type, so a kernel must not have more places than the type has exact
+ * integers. False after an error. */
 static bool places_are_few(const pleat_pool_args *a) {
     size_t places, most = (size_t)1 << (a->x->dtype == PLEAT_F64 ? DBL_MANT_DIG : FLT_MANT_DIG);
     if (!pl_mul_ok(a->kernel[0], a->kernel[1], &places)) places = SIZE_MAX;

@@ -1,11 +1,11 @@
-/* batch_norm, group_norm, layer_norm: normalize over the axes that each is named after, then a weight and a bias. Law:
- * group_norm in one group is layer_norm over all axes but the batch's. */
+/* batch_norm, group_norm, layer_norm: normalize over the axes of the name, then weight and bias. Law:
+ * group_norm with one group is layer_norm over all axes except N. */
 #include "rules.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Of the first tensor that there is: it is told if x is missing, and has the poison. */
+/* The context of the first tensor that is not NULL: it gets the error if x is missing, and has the poison. */
 static pleat_ctx *context_of(const pleat_norm_args *a) {
     const pleat_tensor *all[] = {a->x, a->weight, a->bias, a->mean, a->var};
     size_t i = 0;
@@ -13,7 +13,7 @@ static pleat_ctx *context_of(const pleat_norm_args *a) {
     return pleat_ctx_of(all[i]);
 }
 
-/* t, if it is not NULL, must have this shape. False after an error. */
+/* Check the shape of t, which may be NULL. False after an error. */
 static bool has_shape(const char *op, const char *what, const pleat_tensor *t, size_t rank,
                       const size_t *shape) {
     if (t == NULL) return true;
@@ -31,7 +31,7 @@ static pleat_tensor *affine(pleat_tensor *y, pleat_tensor *weight, pleat_tensor 
     return bias != NULL ? pleat_add(y, pleat_reshape(bias, rank, shape)) : y;
 }
 
-/* The checks that all three share; false after an error. Puts in the default of eps. */
+/* The checks of all three; false after an error. Sets the default of eps. */
 static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
     if (a->x == NULL) pleat_fail(context_of(a), PLEAT_ERR_ARGUMENT, op, "x is a null pointer");
     if (pleat_is_poison(a->x)) return false;
@@ -48,8 +48,8 @@ static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
 
 /* ---- batch_norm -------------------------------------------------------------------------------------------- */
 
-/* (x - mean) scale + bias with scale = weight / sqrt(var + eps). Not scale x + (bias - scale mean): where the mean is large beside the
- * deviation, the terms have most of their digits in common. */
+/* (x - mean) scale + bias with scale = weight / sqrt(var + eps). In scale x + (bias - scale mean) the terms
+ * would cancel most of their digits if the mean is much larger than the deviation. */
 static pleat_tensor *by_given_statistics(const pleat_norm_args *a) {
     pleat_tensor *scale = pleat_pow(pleat_shift(a->var, a->eps), -0.5);
     if (a->weight != NULL) scale = pleat_mul(scale, a->weight);

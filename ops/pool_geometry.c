@@ -1,9 +1,10 @@
-/* The geometry that max_pool2d and avg_pool2d share: the options' defaults and rules, and the number of windows along an axis. */
+/* The geometry of max_pool2d and avg_pool2d: defaults and rules of the options, and the number of windows
+ * along an axis. */
 #include <string.h>
 
 #include "rules.h"
 
-/* The number of windows along an axis; 0 if not one fits. */
+/* The number of windows along an axis; 0 if none fits. */
 static size_t windows_along(const pleat_pool_args *a, size_t axis, size_t size) {
     size_t extent = (a->kernel[axis] - 1) * a->dilation[axis] + 1, s = a->stride[axis];
     size_t room = size + 2 * a->pad[axis] + (a->ceil_mode ? s - 1 : 0);
@@ -14,7 +15,7 @@ static size_t windows_along(const pleat_pool_args *a, size_t axis, size_t size) 
 
 static const char *const axes[] = {"H", "W"};
 
-/* The rule that the options break along an axis, or NULL. Sizes are kept small enough that none of the sums above overflow. */
+/* The rule that the options break along an axis, or NULL. The bounds keep the sums above from overflowing. */
 static const char *broken(const pleat_pool_args *a, size_t axis) {
     const size_t most = SIZE_MAX / 8;
     size_t extent;
@@ -26,7 +27,7 @@ static const char *broken(const pleat_pool_args *a, size_t axis) {
     return NULL;
 }
 
-/* Completes the options; false after an error. */
+/* Complete the options; false after an error. */
 static bool options_are_fine(const char *op, pleat_pool_args *a) {
     const pleat_tensor *x = a->x;
     const char *wrong = x->rank != 4 ? "x must be [N,C,H,W], of rank 4" : NULL;

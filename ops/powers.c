@@ -1,5 +1,5 @@
-/* square, sqrt and pow: powers with a constant exponent. Laws: sqrt(square(x)) = |x|, and pow(x, a) pow(x, b) = pow(x, a + b) on
- * x > 0. */
+/* square, sqrt and pow: powers with a constant exponent. Laws: sqrt(square(x)) = |x|, and pow(x, a) pow(x, b)
+ * = pow(x, a + b) on x > 0. */
 #include "core/core.h"
 
 #include <math.h>
@@ -12,7 +12,8 @@ static bool is_whole(double a) { return a == floor(a); }
 #define OP sqrt
 #define EXPR sqrt(x)
 #include "core/map1.inc"
-/* C has a value for (-Inf)^a. An exponent that T does not hold would be another one, even where it was none: 2^24 + 1/2. */
+/* NaN also for (-Inf)^a, for which C has a value. An exponent that T cannot hold is used in double: rounded,
+ * it would be another one, and may even become an integer (2^24 + 1/2). */
 #define OP pow
 #define EXPR x < 0 && !is_whole(a[0]) ? (T)NAN : (T)a[0] == a[0] ? pow(x, (T)a[0]) : (T)pow((double)x, a[0])
 #include "core/map1.inc"
@@ -26,7 +27,7 @@ static pleat_tensor *sqrt_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_div(pleat_scale(g, 0.5), c->out);
 }
 
-/* a x^(a-1); x^0 is 1 everywhere, so its derivative is 0 also where x^-1 is not finite */
+/* a x^(a-1); x^0 is 1 everywhere, so its derivative is 0, also where x^-1 is not finite */
 static pleat_tensor *pow_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     double a = *(const double *)c->attrs;
     return a == 0 ? NULL : pleat_mul(g, pleat_scale(pleat_pow(c->in[i], a - 1), a));

@@ -1,9 +1,9 @@
-/* relu, clamp, step, and the gates that are their derivatives: piecewise linear functions. A gate passes its first
- * operand where the second lies in a range and is linear in the first; the second only selects, so its gradient is
- * zero. Law: relu(x) = gate(x, x), and relu(x) - relu(-x) = x. */
+/* relu, clamp and step, which are piecewise linear, and the gates that are their derivatives. gate(g, x) is g
+ * where x is in a range, else 0. It is linear in g; x only selects, so its gradient is 0. Laws: relu(x) =
+ * gate(x, x), and relu(x) - relu(-x) = x. */
 #include "rules.h"
 
-/* A NaN must come through: NaN > 0 is false, and 0 would hide it. */
+/* NaN for NaN: NaN > 0 is false, and 0 would hide it. */
 #define OP relu
 #define EXPR x > 0 ? x : (x == x ? 0 : x)
 #include "core/map1.inc"
@@ -33,7 +33,7 @@ pleat_tensor *pl_gate(pleat_tensor *g, pleat_tensor *x) { return pl_apply_two(&g
 
 static pleat_tensor *relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) { return pl_gate(g, c->in[i]); }
 
-/* 1 at the ends of the range too, as in PyTorch */
+/* 1 at the ends of the range as well, as in PyTorch */
 static pleat_tensor *clamp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_gate(g, pleat_apply(&within_op, 1, &c->in[i], c->attrs, 2 * sizeof(double)));
 }

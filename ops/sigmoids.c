@@ -1,4 +1,4 @@
-/* sigmoid and tanh: the two S-shaped functions. Law: tanh(x) = 2 sigmoid(2x) - 1. */
+/* sigmoid and tanh. Law: tanh(x) = 2 sigmoid(2x) - 1. */
 #include "core/core.h"
 #include "core/exp.h"
 

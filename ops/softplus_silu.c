@@ -1,8 +1,9 @@
-/* softplus and silu: the integral of the sigmoid, and x times it. Law: softplus(x) - softplus(-x) = x. */
+/* softplus, the integral of the sigmoid, and silu, x times the sigmoid. Law: softplus(x) - softplus(-x) =
+ * x. */
 #include "core/core.h"
 #include "core/exp.h"
 
-/* e^-|x| does not overflow */
+/* the exponent is -|x|, so e does not overflow */
 #define OP softplus
 #define EXPR x > 0 ? x + log1p(exp(-x)) : log1p(exp(x))
 #include "core/map1.inc"

@@ -1,4 +1,4 @@
-/* The training loop: epochs of steps, validation, and what is written and said about them. */
+/* The training loop: epochs of steps, validation, files and progress. */
 #define _POSIX_C_SOURCE 200809L /* struct sigaction */
 
 #include "train/train.h"
@@ -118,7 +118,7 @@ static pleat_status one_batch(pln_fit *f, const pleat_nn_batch *b) {
 
 /* ---- an epoch ---------------------------------------------------------------------------------------------- */
 
-/* From f->batch to the end of the epoch, or until a signal comes. */
+/* Train from f->batch to the end of the epoch, or until a signal arrives. */
 static pleat_status run_batches(pln_fit *f, pln_signals *signals, pleat_nn_progress *bar) {
     pleat_nn_batch b;
     size_t first = f->batch;
@@ -147,13 +147,13 @@ static pleat_status validate(pln_fit *f, pleat_nn_epoch *e) {
     return status;
 }
 
-/* What the best epoch is told by. */
+/* The value that defines the best epoch. */
 static double value_of(const pln_fit *f, const pleat_nn_epoch *e) {
     if (f->a->best_by_metric) return f->a->valid ? e->valid_metric : e->metric;
     return f->a->valid ? e->valid_loss : e->loss;
 }
 
-/* Note the epoch's value; true if it is the best so far. */
+/* Store the epoch's value; true if it is the best so far. */
 static bool is_best(pln_fit *f, double value) {
     bool first = f->run->epochs == 1;
     bool better = f->a->best_by_metric ? value > f->best_value : value < f->best_value;
@@ -164,7 +164,7 @@ static bool is_best(pln_fit *f, double value) {
     return true;
 }
 
-/* What the plateau does to the first rate, it does to all. */
+/* Scale the rates of all optimizers as the plateau scales the first. */
 static void lower_rates(pln_fit *f, double value) {
     double ratio = pleat_nn_plateau_lr(f->a->plateau, f->base[0], value) / f->base[0];
     for (size_t i = 0; i < parts_of(f->a); i++) f->base[i] *= ratio;

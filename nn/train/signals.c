@@ -1,5 +1,6 @@
-/* Ctrl-C by a handler that only counts: the run looks at the count between its steps. Blocking the signals would need no global,
- * but a BLAS may have threads of its own (OpenBLAS starts them when it is loaded), and there the signal would land. */
+/* Ctrl-C by a handler that counts; the run reads the count between its steps. Blocking the signals would need
+ * no global, but a BLAS may have threads (OpenBLAS starts them when it is loaded), and the signal would be
+ * delivered to one of them. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "train/train.h"
@@ -8,7 +9,7 @@
 
 static const int numbers[PLN_SIGNALS] = {SIGINT, SIGTERM};
 
-/* What a handler can reach is global; it counts up, and a run compares. */
+/* A handler can reach globals only. The count grows; a run compares it with an earlier value. */
 static atomic_uint arrived;
 
 static void count(int number) {

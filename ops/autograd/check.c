@@ -1,4 +1,4 @@
-/* What the checkers share: random tensors, and reports. */
+/* Random tensors and reports for both checkers. */
 #include "autograd/check.h"
 
 #include <math.h>

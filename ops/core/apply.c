@@ -1,5 +1,5 @@
-/* The door through which every op enters: inputs are checked, the shape rule runs, the result is made, filled and
- * remembered. */
+/* pleat_apply, the entry of every op: check the inputs, run the shape rule, create the result, compute and
+ * record it. */
 #include <string.h>
 
 #include "core/core.h"
@@ -11,7 +11,7 @@ static pleat_ctx *context_of(size_t n, pleat_tensor *const *in) {
     return NULL;
 }
 
-/* False where the result is poison: by a new error, or because input i is. */
+/* False if the result must be poison: after a new error, or because input i is poison. */
 static bool input_is_fine(const pleat_call *c, size_t i) {
     const pleat_tensor *t = c->in[i];
     if (t == NULL) {
@@ -39,10 +39,10 @@ static bool inputs_are_fine(const pleat_call *c) {
     return true;
 }
 
-/* attrs may hold any type, so they begin at a multiple of the largest alignment */
+/* attrs may hold any type, so they are aligned to the largest alignment */
 static size_t up_to_16(size_t bytes) { return (bytes + 15) / 16 * 16; }
 
-/* Make out remember how it came about. The call, its inputs and attrs lie in one block. */
+/* Record the call in its result. The call, its inputs and attrs share one block. */
 static bool record(const pleat_call *c, size_t attrs_bytes) {
     size_t head = up_to_16(sizeof(pleat_call)), list = up_to_16(c->n * sizeof *c->in);
     pleat_call *call = pl_take(&c->ctx->memory, head + list + attrs_bytes);
@@ -65,7 +65,7 @@ static pleat_tensor *result(const pleat_call *c) {
     return pl_tensor_new(c->ctx, c->op->name, c->dtype, c->rank, c->shape);
 }
 
-/* Poison without an error would leave the user in the dark; an error that the op has reported goes first. */
+/* Poison always has an error. If the op has reported one, that one is kept. */
 static pleat_tensor *unexplained(const pleat_call *c, const char *what) {
     pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "%s without giving a reason", what);
     return pleat_poison(c->ctx);

@@ -1,10 +1,10 @@
-/* Blocks of memory in size classes. A block that is given back waits in its class for the next taker, so a loop that
- * repeats the same sizes stops asking the allocator after its first turn. */
+/* Blocks of memory in size classes. A returned block waits in the free list of its class, so a loop that
+ * repeats the same sizes calls the allocator in its first iteration only. */
 #include "core/core.h"
 
 enum { ALIGN = 64 };
 
-/* Lies in front of what the taker sees, and keeps its alignment. */
+/* The header of a block, before the bytes that the caller gets; it keeps their alignment. */
 struct pl_block {
     _Alignas(ALIGN) void *raw; /* what the allocator returned */
     size_t class;

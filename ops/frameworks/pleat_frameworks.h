@@ -1,7 +1,8 @@
 /* pleat_frameworks.h: what PyTorch, TensorFlow, ONNX and Keras mean by their arguments.
  *
- * Each framework has its own words for the same layer, and its own rule for the size of the result and for the pixel it
- * begins at. Here they are pure functions from the framework's arguments to the canonical geometry of pleat_kernels.h:
+ * Each framework has its own words for the same layer, and its own rule for the size of the result and for
+ * the pixel it begins at. Here they are pure functions from the framework's arguments to the canonical
+ * geometry of pleat_kernels.h:
  *
  *     pleat_layer l = {.framework = PLEAT_TENSORFLOW, .transpose = true, .stride = {2, 2}, .dilation = {1, 1},
  *                      .groups = 1, .padding = PLEAT_PADDING_SAME};
@@ -9,17 +10,18 @@
  *     if (!pleat_layer_plan_for(&l, (size_t[]){7, 7}, (size_t[]){3, 3}, &p)) puts(p.why);
  *     // p.out = {14, 14}, p.crop = {0, 0}
  *
- * Per axis, with `in` pixels, kernel k, stride s, dilation d: the dilated kernel has ke = (k-1)*d + 1 pixels, and a transposed
- * convolution scatters over L = (in-1)*s + ke pixels, its natural length. Every framework's transposed convolution is
+ * Per axis, with `in` pixels, kernel k, stride s, dilation d: the dilated kernel has ke = (k-1)*d + 1 pixels,
+ * and a transposed convolution scatters over L = (in-1)*s + ke pixels, its natural length. Every framework's
+ * transposed convolution is
  *
  *     out[i] = natural[i + crop]   for 0 <= i < out, and 0 where i + crop lies outside 0..L-1
  *
- * and every framework's convolution is pleat's conv2d with the padding `crop` in front and the map size `out`. So crop is
- * pleat's `pad`, and out its `.size`, in both cases. The kernel is not flipped.
+ * and every framework's convolution is pleat's conv2d with the padding `crop` in front and the map size
+ * `out`. So crop is pleat's `pad`, and out its `.size`, in both cases. The kernel is not flipped.
  *
- * Sources: torch.nn.functional.conv_transpose2d (PyTorch 1.13); tf.nn.conv2d_transpose (TensorFlow 2); ONNX operators Conv
- * and ConvTranspose, opset 11 and later, where ambiguous as ONNX Runtime 1.30 has it; keras.layers.Conv2D and
- * Conv2DTranspose (Keras 3). */
+ * Sources: torch.nn.functional.conv_transpose2d (PyTorch 1.13); tf.nn.conv2d_transpose (TensorFlow 2); ONNX
+ * operators Conv and ConvTranspose, opset 11 and later, where ambiguous as ONNX Runtime 1.30 has it;
+ * keras.layers.Conv2D and Conv2DTranspose (Keras 3). */
 #ifndef PLEAT_FRAMEWORKS_H
 #define PLEAT_FRAMEWORKS_H
 
@@ -52,8 +54,8 @@ typedef enum pleat_padding {
     PLEAT_PADDING_SAME_LOWER, /* ONNX */
 } pleat_padding;
 
-/* A convolution (or transposed convolution) in a framework's words. Pairs are along H, W. What a framework has no word for
- * must be left at 0 or false; anything else is refused. */
+/* A convolution (or transposed convolution) in a framework's words. Pairs are along H, W. What a framework
+ * has no word for must be left at 0 or false; anything else is refused. */
 typedef struct pleat_layer {
     pleat_framework framework;
     bool transpose;
@@ -65,15 +67,15 @@ typedef struct pleat_layer {
     /* given by the caller; torch, ONNX, Keras; transpose only */
     bool has_output_padding;
     size_t output_padding[2];
-    /* torch's output_size, TensorFlow's and ONNX's output_shape; transpose only. Without it TensorFlow gets what Keras
-     * would ask of it, beside explicit pads the smallest legal one */
+    /* torch's output_size, TensorFlow's and ONNX's output_shape; transpose only. Without it TensorFlow gets
+     * what Keras would ask of it, beside explicit pads the smallest legal one */
     bool has_output_size;
     size_t output_size[2];
     bool channels_last; /* TensorFlow, Keras: NHWC (their default); otherwise NCHW */
 } pleat_layer;
 
-/* What the layer does to an input of given size. Where it is illegal, out and crop are 0 along the axis, and the rest is there
- * as far as it could be computed. */
+/* What the layer does to an input of given size. Where it is illegal, out and crop are 0 along the axis, and
+ * the rest is there as far as it could be computed. */
 typedef struct pleat_layer_plan {
     size_t out[2];
     ptrdiff_t crop[2];
@@ -83,12 +85,14 @@ typedef struct pleat_layer_plan {
     char why[240];
 } pleat_layer_plan;
 
-/* Plan the layer for an input of in[2] pixels and a kernel of kernel[2]. False, with `why`, where the framework refuses. */
+/* Plan the layer for an input of in[2] pixels and a kernel of kernel[2]. False, with `why`, where the
+ * framework refuses. */
 bool pleat_layer_plan_for(const pleat_layer *l, const size_t in[2], const size_t kernel[2],
                           pleat_layer_plan *plan);
 
-/* The number of groups for this input and weight, which have the layer's layouts (below): l->groups, except for TensorFlow's
- * convolution, which has no argument for it. There it is the input's channels over the weight's, where that is a whole number. */
+/* The number of groups for this input and weight, which have the layer's layouts (below): l->groups, except
+ * for TensorFlow's convolution, which has no argument for it. There it is the input's channels over the
+ * weight's, where that is a whole number. */
 size_t pleat_layer_groups(const pleat_layer *l, const pleat_tensor *input, const pleat_tensor *weight);
 
 /* The canonical geometry of a planned layer: a batch of N, channels of the layer's input and output. */
