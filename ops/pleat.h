@@ -421,8 +421,8 @@ pleat_tensor *pleat_detach(pleat_tensor *x);
  * The form is total: it has a value for every image size, map size and padding, including negative padding
  * (cropping). So every size given in the options is legal, and none is guessed.
  *
- * Padding is absent, not zero: an infinite or NaN weight that meets padding only makes no NaN, while PyTorch
- * multiplies it by the zeros of the padding. All other values propagate as in IEEE 754, and denormal numbers
+ * Padding is absent, not zero: an infinite or NaN weight that meets padding only makes no NaN. All other
+ * values propagate as in IEEE 754, and denormal numbers
  * are not flushed. The error of a result of K terms is at most K u sum |a||b|, to first order in u = 2^-24 in
  * f32 and 2^-53 in f64. */
 
@@ -451,20 +451,18 @@ typedef struct pleat_conv_args {
 
 /* x [N,C,H,W], w [O,C/G,R,S], bias [O] -> y [N,O,P,Q]      y = relu(conv2d(x, w) + bias)
  * Default P = floor((H + top + bottom - ((R-1)*dh + 1)) / sh) + 1, and Q alike. Error: a kernel larger than
- * the padded image. PyTorch: torch.nn.functional.conv2d, whose bias is this one; with relu, torch.relu of
- * it. */
+ * the padded image. As torch.nn.functional.conv2d with its bias, and torch.relu after it. */
 pleat_tensor *pleat_conv2d_with(pleat_conv_args args);
 #define pleat_conv2d(...) pleat_conv2d_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
 
 /* y [N,O,P,Q], w [O,C/G,R,S], bias [C] -> x [N,C,H,W]      x = relu(conv2d_transpose(y, w) + bias)
  * Default H = (P-1)*sh + (R-1)*dh + 1 - top - bottom, and W alike: the smallest image that conv2d takes to
- * y's size. PyTorch: torch.nn.functional.conv_transpose2d, where .size is this default plus
- * output_padding. */
+ * y's size. As torch.nn.functional.conv_transpose2d, where .size is this default plus output_padding. */
 pleat_tensor *pleat_conv2d_transpose_with(pleat_conv_args args);
 #define pleat_conv2d_transpose(...) pleat_conv2d_transpose_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
 
 /* x [N,C,H,W], y [N,O,P,Q] -> w [O,C/G,R,S]; .kernel = {R, S} must be given.
- * PyTorch: torch.nn.grad.conv2d_weight. */
+ * As torch.nn.grad.conv2d_weight. */
 pleat_tensor *pleat_conv2d_weight_with(pleat_conv_args args);
 #define pleat_conv2d_weight(...) pleat_conv2d_weight_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
 
@@ -512,8 +510,7 @@ typedef struct pleat_resize_args {
 /* x [N,C,H,W] -> y [N,C,size]    As torch.nn.functional.interpolate with mode nearest, bilinear and bicubic
  * (a = -0.75; with .antialias a = -0.5). Resizes and mean pools are one family: y = A_h x A_w^T with a sparse
  * matrix for each axis; their gradients are the same with A transposed. Nearest takes pixel floor(p H/P),
- * computed in integers. (PyTorch multiplies by H/P in f32 and takes the previous pixel where that product
- * rounds down: 2 to 82 pixels, pixel 41.) */
+ * computed in integers. */
 pleat_tensor *pleat_resize_nearest_with(pleat_resize_args args);
 #define pleat_resize_nearest(...) pleat_resize_nearest_with((pleat_resize_args){.unset_ = 0, __VA_ARGS__})
 pleat_tensor *pleat_resize_bilinear_with(pleat_resize_args args);
