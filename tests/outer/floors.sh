@@ -3,6 +3,8 @@
 # library neither prints, ends the program, depends on the locale, nor has globals that change.
 . "$(dirname "$0")/common.sh"
 
+library=${2:-} # a path from where the test is started
+[ -z "$library" ] || library=$(realpath -e "$library") || fail "there is no library $2"
 cd "$root" || exit 1
 wrong=0
 complain() {
@@ -68,7 +70,6 @@ only 'nn/files/numbers\.[ch]|ops/core/error\.c|examples/.*' \
 only 'nothing' '\<setlocale\>'
 
 # The library as it was compiled. Sanitizers and coverage add symbols of their own, so this is left out with them.
-library=${2:-}
 if [ -n "$library" ]; then
     names=$(nm -g --defined-only "$library" | awk 'NF == 3 && $3 !~ /^(pleat_|pl_|pln_)/ { print $3 }')
     [ -z "$names" ] || complain "global names without the prefix pleat_, pl_ or pln_: $names"
