@@ -121,26 +121,17 @@ static pleat_tensor *conv_transpose2d_relu(pleat_nn_module *m, pleat_tensor *x) 
     return conv_transpose2d_run(m, x, true);
 }
 
-/* Append ", stride 2x2" to the buffer, unless both numbers are the default. */
-static void describe_pair(char *buffer, size_t bytes, const char *what, const ptrdiff_t pair[2],
-                          ptrdiff_t usual) {
-    size_t used = strlen(buffer);
-    if (pair[0] != usual || pair[1] != usual)
-        snprintf(buffer + used, bytes - used, ", %s %tdx%td", what, pair[0], pair[1]);
-}
-
 static void conv_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
     if (!bytes) return;
     snprintf(buffer, bytes, "%zu, %zu, kernel %zux%zu", a->in, a->out, a->kernel[0], a->kernel[1]);
-    describe_pair(buffer, bytes, "stride", (ptrdiff_t[]){(ptrdiff_t)a->stride[0], (ptrdiff_t)a->stride[1]},
-                  1);
-    describe_pair(buffer, bytes, "dilation",
-                  (ptrdiff_t[]){(ptrdiff_t)a->dilation[0], (ptrdiff_t)a->dilation[1]}, 1);
-    describe_pair(buffer, bytes, "pad", a->pad, 0);
-    describe_pair(buffer, bytes, "output padding",
-                  (ptrdiff_t[]){(ptrdiff_t)a->output_padding[0], (ptrdiff_t)a->output_padding[1]}, 0);
+    static const size_t ones[] = {1, 1}, zeros[] = {0, 0};
+    pln_describe_pair(buffer, bytes, "stride", a->stride, ones);
+    pln_describe_pair(buffer, bytes, "dilation", a->dilation, ones);
     size_t used = strlen(buffer);
+    if (a->pad[0] || a->pad[1]) snprintf(buffer + used, bytes - used, ", pad %tdx%td", a->pad[0], a->pad[1]);
+    pln_describe_pair(buffer, bytes, "output padding", a->output_padding, zeros);
+    used = strlen(buffer);
     if (a->groups > 1) used += (size_t)snprintf(buffer + used, bytes - used, ", groups %zu", a->groups);
     if (a->no_bias && used < bytes) snprintf(buffer + used, bytes - used, ", no bias");
 }
@@ -203,26 +194,19 @@ static const char *wrong_conv(const pleat_nn_conv_args *a, bool transposed) {
     return wrong ? wrong : pln_wrong_dtype(a->dtype);
 }
 
-pleat_nn_module *pleat_nn_conv2d_with(pleat_nn_conv_args args) {
-    complete(&args);
-    const char *wrong = wrong_conv(&args, false);
-    if (wrong) return pln_refuse(args.ctx, conv2d_kind.name, wrong);
-    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &conv2d_kind, &args, sizeof args);
-    return add_weights(m, (weights){args.dtype,
-                                    4,
-                                    {args.out, args.in / args.groups, args.kernel[0], args.kernel[1]},
-                                    args.no_bias ? 0 : args.out});
+static pleat_nn_module *conv_new(const pleat_nn_kind *kind, pleat_nn_conv_args a, bool transposed) {
+    complete(&a);
+    const char *wrong = wrong_conv(&a, transposed);
+    if (wrong) return pln_refuse(a.ctx, kind->name, wrong);
+    size_t map = transposed ? a.in : a.out, image = transposed ? a.out : a.in;
+    return add_weights(
+        pleat_nn_module_new(a.ctx, kind, &a, sizeof a),
+        (weights){a.dtype, 4, {map, image / a.groups, a.kernel[0], a.kernel[1]}, a.no_bias ? 0 : a.out});
 }
 
+pleat_nn_module *pleat_nn_conv2d_with(pleat_nn_conv_args args) { return conv_new(&conv2d_kind, args, false); }
 pleat_nn_module *pleat_nn_conv_transpose2d_with(pleat_nn_conv_args args) {
-    complete(&args);
-    const char *wrong = wrong_conv(&args, true);
-    if (wrong) return pln_refuse(args.ctx, conv_transpose2d_kind.name, wrong);
-    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &conv_transpose2d_kind, &args, sizeof args);
-    return add_weights(m, (weights){args.dtype,
-                                    4,
-                                    {args.in, args.out / args.groups, args.kernel[0], args.kernel[1]},
-                                    args.no_bias ? 0 : args.out});
+    return conv_new(&conv_transpose2d_kind, args, true);
 }
 
 /* ---- flatten and unflatten --------------------------------------------------------------------------- */

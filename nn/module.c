@@ -203,6 +203,13 @@ const char *pln_wrong_dtype(pleat_dtype dtype) {
     return dtype == PLEAT_F32 || dtype == PLEAT_F64 ? NULL : "dtype must be PLEAT_F32 or PLEAT_F64";
 }
 
+void pln_describe_pair(char *buffer, size_t bytes, const char *what, const size_t pair[2],
+                       const size_t usual[2]) {
+    size_t used = strlen(buffer);
+    if (pair[0] != usual[0] || pair[1] != usual[1])
+        snprintf(buffer + used, bytes - used, ", %s %zux%zu", what, pair[0], pair[1]);
+}
+
 pleat_tensor *pln_misfit(pleat_nn_module *m, pleat_tensor *x, const char *before, size_t size,
                          const char *after) {
     char text[96];

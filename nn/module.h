@@ -69,6 +69,9 @@ pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_ten
 pleat_nn_module *pln_refuse(pleat_ctx *ctx, const char *layer, const char *rule);
 /* The rule that a type breaks, or NULL. */
 const char *pln_wrong_dtype(pleat_dtype dtype);
+/* Append ", stride 2x2" to buffer[bytes], unless the pair is the usual one. */
+void pln_describe_pair(char *buffer, size_t bytes, const char *what, const size_t pair[2],
+                       const size_t usual[2]);
 /* Report that x does not fit the layer: "x is [..]; this layer takes BEFORE SIZE AFTER"; poison. */
 pleat_tensor *pln_misfit(pleat_nn_module *m, pleat_tensor *x, const char *before, size_t size,
                          const char *after);
