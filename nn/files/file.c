@@ -93,10 +93,10 @@ static size_t folder_length(const char *path) {
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-/* What the names of this machine's temporary files begin with. Locks can be trusted among the processes of
- * one kernel, containers included; on shared folders another machine's may not be seen, so its files have
- * other names, and nobody takes them for a dead one's. Where the system does not tell one kernel from
- * another, names are new each time. False then. */
+/* The prefix of the temporary files of this machine. Locks are visible to all processes of one kernel,
+ * containers included. In a shared folder the locks of another machine may be invisible, so its files have
+ * another prefix, and are never taken for those of a dead process. If the system does not identify its
+ * kernel, the prefix is new each time, and the result false. */
 static bool temporary_prefix(char *to, size_t bytes) {
     char boot[36];
     struct timespec now;

@@ -82,8 +82,8 @@ static zip_int64_t find_entry(pleat_ctx *ctx, const char *path, zip_t *z, const 
     char file[LONGEST_NAME + 8];
     zip_int64_t entries = zip_get_num_entries(z, 0);
     snprintf(file, sizeof file, "%.*s.npy", LONGEST_NAME, name);
-    zip_int64_t found =
-        zip_name_locate(z, file, ZIP_FL_ENC_RAW); /* names are unique, or libzip does not open it */
+    /* libzip does not open archives with equal names */
+    zip_int64_t found = zip_name_locate(z, file, ZIP_FL_ENC_RAW);
     if (found >= 0) return found;
     const char *first = entries > 0 ? zip_get_name(z, 0, ZIP_FL_ENC_RAW) : NULL;
     pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s: there is no array %.64s; it has %lld%s%.64s", path,

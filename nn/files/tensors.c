@@ -1,6 +1,5 @@
 /* Named tensors and texts as a safetensors file: 8 bytes of header length, a JSON header, the elements; all
- * little-endian. This is the list of what is written or read, and the writer; the reader is in
- * tensors_read.c. */
+ * little-endian. Here are the list of tensors and texts, and the writer; the reader is in tensors_read.c. */
 #include "files/tensors.h"
 
 #include <math.h>

@@ -144,7 +144,7 @@ const char *pln_tensors_text(const pln_tensors *s, const char *key) {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(metadata, key));
 }
 
-/* ---- does the file hold what was asked for? -------------------------------------------------------------- */
+/* ---- does the file have the requested tensors? ----------------------------------------------------------- */
 
 static pln_named *find_entry(const pln_tensors *s, const char *name) {
     for (size_t i = 0; i < s->n; i++)

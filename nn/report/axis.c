@@ -56,7 +56,7 @@ static void linear_ticks(pln_axis *a, const pln_axis_args *args) {
     static const double slack = 1e-6;
     int exponent;
     double step, first, last, most = (double)args->most;
-    do { /* once, unless no multiple of so wide a step lies in the range */
+    do { /* once, unless the range contains no multiple of this step */
         step = round_up((a->high - a->low) / most, &exponent);
         if (args->whole && step < 1) step = 1, exponent = 0;
         first = args->grow ? floor(a->low / step + slack) : ceil(a->low / step - slack);

@@ -23,9 +23,8 @@ static void name_notes(pleat_nn_note note[NOTES]) {
 }
 
 pleat_status pln_fit_make_room(pln_fit *f, size_t n) {
-    size_t bytes,
-        room =
-            n < 8 ? 8 : n + n / 2; /* the number of epochs is where the run may end, and it may be far away */
+    /* not room for all epochs: their number is an upper bound, and may be very large */
+    size_t bytes, room = n < 8 ? 8 : n + n / 2;
     if (n <= f->room) return PLEAT_OK;
     pleat_nn_epoch *more =
         __builtin_mul_overflow(room, sizeof *more, &bytes) ? NULL : realloc(f->run->epoch, bytes);

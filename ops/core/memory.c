@@ -16,8 +16,8 @@ static size_t class_size(size_t class) { return (size_t)(4 + class % 4) << (clas
 
 static size_t class_of(size_t bytes) {
     if (bytes <= ALIGN) return 0;
-    size_t power =
-        63 - (size_t)__builtin_clzll((unsigned long long)(bytes - 1)); /* 2^power < bytes <= 2^(power+1) */
+    /* 2^power < bytes <= 2^(power+1) */
+    size_t power = 63 - (size_t)__builtin_clzll((unsigned long long)(bytes - 1));
     size_t quarter = (size_t)1 << (power - 2);
     size_t steps = (bytes - ((size_t)1 << power) + quarter - 1) / quarter; /* 1..4 */
     return (power - 6) * 4 + steps;
