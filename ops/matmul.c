@@ -1,9 +1,9 @@
 /* matmul: products of matrices over broadcast leading axes, by BLAS or by products of our own. Law:
  * (a b)^T = b^T a^T; the family of the four products with a or b transposed is closed under its vjp. */
-#include "core/core.h"
 #include "kernels/gemm.h"
 #include "kernels/parallel.h"
 #include "kernels/products.h"
+#include "rules.h"
 
 typedef struct flags {
     bool ta, tb;
