@@ -1,6 +1,6 @@
-/* The transposed convolution of a well-known tutorial, stage by stage: zero insertion, an ordinary convolution and a crop
- * on one side, conv2d_transpose on the other, as TensorFlow does it with SAME padding. Four maps of 3x3 become two of 6x6.
- * Ends with status 1 if a number differs from the tutorial's. */
+/* The transposed convolution of a well-known tutorial, stage by stage: zero insertion, an ordinary
+ * convolution and a crop on one side, conv2d_transpose on the other, as TensorFlow does it with SAME padding.
+ * Four maps of 3x3 become two of 6x6. Ends with status 1 if a number differs from the tutorial's. */
 #include <stdio.h>
 #include <string.h>
 
@@ -69,10 +69,11 @@ static pleat_tensor *by_zero_insertion(pleat_tensor *x, pleat_tensor *w, bool ve
 }
 
 static pleat_tensor *by_transpose(pleat_tensor *x, pleat_tensor *w, bool verbose) {
-    /* zero insertion correlates with the kernel as written, the transpose scatters it: hence the half turn. Seen from the
-     * forward convolution the four maps are its output, so they come first in the weights. */
+    /* zero insertion correlates with the kernel as written, the transpose scatters it: hence the half turn.
+     * Seen from the forward convolution the four maps are its output, so they come first in the weights. */
     pleat_tensor *turned = pleat_permute(pleat_flip(w, PLEAT_AXES(2, 3)), (size_t[]){1, 0, 2, 3});
-    /* SAME: the natural size is (3-1)*2 + 3 = 7, one more than 6; floor(1/2) = 0 of it are cropped in front */
+    /* SAME: the natural size is (3-1)*2 + 3 = 7, one more than 6; floor(1/2) = 0 of it are cropped in
+     * front */
     pleat_tensor *y = pleat_conv2d_transpose(x, turned, .stride = {STRIDE, STRIDE}, .size = {LARGE, LARGE});
     if (verbose)
         show("Method 2, conv2d_transpose: stride 2, SAME, the filters rotated by 180 degrees (6x6):", y);

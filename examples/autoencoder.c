@@ -1,5 +1,5 @@
-/* A convolutional autoencoder: 28x28 pixels to a few numbers and back. With --denoise it is given noisy images and learns to
- * return the clean ones; with --latent 2 its report has a map of the test set. */
+/* A convolutional autoencoder: 28x28 pixels to a few numbers and back. With --denoise it is given noisy
+ * images and learns to return the clean ones; with --latent 2 its report has a map of the test set. */
 #include "example.h"
 
 enum { SHOWN = 16, MAPPED = 2000 };
@@ -51,7 +51,8 @@ static pleat_tensor *loss(void *user, const pleat_nn_batch *b, double *metric) {
 
 /* ---- results ---------------------------------------------------------------------------------------------- */
 
-/* A row of test images (below it what the network was given, if that is noisy), and below what it makes of them. */
+/* A row of test images (below it what the network was given, if that is noisy), and below what it makes of
+ * them. */
 static pleat_tensor *pictures(job *j) {
     pleat_nn_batch b;
     pleat_nn_loader_start(j->e.test_loader, 0, 0);
@@ -100,7 +101,7 @@ static void write_results(job *j) {
     char path[EXAMPLE_PATH];
     pleat_scope scope = pleat_begin(e->ctx);
     pleat_set_recording(e->ctx, false);
-    pleat_nn_train(j->net, false);
+    pleat_nn_set_training(j->net, false);
     const pleat_nn_epoch *last = &e->run.epoch[e->run.epochs - 1];
     printf("\ntest loss (mean squared error)  %.5f\n", last->valid_loss);
     printf("images per second               %.0f\n\n", last->images_per_second);

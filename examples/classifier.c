@@ -99,7 +99,7 @@ static void write_results(job *j) {
     pleat_scope scope = pleat_begin(e->ctx);
     pleat_set_recording(e->ctx, false);
     pleat_nn_ema_swap(j->ema);
-    pleat_nn_train(j->net, false);
+    pleat_nn_set_training(j->net, false);
     if (count(j)) {
         printf("\ntest accuracy  %.4f  (%zu of %zu), averaged weights after the last epoch\n\n",
                (double)j->right / (double)e->test.count, j->right, e->test.count);

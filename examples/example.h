@@ -36,8 +36,8 @@ typedef struct example {
 void example_options(example *e, const char *about, const option_row *own, size_t count, int argc,
                      char **argv);
 
-/* The context, the folder for the results, images of 28x28 grey pixels with labels, and loaders. On an error, ctx is NULL or
- * holds it. */
+/* The context, the folder for the results, images of 28x28 grey pixels with labels, and loaders. On an error,
+ * ctx is NULL or holds it. */
 bool example_begin(example *e);
 
 /* Names of the classes, or NULL if they are not known. */
@@ -46,8 +46,8 @@ const char *const *example_class_names(const example *e);
 /* Take up --load's parameters, if there are any; before an ema is made of them. False after an error. */
 bool example_load(const example *e, pleat_nn_module *net);
 
-/* Train with fit's options, to which folder, epochs, loaders, options and progress are added. False if there is nothing to show:
- * an error, or Ctrl-C. */
+/* Train with fit's options, to which folder, epochs, loaders, options and progress are added. False if there
+ * is nothing to show: an error, or Ctrl-C. */
 bool example_fit(example *e, pleat_nn_fit_args args);
 
 /* "out/NAME" in a buffer of EXAMPLE_PATH characters. Returns the buffer. */
@@ -62,8 +62,8 @@ void example_wrote(const example *e, const char *name, const char *what);
 /* Save net as out/EXAMPLE.safetensors, and say so. */
 void example_save(const example *e, const pleat_nn_module *net);
 
-/* Free what example_begin made (networks must be gone), report the first error on standard error. Returns the exit status: 0,
- * 1 after an error, 130 after Ctrl-C. */
+/* Free what example_begin made (networks must be gone), report the first error on standard error. Returns the
+ * exit status: 0, 1 after an error, 130 after Ctrl-C. */
 int example_end(example *e);
 
 #endif

@@ -1,13 +1,13 @@
-/* How to check code of your own: a function made of ops, an op with a hand-written gradient, and a pair of linear
- * functions that pleat knows nothing about. Each is checked as it should be and once with a bug. */
+/* How to check code of your own: a function made of ops, an op with a hand-written gradient, and a pair of
+ * linear functions that pleat knows nothing about. Each is checked as it should be and once with a bug. */
 #include <math.h>
 #include <stdio.h>
 
 #include "pleat.h"
 
 /* ---- 1. a function made of ops ---------------------------------------------------------------------------- */
-/* xs[0]: image [N,C,H,W], xs[1]: weights [O,C,R,S]. Its gradients come from pleat; the check shows that the function
- * is smooth where it is used, and that all three orders of derivative are right. */
+/* xs[0]: image [N,C,H,W], xs[1]: weights [O,C,R,S]. Its gradients come from pleat; the check shows that the
+ * function is smooth where it is used, and that all three orders of derivative are right. */
 static pleat_tensor *energy(size_t n, pleat_tensor *const *xs, void *user) {
     (void)n, (void)user;
     pleat_tensor *y = pleat_conv2d(xs[0], xs[1], .stride = {2, 2}, .pad = {1, 1});
@@ -46,8 +46,8 @@ static pleat_tensor *apply(size_t n, pleat_tensor *const *xs, void *user) {
 }
 
 /* ---- 3. a pair of linear functions ------------------------------------------------------------------------ */
-/* Plain loops over arrays, as an accelerator's kernel might be: every second element of a blur with 1 2 1, and its
- * adjoint. x has IN elements, y has OUT. */
+/* Plain loops over arrays, as an accelerator's kernel might be: every second element of a blur with 1 2 1,
+ * and its adjoint. x has IN elements, y has OUT. */
 enum { IN = 9, OUT = 4 };
 
 static void blur(const double *x, double *y) {

@@ -23,8 +23,8 @@ typedef struct option_table {
     size_t count;
 } option_table;
 
-/* Reads argv into the rows' values. Ends the program: with status 0 after --help, and with status 2 and one line on
- * standard error for anything that is not in the table. */
+/* Reads argv into the rows' values. Ends the program: with status 0 after --help, and with status 2 and one
+ * line on standard error for anything that is not in the table. */
 void read_options(const option_table *table, int argc, char **argv);
 
 #endif

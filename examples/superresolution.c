@@ -1,5 +1,6 @@
-/* Super-resolution by FSRCNN (Dong, Loy, Tang 2016): features, a narrow middle, and a transposed convolution that enlarges. Small
- * images are made of the data's by bicubic shrinking; the measure is PSNR against bicubic enlarging. */
+/* Super-resolution by FSRCNN (Dong, Loy, Tang 2016): features, a narrow middle, and a transposed convolution
+ * that enlarges. Small images are made of the data's by bicubic shrinking; the measure is PSNR against
+ * bicubic enlarging. */
 #include "example.h"
 
 #include <math.h>

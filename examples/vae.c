@@ -1,5 +1,5 @@
-/* A variational autoencoder (Kingma and Welling 2014): an image becomes a normal distribution over codes, and a code an image,
- * so new images can be drawn. Its report has samples and walks from one image to another. */
+/* A variational autoencoder (Kingma and Welling 2014): an image becomes a normal distribution over codes, and
+ * a code an image, so new images can be drawn. Its report has samples and walks from one image to another. */
 #include "example.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
-/* A generative adversarial network with gradient penalty (Gulrajani et al. 2017). The critic's loss contains the norm of its own
- * gradient with respect to an image, so its training takes the gradient of a gradient, through convolutions; the generator is
- * made of transposed ones. */
+/* A generative adversarial network with gradient penalty (Gulrajani et al. 2017). The critic's loss contains
+ * the norm of its own gradient with respect to an image, so its training takes the gradient of a gradient,
+ * through convolutions; the generator is made of transposed ones. */
 #include "example.h"
 
 enum { SAMPLES = 96, COLUMNS = 16 };
@@ -65,8 +65,8 @@ static pleat_tensor *gradient_penalty(job *j, pleat_tensor *real, pleat_tensor *
     return pleat_mean(pleat_square(pleat_shift(norm, -1)));
 }
 
-/* The loss that is shown is the critic's estimate of how far made images are from real ones (Wasserstein's distance); the metric is
- * the penalty. */
+/* The loss that is shown is the critic's estimate of how far made images are from real ones (Wasserstein's
+ * distance); the metric is the penalty. */
 static pleat_status step(void *user, const pleat_nn_batch *b, double *loss, double *metric) {
     job *j = user;
     pleat_tensor *made = pleat_detach(generate(j, b->n));
@@ -89,7 +89,7 @@ static void write_results(job *j) {
     pleat_scope scope = pleat_begin(e->ctx);
     pleat_set_recording(e->ctx, false);
     pleat_nn_ema_swap(j->average);
-    pleat_nn_train(j->generator, false);
+    pleat_nn_set_training(j->generator, false);
     const pleat_nn_epoch *last = &e->run.epoch[e->run.epochs - 1];
     printf("\ncritic's distance between real and made images  %.3f (first epoch: %.3f)\n\n", last->loss,
            e->run.epoch[0].loss);

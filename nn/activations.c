@@ -1,4 +1,4 @@
-/* Activations: modules around one op each; PReLU, whose slope is learnt. */
+/* Activations: modules of one op each, and PReLU, which learns its slope. */
 #include "files/numbers.h"
 #include "module.h"
 
@@ -110,7 +110,7 @@ pleat_nn_module *pleat_nn_prelu(pleat_ctx *ctx, size_t channels, pleat_dtype dty
     if (wrong) return pln_refuse(ctx, prelu_kind.name, wrong);
     pleat_nn_module *m = pleat_nn_module_new(ctx, &prelu_kind, &channels, sizeof channels);
     if (!m) return NULL;
-    pleat_scope scope = pleat_begin(ctx); /* takes back what an error leaves behind */
+    pleat_scope scope = pleat_begin(ctx); /* frees temporary tensors, also after an error */
     m = pleat_nn_add_param(m, "weight", pleat_full(ctx, dtype, PLEAT_SHAPE(channels), 0.25));
     pleat_end(scope);
     return m;

@@ -1,5 +1,5 @@
-/* Adam: steps along the mean of the gradients over the root of their mean square, both corrected for having started at 0;
- * and AdamW, where weight decay shrinks the parameter and leaves the gradient alone. */
+/* Adam: steps along the mean of the gradients divided by the root of their mean square, both with bias
+ * correction. AdamW: weight decay shrinks the parameter and does not change the gradient. */
 #include "optimizer.h"
 
 #include <tgmath.h>

@@ -1,8 +1,9 @@
 /* Binary cross-entropy, of probabilities and of logits. Law: bce(sigmoid(x), t) = bce_with_logits(x, t).
  *
- * Both are ops of their own, and not compositions, for the sake of the ends. A sigmoid in f32 does return 0 and 1; there the chain
- * rule would multiply a clamp's 0 by the logarithm's 1/0. And of logits, the loss of what is nearly certain is a small number
- * beside large ones, and its derivative at 0 lies between those of max(x, 0) and |x|, which have none there. */
+ * Both are ops in themselves, not compositions, for correct values at the ends of the range. A sigmoid in f32
+ * can return 0 and 1; there the chain rule would multiply the 0 of a clamp by the 1/0 of the logarithm. For
+ * logits, the loss of a nearly certain prediction is a small difference of large numbers, and its derivative
+ * at 0 would be composed of those of max(x, 0) and |x|, which do not exist there. */
 #include "losses.h"
 
 #include <tgmath.h>
@@ -52,8 +53,8 @@ static pleat_tensor *bce(pleat_tensor *x, pleat_tensor *target);
 
 static bool bce_forward(const pleat_call *c) { return run(c, (pair_map){entropy_f32, entropy_f64}); }
 
-/* For x the closed form (x - t) / (x (1 - x)), with the divisor kept above 1e-12 as PyTorch does. The loss is linear in t, so the
- * rule for t is the op itself. Both are finite in all of 0..1. */
+/* For x the closed form (x - t) / (x (1 - x)), with a divisor of at least 1e-12, as in PyTorch. The loss is
+ * linear in t, so the rule for t is the op itself. Both are finite in 0..1, ends included. */
 static pleat_tensor *bce_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     pleat_tensor *x = c->in[0], *t = c->in[1];
     if (i == 0) {

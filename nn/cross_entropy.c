@@ -1,5 +1,6 @@
-/* Cross-entropy of a softmax, and class numbers: pick takes from each row the element at its class, spread is its adjoint, and a
- * one-hot tensor is spread of ones. Law: the loss of class numbers is the loss of their one-hot tensor. */
+/* Cross-entropy of a softmax, and class numbers: pick takes from each row the element at its class, spread is
+ * its adjoint, and a one-hot tensor is spread of ones. Law: the loss of class numbers is the loss of their
+ * one-hot tensor. */
 #include "losses.h"
 
 #include <math.h>
@@ -12,7 +13,7 @@ static const char loss_name[] = "cross_entropy_loss";
 
 /* ---- class numbers ------------------------------------------------------------------------------------- */
 
-/* What pick and spread work on: elements are moved as bytes, of either type. */
+/* The operands of pick and spread, which copy elements of either type as bytes. */
 typedef struct table {
     const pleat_call *c;
     size_t items, classes, bytes; /* of an element */
@@ -37,7 +38,7 @@ static table table_of(const pleat_call *c, size_t classes) {
     };
 }
 
-/* Report that the class number of item i is none; false. */
+/* Report that the class number of item i is out of range; false. */
 static bool refuse_label(const table *t, size_t i, double value) {
     const pleat_tensor *labels = t->c->in[1];
     char text[PLEAT_MAX_RANK * 21 + 3];
@@ -51,7 +52,7 @@ static bool refuse_label(const table *t, size_t i, double value) {
     return false;
 }
 
-/* Where the element of item i stands among all elements of all classes, into *at. */
+/* Write the index of item i's element, among the elements of all classes, to *at. */
 static bool find(const table *t, size_t i, size_t *at) {
     double value =
         t->bytes == sizeof(float) ? (double)((const float *)t->labels)[i] : ((const double *)t->labels)[i];
@@ -110,7 +111,7 @@ static const pleat_op pick_op = {loss_name, shape_of_labels, pick_forward, pick_
 static const pleat_op spread_op = {loss_name, labels_and_classes, spread_forward, spread_vjp};
 static const pleat_op one_hot_op = {"one_hot", labels_and_classes, spread_forward, spread_vjp};
 
-/* each is linear in its first operand and adjoint to the other; no gradient flows to class numbers */
+/* each is linear in its first operand and adjoint to the other; the gradient of class numbers is 0 */
 static pleat_tensor *pick_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return i == 0 ? apply(&spread_op, g, c->in[1], *(const size_t *)c->attrs) : NULL;
 }
@@ -127,7 +128,7 @@ pleat_tensor *pleat_nn_one_hot(pleat_tensor *labels, size_t classes) {
 
 /* ---- the loss ------------------------------------------------------------------------------------------ */
 
-/* Report what is wrong with the operands. */
+/* Report an error about the operands. */
 static bool fits(const pleat_tensor *x, const pleat_tensor *target, bool numbers) {
     if (!pln_comparable(loss_name, x, target)) return false;
     size_t rank = pleat_rank(x);
@@ -143,7 +144,7 @@ static bool fits(const pleat_tensor *x, const pleat_tensor *target, bool numbers
     return false;
 }
 
-/* Axis 1 becomes the last. */
+/* Move axis 1 to the end. */
 static pleat_tensor *classes_last(pleat_tensor *x) {
     size_t order[PLEAT_MAX_RANK] = {0}, rank = pleat_rank(x);
     for (size_t k = 1; k + 1 < rank; k++) order[k] = k + 1;
@@ -161,7 +162,7 @@ static pleat_tensor *of_numbers(pleat_tensor *log_p, pleat_tensor *labels, doubl
 
 /* log_p [..,K], p [..,K] -> [..] */
 static pleat_tensor *of_probabilities(pleat_tensor *log_p, pleat_tensor *p, double smoothing) {
-    if (pleat_is_poison(p)) return p; /* it has no last axis */
+    if (pleat_is_poison(p)) return p; /* poison has no last axis */
     size_t last = pleat_rank(p) - 1;
     if (smoothing != 0)
         p = pleat_shift(pleat_scale(p, 1 - smoothing), smoothing / (double)pleat_size(p, last));

@@ -6,7 +6,7 @@
 
 #include "files/numbers.h"
 
-/* A tensor of the net's state dict, and its average: or its copy, if it is a buffer. */
+/* A tensor of the net's state dict, and its average, or its copy if it is a buffer. */
 typedef struct pair {
     pleat_tensor *own, *average;
     bool buffer;
@@ -62,7 +62,7 @@ pleat_nn_ema *pleat_nn_ema_new(pleat_nn_module *net, double decay) {
     return NULL;
 }
 
-/* a + rest (p - a) is decay a + rest p, and keeps a where p does not change. */
+/* a + rest (p - a) is decay a + rest p, and equals a exactly if p equals a. */
 static void average_f32(float *a, const float *p, double decay, size_t n) {
     float rest = (float)(1 - decay);
     for (size_t i = 0; i < n; i++) a[i] += rest * (p[i] - a[i]);

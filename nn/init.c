@@ -1,4 +1,5 @@
-/* Initialisers: random values in place, from the context's stream, scaled by a weight's fans as in torch.nn.init. */
+/* Initialisers: random values from the context's stream, in place, scaled by the fans of the weight as in
+ * torch.nn.init. */
 #include "pleat_nn.h"
 
 #include <math.h>
@@ -29,7 +30,7 @@ static pleat_status fill_normal(pleat_tensor *w, double deviation) {
     return PLEAT_OK;
 }
 
-/* PLEAT_OK if w can be filled and the caller's numbers make sense, which `rule` says what it takes to. */
+/* Check that w can be filled and that the options satisfy `rule`, of which `sense` is the result. */
 static pleat_status check(pleat_tensor *w, const char *op, bool sense, const char *rule) {
     if (!w) return PLEAT_ERR_ARGUMENT;
     pleat_ctx *ctx = pleat_ctx_of(w);
@@ -39,7 +40,7 @@ static pleat_status check(pleat_tensor *w, const char *op, bool sense, const cha
     return sense ? PLEAT_OK : pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "%s", rule);
 }
 
-/* The fans of w, as doubles: they are only ever divisors. */
+/* The fans of w, as doubles, since they are divisors. */
 static pleat_status fans(pleat_tensor *w, const char *op, double *in, double *out) {
     char text[96];
     if (pleat_rank(w) < 2)
@@ -53,50 +54,44 @@ static pleat_status fans(pleat_tensor *w, const char *op, double *in, double *ou
     return PLEAT_OK;
 }
 
-static pleat_status kaiming(pleat_tensor *w, double a, const char *op, double *variance) {
-    double in, out;
-    pleat_status s = check(w, op, isfinite(a), "a must be finite");
-    if (!s) s = fans(w, op, &in, &out);
-    if (!s) *variance = 2 / ((1 + a * a) * in);
-    return s;
-}
-
-static pleat_status xavier(pleat_tensor *w, double gain, const char *op, double *variance) {
-    double in, out;
-    pleat_status s = check(w, op, isfinite(gain) && gain >= 0, "gain must be finite and not negative");
-    if (!s) s = fans(w, op, &in, &out);
-    if (!s) *variance = gain * gain * 2 / (in + out);
-    return s;
-}
+/* Fill w with random numbers of this variance. */
+typedef pleat_status filler(pleat_tensor *w, double variance);
 
 /* A uniform distribution in +-bound has the variance bound^2 / 3. */
-static pleat_status fill_uniform_variance(pleat_tensor *w, double variance) {
+static pleat_status fill_uniform_of(pleat_tensor *w, double variance) {
     double bound = sqrt(3 * variance);
     return fill_uniform(w, -bound, bound);
 }
 
+static pleat_status fill_normal_of(pleat_tensor *w, double variance) {
+    return fill_normal(w, sqrt(variance));
+}
+
+static pleat_status kaiming(pleat_tensor *w, double a, const char *op, filler *fill) {
+    double in, out;
+    pleat_status s = check(w, op, isfinite(a), "a must be finite");
+    if (!s) s = fans(w, op, &in, &out);
+    return s ? s : fill(w, 2 / ((1 + a * a) * in));
+}
+
+static pleat_status xavier(pleat_tensor *w, double gain, const char *op, filler *fill) {
+    double in, out;
+    pleat_status s = check(w, op, isfinite(gain) && gain >= 0, "gain must be finite and not negative");
+    if (!s) s = fans(w, op, &in, &out);
+    return s ? s : fill(w, gain * gain * 2 / (in + out));
+}
+
 pleat_status pleat_nn_init_kaiming_uniform(pleat_tensor *w, double a) {
-    double variance;
-    pleat_status s = kaiming(w, a, "init_kaiming_uniform", &variance);
-    return s ? s : fill_uniform_variance(w, variance);
+    return kaiming(w, a, "init_kaiming_uniform", fill_uniform_of);
 }
-
 pleat_status pleat_nn_init_kaiming_normal(pleat_tensor *w, double a) {
-    double variance;
-    pleat_status s = kaiming(w, a, "init_kaiming_normal", &variance);
-    return s ? s : fill_normal(w, sqrt(variance));
+    return kaiming(w, a, "init_kaiming_normal", fill_normal_of);
 }
-
 pleat_status pleat_nn_init_xavier_uniform(pleat_tensor *w, double gain) {
-    double variance;
-    pleat_status s = xavier(w, gain, "init_xavier_uniform", &variance);
-    return s ? s : fill_uniform_variance(w, variance);
+    return xavier(w, gain, "init_xavier_uniform", fill_uniform_of);
 }
-
 pleat_status pleat_nn_init_xavier_normal(pleat_tensor *w, double gain) {
-    double variance;
-    pleat_status s = xavier(w, gain, "init_xavier_normal", &variance);
-    return s ? s : fill_normal(w, sqrt(variance));
+    return xavier(w, gain, "init_xavier_normal", fill_normal_of);
 }
 
 pleat_status pleat_nn_init_uniform(pleat_tensor *w, double low, double high) {

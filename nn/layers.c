@@ -15,11 +15,11 @@ typedef struct weights {
     size_t bias;           /* its size; 0: no bias */
 } weights;
 
-/* Weight and bias as PyTorch starts them: uniform in +-1/sqrt(fan_in), fan_in being the weight's for both. */
+/* PyTorch's default weight and bias: uniform in +-1/sqrt(fan_in) of the weight. */
 static pleat_nn_module *add_weights(pleat_nn_module *m, weights a) {
     if (!m) return NULL;
     pleat_ctx *ctx = pleat_nn_ctx(m);
-    pleat_scope scope = pleat_begin(ctx); /* takes back what an error leaves behind */
+    pleat_scope scope = pleat_begin(ctx); /* frees temporary tensors, also after an error */
     pleat_tensor *w = pleat_empty(ctx, a.dtype, a.rank, a.shape);
     pleat_nn_init_kaiming_uniform(w, sqrt(5));
     m = pleat_nn_add_param(m, "weight", w);
@@ -42,7 +42,7 @@ static pleat_tensor *linear_forward(pleat_nn_module *m, pleat_tensor *x) {
     memcpy(shape, pleat_shape(x), rank * sizeof *shape);
     shape[rank - 1] = a->out;
 
-    /* one product of matrices, whatever the leading axes */
+    /* one matrix product for any leading axes */
     size_t rows = 1;
     for (size_t i = 0; i + 1 < rank; i++) rows *= shape[i];
     if (rank != 2) x = pleat_reshape(x, PLEAT_SHAPE(rows, a->in));
@@ -74,7 +74,7 @@ pleat_nn_module *pleat_nn_linear_with(pleat_nn_linear_args args) {
 
 /* ---- convolution and its transpose ------------------------------------------------------------------- */
 
-/* What both hand to their op. */
+/* The options of both for their op. */
 static pleat_conv_args conv_args(const pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
     return (pleat_conv_args){.a = x,
@@ -98,7 +98,8 @@ static pleat_tensor *conv_transpose2d_run(pleat_nn_module *m, pleat_tensor *x, b
     pleat_conv_args args = conv_args(m, x, relu);
     if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return pln_misfit(m, x, "[N,", a->in, ",P,Q]");
     for (size_t k = 0; k < 2; k++) {
-        /* output_padding is padding taken away at the end; added to the result it would miss negative sizes */
+        /* output_padding reduces the padding at the end; added to the size of the result, it could not reach
+         * negative sizes */
         ptrdiff_t after = a->pad[k] - (ptrdiff_t)a->output_padding[k];
         args.size[k] = pleat_conv_image_size(pleat_size(x, 2 + k), a->kernel[k], a->stride[k], a->dilation[k],
                                              a->pad[k], after);
@@ -120,26 +121,17 @@ static pleat_tensor *conv_transpose2d_relu(pleat_nn_module *m, pleat_tensor *x) 
     return conv_transpose2d_run(m, x, true);
 }
 
-/* ", stride 2x2" behind what the buffer holds, unless both numbers are the default. */
-static void describe_pair(char *buffer, size_t bytes, const char *what, const ptrdiff_t pair[2],
-                          ptrdiff_t usual) {
-    size_t used = strlen(buffer);
-    if (pair[0] != usual || pair[1] != usual)
-        snprintf(buffer + used, bytes - used, ", %s %tdx%td", what, pair[0], pair[1]);
-}
-
 static void conv_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
     if (!bytes) return;
     snprintf(buffer, bytes, "%zu, %zu, kernel %zux%zu", a->in, a->out, a->kernel[0], a->kernel[1]);
-    describe_pair(buffer, bytes, "stride", (ptrdiff_t[]){(ptrdiff_t)a->stride[0], (ptrdiff_t)a->stride[1]},
-                  1);
-    describe_pair(buffer, bytes, "dilation",
-                  (ptrdiff_t[]){(ptrdiff_t)a->dilation[0], (ptrdiff_t)a->dilation[1]}, 1);
-    describe_pair(buffer, bytes, "pad", a->pad, 0);
-    describe_pair(buffer, bytes, "output padding",
-                  (ptrdiff_t[]){(ptrdiff_t)a->output_padding[0], (ptrdiff_t)a->output_padding[1]}, 0);
+    static const size_t ones[] = {1, 1}, zeros[] = {0, 0};
+    pln_describe_pair(buffer, bytes, "stride", a->stride, ones);
+    pln_describe_pair(buffer, bytes, "dilation", a->dilation, ones);
     size_t used = strlen(buffer);
+    if (a->pad[0] || a->pad[1]) snprintf(buffer + used, bytes - used, ", pad %tdx%td", a->pad[0], a->pad[1]);
+    pln_describe_pair(buffer, bytes, "output padding", a->output_padding, zeros);
+    used = strlen(buffer);
     if (a->groups > 1) used += (size_t)snprintf(buffer + used, bytes - used, ", groups %zu", a->groups);
     if (a->no_bias && used < bytes) snprintf(buffer + used, bytes - used, ", no bias");
 }
@@ -166,7 +158,7 @@ pln_forward *pln_relu_forward(const pleat_nn_module *m) {
     return m->kind == &conv_transpose2d_kind ? conv_transpose2d_relu : NULL;
 }
 
-/* Put in the defaults. */
+/* Set the defaults. */
 static void complete(pleat_nn_conv_args *a) {
     for (size_t k = 0; k < 2; k++) {
         if (!a->stride[1 - k] && !a->stride[k]) a->stride[0] = a->stride[1] = 1;
@@ -202,33 +194,26 @@ static const char *wrong_conv(const pleat_nn_conv_args *a, bool transposed) {
     return wrong ? wrong : pln_wrong_dtype(a->dtype);
 }
 
-pleat_nn_module *pleat_nn_conv2d_with(pleat_nn_conv_args args) {
-    complete(&args);
-    const char *wrong = wrong_conv(&args, false);
-    if (wrong) return pln_refuse(args.ctx, conv2d_kind.name, wrong);
-    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &conv2d_kind, &args, sizeof args);
-    return add_weights(m, (weights){args.dtype,
-                                    4,
-                                    {args.out, args.in / args.groups, args.kernel[0], args.kernel[1]},
-                                    args.no_bias ? 0 : args.out});
+static pleat_nn_module *conv_new(const pleat_nn_kind *kind, pleat_nn_conv_args a, bool transposed) {
+    complete(&a);
+    const char *wrong = wrong_conv(&a, transposed);
+    if (wrong) return pln_refuse(a.ctx, kind->name, wrong);
+    size_t map = transposed ? a.in : a.out, image = transposed ? a.out : a.in;
+    return add_weights(
+        pleat_nn_module_new(a.ctx, kind, &a, sizeof a),
+        (weights){a.dtype, 4, {map, image / a.groups, a.kernel[0], a.kernel[1]}, a.no_bias ? 0 : a.out});
 }
 
+pleat_nn_module *pleat_nn_conv2d_with(pleat_nn_conv_args args) { return conv_new(&conv2d_kind, args, false); }
 pleat_nn_module *pleat_nn_conv_transpose2d_with(pleat_nn_conv_args args) {
-    complete(&args);
-    const char *wrong = wrong_conv(&args, true);
-    if (wrong) return pln_refuse(args.ctx, conv_transpose2d_kind.name, wrong);
-    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &conv_transpose2d_kind, &args, sizeof args);
-    return add_weights(m, (weights){args.dtype,
-                                    4,
-                                    {args.in, args.out / args.groups, args.kernel[0], args.kernel[1]},
-                                    args.no_bias ? 0 : args.out});
+    return conv_new(&conv_transpose2d_kind, args, true);
 }
 
 /* ---- flatten and unflatten --------------------------------------------------------------------------- */
 
 static pleat_tensor *flatten_forward(pleat_nn_module *m, pleat_tensor *x) {
     if (pleat_rank(x) == 0) return pln_misfit(m, x, "rank ", 1, " or more");
-    /* not PLEAT_REST, which cannot be worked out where N is 0 */
+    /* not PLEAT_REST, which is undefined for N = 0 */
     size_t features = 1;
     for (size_t i = 1; i < pleat_rank(x); i++) features *= pleat_size(x, i);
     return pleat_reshape(x, PLEAT_SHAPE(pleat_size(x, 0), features));

@@ -1,5 +1,5 @@
-/* Losses of numbers: squared, absolute and Huber's difference, and the divergence of a normal distribution. And what all losses
- * have in common: looking at their operands, and reducing. */
+/* Losses of numbers: squared, absolute and Huber's difference, and the divergence of a normal distribution.
+ * Also the checks of operands and the reduction, for all losses. */
 #include "losses.h"
 
 #include <math.h>
@@ -54,19 +54,19 @@ pleat_tensor *pln_reduce(const char *loss, pleat_tensor *items, pleat_nn_reducti
 
 /* ---- differences --------------------------------------------------------------------------------------- */
 
+static pleat_tensor *of_difference(const char *name, pleat_nn_loss_args a,
+                                   pleat_tensor *(*item)(pleat_tensor *)) {
+    if (!pln_alike(name, a.x, a.target)) return pln_no_loss(a.x, a.target);
+    return pln_reduce(name, item(pleat_sub(a.x, a.target)), a.reduction);
+}
+
 pleat_tensor *pleat_nn_mse_loss_with(pleat_nn_loss_args a) {
-    static const char name[] = "mse_loss";
-    if (!pln_alike(name, a.x, a.target)) return pln_no_loss(a.x, a.target);
-    return pln_reduce(name, pleat_square(pleat_sub(a.x, a.target)), a.reduction);
+    return of_difference("mse_loss", a, pleat_square);
 }
+pleat_tensor *pleat_nn_l1_loss_with(pleat_nn_loss_args a) { return of_difference("l1_loss", a, pleat_abs); }
 
-pleat_tensor *pleat_nn_l1_loss_with(pleat_nn_loss_args a) {
-    static const char name[] = "l1_loss";
-    if (!pln_alike(name, a.x, a.target)) return pln_no_loss(a.x, a.target);
-    return pln_reduce(name, pleat_abs(pleat_sub(a.x, a.target)), a.reduction);
-}
-
-/* c (d - c/2) with c = d, cut to +-delta: the square in the middle, and the lines outside, without a comparison. */
+/* c (d - c/2) with c = d clamped to +-delta: quadratic in the middle and linear outside, without a
+ * comparison. */
 pleat_tensor *pleat_nn_huber_loss_with(pleat_nn_loss_args a) {
     static const char name[] = "huber_loss";
     if (!pln_alike(name, a.x, a.target)) return pln_no_loss(a.x, a.target);

@@ -1,20 +1,21 @@
-/* losses.h: what the files of the losses share. */
+/* losses.h: helpers of all losses. */
 #ifndef PLN_LOSSES_H
 #define PLN_LOSSES_H
 
 #include "module.h"
 
-/* Are both tensors usable, of one context and one type? If not, it is reported under the loss's name. */
+/* Check that both tensors are usable, of one context and one type. False after an error under the name of the
+ * loss. */
 bool pln_comparable(const char *loss, const pleat_tensor *x, const pleat_tensor *target);
-/* The same, and of one shape: an op would broadcast. */
+/* The same, and that they have one shape, since an op would broadcast them. */
 bool pln_alike(const char *loss, const pleat_tensor *x, const pleat_tensor *target);
 
 /* Report a rule that an option breaks; poison. */
 pleat_tensor *pln_refuse_loss(const pleat_tensor *x, const char *loss, const char *rule);
-/* The poison of either's context. */
+/* The poison of the context of either tensor. */
 pleat_tensor *pln_no_loss(const pleat_tensor *x, const pleat_tensor *target);
 
-/* The mean or the sum of the items' losses, or these themselves. */
+/* The mean or the sum of the losses of the items, or the losses themselves. */
 pleat_tensor *pln_reduce(const char *loss, pleat_tensor *items, pleat_nn_reduction how);
 
 #endif

@@ -1,4 +1,4 @@
-/* Modules: a tree that owns its parameters, the walk over it, and Sequential, the one container. */
+/* Modules: a tree that owns its parameters, its switches, and the forward pass through one module. */
 #include "module.h"
 
 #include <stdlib.h>
@@ -47,13 +47,12 @@ void pleat_nn_free(pleat_nn_module *m) {
         release(m);
 }
 
-/* Frees m unless another module will, and returns NULL. */
-static pleat_nn_module *discard(pleat_nn_module *m) {
+pleat_nn_module *pln_discard(pleat_nn_module *m) {
     if (m && !m->parent) release(m);
     return NULL;
 }
 
-/* Why m cannot take an entry of that name, or NULL. */
+/* The rule that the name of a new entry of m breaks, or NULL. */
 static const char *wrong_name(const pleat_nn_module *m, const char *name) {
     if (!name || !*name || strlen(name) >= PLN_NAME_BYTES) return "must have 1 to 31 characters";
     if (strchr(name, '.')) return "must not contain a dot: dots separate the modules in a parameter's name";
@@ -80,7 +79,7 @@ static bool add_entry(pleat_nn_module *m, const char *name, pln_entry entry) {
     return true;
 }
 
-/* Why t cannot be a parameter or a buffer of m, or NULL. */
+/* The rule that t breaks as a parameter or a buffer of m, or NULL. */
 static const char *wrong_tensor(const pleat_nn_module *m, const pleat_tensor *t) {
     if (!t) return "is NULL";
     if (pleat_is_poison(t)) return "is poison: an op failed before";
@@ -100,7 +99,7 @@ static pleat_nn_module *add_tensor(pleat_nn_module *m, const char *name, const c
     if (wrong)
         pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "%s \"%.40s\" %s", what, name ? name : "",
                    wrong);
-    if (wrong || !add_entry(m, name, entry)) return discard(m);
+    if (wrong || !add_entry(m, name, entry)) return pln_discard(m);
     pleat_hold(t);
     return m;
 }
@@ -117,7 +116,7 @@ pleat_nn_module *pln_add_whole_buffer(pleat_nn_module *m, const char *name, plea
     return add_tensor(m, name, "buffer", (pln_entry){.buffer = t, .whole = true});
 }
 
-/* Why child cannot become a child of m, or NULL. */
+/* The rule that child breaks as a child of m, or NULL. */
 static const char *wrong_child(const pleat_nn_module *m, const pleat_nn_module *child) {
     if (!child) return "is NULL: its constructor failed";
     if (child->parent) return "belongs to another module already";
@@ -128,7 +127,7 @@ static const char *wrong_child(const pleat_nn_module *m, const pleat_nn_module *
 }
 
 pleat_nn_module *pleat_nn_add_child(pleat_nn_module *m, const char *name, pleat_nn_module *child) {
-    if (!m) return discard(child);
+    if (!m) return pln_discard(child);
     const char *wrong = wrong_child(m, child);
     if (wrong)
         pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "child \"%.40s\" %s", name ? name : "", wrong);
@@ -136,8 +135,8 @@ pleat_nn_module *pleat_nn_add_child(pleat_nn_module *m, const char *name, pleat_
         const pleat_nn_module *root = m;
         while (root->parent) root = root->parent;
         bool both = root == child; /* freeing the child has freed m as well */
-        discard(child);
-        return both ? NULL : discard(m);
+        pln_discard(child);
+        return both ? NULL : pln_discard(m);
     }
     child->parent = m;
     return m;
@@ -177,10 +176,10 @@ pleat_tensor *pleat_nn_own_buffer(const pleat_nn_module *m, size_t i) {
 
 /* ---- switches ----------------------------------------------------------------------------------------- */
 
-void pleat_nn_train(pleat_nn_module *m, bool training) {
+void pleat_nn_set_training(pleat_nn_module *m, bool training) {
     if (!m) return;
     m->evaluating = !training;
-    for (size_t i = 0; i < m->count; i++) pleat_nn_train(m->entries[i].child, training);
+    for (size_t i = 0; i < m->count; i++) pleat_nn_set_training(m->entries[i].child, training);
 }
 
 bool pleat_nn_is_training(const pleat_nn_module *m) { return m && !m->evaluating; }
@@ -204,6 +203,13 @@ const char *pln_wrong_dtype(pleat_dtype dtype) {
     return dtype == PLEAT_F32 || dtype == PLEAT_F64 ? NULL : "dtype must be PLEAT_F32 or PLEAT_F64";
 }
 
+void pln_describe_pair(char *buffer, size_t bytes, const char *what, const size_t pair[2],
+                       const size_t usual[2]) {
+    size_t used = strlen(buffer);
+    if (pair[0] != usual[0] || pair[1] != usual[1])
+        snprintf(buffer + used, bytes - used, ", %s %zux%zu", what, pair[0], pair[1]);
+}
+
 pleat_tensor *pln_misfit(pleat_nn_module *m, pleat_tensor *x, const char *before, size_t size,
                          const char *after) {
     char text[96];
@@ -221,8 +227,7 @@ bool pln_same_shape(const pleat_tensor *x, const pleat_tensor *y) {
     return true;
 }
 
-/* m's forward pass, by a function that may do more than its kind's. */
-static pleat_tensor *forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x) {
+pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x) {
     pleat_ctx *ctx = m ? m->ctx : pleat_ctx_of(x);
     if (!m || !x) {
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, m ? m->kind->name : "forward", "%s is NULL",
@@ -243,51 +248,5 @@ static pleat_tensor *forward_by(pln_forward *forward, pleat_nn_module *m, pleat_
 }
 
 pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x) {
-    return forward_by(m ? m->kind->forward : NULL, m, x);
-}
-
-static bool is_observed(const pleat_nn_module *m) {
-    for (; m; m = m->parent)
-        if (m->observer) return true;
-    return false;
-}
-
-/* The function that computes m and the ReLU behind it at once, or NULL. An observer wants to see each on its own. */
-static pln_forward *with_relu(const pleat_nn_module *m, const pleat_nn_module *next) {
-    if (!m || !next || !pln_is_relu(next) || is_observed(m) || is_observed(next)) return NULL;
-    return pln_relu_forward(m);
-}
-
-static pleat_tensor *sequential_forward(pleat_nn_module *m, pleat_tensor *x) {
-    for (size_t i = 0; i < m->count; i++) {
-        pleat_nn_module *child = m->entries[i].child;
-        pln_forward *both = with_relu(child, i + 1 < m->count ? m->entries[i + 1].child : NULL);
-        x = both ? forward_by(both, child, x) : pleat_nn_forward(child, x);
-        i += both != NULL;
-    }
-    return x;
-}
-
-static const pleat_nn_kind sequential_kind = {.name = "Sequential", .forward = sequential_forward};
-
-static bool given_before(pleat_nn_module *const *children, size_t i) {
-    for (size_t k = 0; k < i; k++)
-        if (children[k] && children[k] == children[i]) return true;
-    return false;
-}
-
-pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_module *const *children) {
-    pleat_nn_module *m = pleat_nn_module_new(ctx, &sequential_kind, NULL, 0);
-    for (size_t i = 0; i < n; i++) {
-        if (given_before(children, i)) {
-            /* its first place has freed it or will: it must not be touched here */
-            if (m) pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "Sequential", "child \"%zu\" is given twice", i);
-            m = discard(m);
-            continue;
-        }
-        char name[PLN_NAME_BYTES];
-        snprintf(name, sizeof name, "%zu", i);
-        m = pleat_nn_add_child(m, name, children[i]);
-    }
-    return m;
+    return pln_forward_by(m ? m->kind->forward : NULL, m, x);
 }

@@ -1,4 +1,4 @@
-/* What a module is made of, and helpers that more than one nn file needs. */
+/* The struct of a module, and helpers of several files of nn. */
 #ifndef PLN_MODULE_H
 #define PLN_MODULE_H
 
@@ -10,11 +10,11 @@
 typedef struct pln_entry {
     char name[PLN_NAME_BYTES];
     pleat_tensor *param, *buffer;
-    bool whole; /* a buffer of one whole number, which files write as an integer */
+    bool whole; /* a buffer of one integer, which files store as an integer */
     pleat_nn_module *child;
 } pln_entry;
 
-/* Told of every forward pass of a module below the one that it is set on (nn/summary.c). */
+/* Called after the forward pass of each module below the one that it is set on (nn/summary.c). */
 typedef struct pln_observer {
     void (*saw)(struct pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x,
                 const pleat_tensor *y);
@@ -24,7 +24,7 @@ struct pleat_nn_module {
     pleat_ctx *ctx;
     const pleat_nn_kind *kind;
     void *attrs;
-    pleat_nn_module *parent; /* who frees this module; NULL: the user */
+    pleat_nn_module *parent; /* frees this module; NULL: the user does */
     bool evaluating, frozen;
     pln_observer *observer;
     size_t count;
@@ -34,10 +34,11 @@ struct pleat_nn_module {
 /* Do both tensors exist, with the same shape? */
 bool pln_same_shape(const pleat_tensor *x, const pleat_tensor *y);
 
-/* What a walk over a tree looks for. */
+/* The tensors that a walk over a tree looks for. */
 typedef enum pln_what { PLN_PARAMS, PLN_STATE } pln_what;
 
-/* Tensor i of m and its children, and where it was found; NULL behind the last. The name goes to name[bytes], cut to fit. */
+/* Tensor i of m and its children, with its entry and owner; NULL after the last. Its name is written to
+ * name[bytes], truncated to fit. */
 typedef struct pln_found {
     pleat_tensor *t;
     const pln_entry *entry;
@@ -45,24 +46,33 @@ typedef struct pln_found {
 } pln_found;
 pln_found pln_find(const pleat_nn_module *m, pln_what what, size_t i, char *name, size_t bytes);
 
-/* Is parameter i frozen? Is tensor i of the state dict a whole number? */
+/* Is parameter i frozen? Is tensor i of the state dict one integer? */
 bool pln_param_frozen(const pleat_nn_module *m, size_t i);
 bool pln_state_is_whole(const pleat_nn_module *m, size_t i);
 
-/* A buffer that files write as an integer. */
+/* Add a buffer that files store as an integer. */
 pleat_nn_module *pln_add_whole_buffer(pleat_nn_module *m, const char *name, pleat_tensor *t);
 
-/* A forward function that gives relu(y) for m's y in the same pass over memory, or NULL: all but convolutions and their
- * transposes have none (nn/layers.c). And is m a ReLU (nn/activations.c)? */
+/* Free m unless another module owns it, and return NULL. */
+pleat_nn_module *pln_discard(pleat_nn_module *m);
+
+/* The forward function that returns relu(y) in place of m's y, in one pass over memory. Convolutions and
+ * their transposes have one (nn/layers.c), other kinds NULL. And is m a ReLU (nn/activations.c)? */
 typedef pleat_tensor *pln_forward(pleat_nn_module *m, pleat_tensor *x);
 pln_forward *pln_relu_forward(const pleat_nn_module *m);
 bool pln_is_relu(const pleat_nn_module *m);
 
-/* Report an argument that a constructor refuses; NULL. */
+/* m's forward pass by `forward` in place of the function of its kind. */
+pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x);
+
+/* Report the rule that an argument of a constructor breaks; NULL. */
 pleat_nn_module *pln_refuse(pleat_ctx *ctx, const char *layer, const char *rule);
 /* The rule that a type breaks, or NULL. */
 const char *pln_wrong_dtype(pleat_dtype dtype);
-/* Report that x is not what the layer takes, which is described by `size` and the words around it; poison. */
+/* Append ", stride 2x2" to buffer[bytes], unless the pair is the usual one. */
+void pln_describe_pair(char *buffer, size_t bytes, const char *what, const size_t pair[2],
+                       const size_t usual[2]);
+/* Report that x does not fit the layer: "x is [..]; this layer takes BEFORE SIZE AFTER"; poison. */
 pleat_tensor *pln_misfit(pleat_nn_module *m, pleat_tensor *x, const char *before, size_t size,
                          const char *after);
 

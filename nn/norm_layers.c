@@ -1,12 +1,12 @@
-/* Normalisation (batch_norm2d with its running statistics, group_norm, layer_norm) and dropout: the layers that training and
- * evaluation see differently, and their kin. */
+/* Normalisation (batch_norm2d with its running statistics, group_norm, layer_norm) and dropout. batch_norm2d
+ * and dropout differ between training and evaluation. */
 #include <math.h>
 #include <string.h>
 
 #include "files/numbers.h"
 #include "module.h"
 
-/* weight of ones and bias of zeros, for the constructors. */
+/* Add a weight of ones and a bias of zeros. */
 static pleat_nn_module *add_affine(pleat_nn_module *m, pleat_dtype dtype, size_t rank, const size_t *shape) {
     if (!m) return NULL;
     pleat_ctx *ctx = pleat_nn_ctx(m);
@@ -73,7 +73,7 @@ static pleat_nn_module *add_statistics(pleat_nn_module *m, const pleat_nn_norm_a
              : NULL;
 }
 
-/* The rule that the options break, or NULL. Puts in the defaults. */
+/* The rule that the options break, or NULL. Sets the defaults. */
 static const char *wrong_norm(pleat_nn_norm_args *a) {
     if (a->eps == 0) a->eps = 1e-5;
     if (a->momentum == 0) a->momentum = 0.1;
@@ -89,7 +89,7 @@ pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args) {
     if (wrong) return pln_refuse(args.ctx, batch_norm2d_kind.name, wrong);
     pleat_nn_module *m = pleat_nn_module_new(args.ctx, &batch_norm2d_kind, &args, sizeof args);
     if (!m) return NULL;
-    pleat_scope scope = pleat_begin(args.ctx); /* takes back what an error leaves behind */
+    pleat_scope scope = pleat_begin(args.ctx); /* frees temporary tensors, also after an error */
     if (!args.no_affine) m = add_affine(m, args.dtype, 1, &args.channels);
     m = add_statistics(m, &args);
     pleat_end(scope);

@@ -1,5 +1,5 @@
-/* optimizer.h: what an optimizer and an average are made of: for the methods (sgd.c, adam.c, rmsprop.c), and for
- * checkpoints, which read and write their state. */
+/* optimizer.h: the frame of optimizers, for the methods (sgd.c, adam.c, rmsprop.c), and the state of
+ * optimizers and averages, for checkpoints. */
 #ifndef PLN_OPTIMIZER_H
 #define PLN_OPTIMIZER_H
 
@@ -8,25 +8,25 @@
 #include <float.h>
 #include <math.h>
 
-#define PLN_STATES 3 /* the most state tensors a method has for a parameter */
+#define PLN_STATES 3 /* the largest number of state tensors of a parameter */
 
 /* One update of one parameter. The arrays have n elements of the parameter's type. */
 typedef struct pln_pass {
-    const void *options; /* the method's own */
+    const void *options; /* of the method */
     double lr;
     double step;         /* 1 at the parameter's first update */
-    double scale, bound; /* a gradient element g counts as scale g, and then at most bound in size */
+    double scale, bound; /* a gradient element g is replaced by scale g, clamped to +-bound */
     size_t n;
     void *param, *state[PLN_STATES];
     const void *grad;
 } pln_pass;
 
 typedef struct pln_method {
-    const char *name; /* "adam", as errors say it */
+    const char *name; /* in errors: "adam" */
     void (*f32)(const pln_pass *p), (*f64)(const pln_pass *p);
 } pln_method;
 
-/* g, at most bound in size; a NaN stays one. One comparison after the other, as processors have them for vectors. */
+/* g clamped to +-bound; NaN for NaN. Two separate comparisons, each of which is one vector instruction. */
 static inline float pln_cut_f32(float g, float bound) {
     g = g > bound ? bound : g;
     return g < -bound ? -bound : g;
@@ -36,28 +36,29 @@ static inline double pln_cut_f64(double g, double bound) {
     return g < -bound ? -bound : g;
 }
 
-/* x, or 0 where x has fewer digits than a number of its type has: what decays forever, as the averages of a weight that gets no
- * gradient do, would end there, and processors take many times as long for such numbers. */
+/* x, or 0 if x is subnormal. The averages of a weight without gradient decay forever and would become
+ * subnormal, and processors are many times slower with subnormal numbers. */
 static inline float pln_flush_f32(float x) { return fabsf(x) < FLT_MIN ? 0 : x; }
 static inline double pln_flush_f64(double x) { return fabs(x) < DBL_MIN ? 0 : x; }
 
-/* eps, or the root of the smallest mean square that is not flushed: what is less would divide by next to nothing, or by 0. */
+/* eps, but at least the root of the smallest mean square that is not flushed, so that the divisor is never
+ * close to 0. */
 static inline float pln_eps_f32(double eps) { return eps < 0x1p-63 ? 0x1p-63F : (float)eps; }
 static inline double pln_eps_f64(double eps) { return eps < 0x1p-511 ? 0x1p-511 : eps; }
 
-/* What a method's constructor hands to the frame. */
+/* The arguments of a method's constructor to the frame. */
 typedef struct pln_optimizer_args {
     const pln_method *method;
     pleat_nn_module *net;
     double lr, clip_norm, clip_value;
-    const char
-        *state[PLN_STATES]; /* PyTorch's names of the state tensors that these options need, then NULL */
-    const void *options;    /* copied */
+    /* PyTorch's names of the state tensors that these options need, then NULL */
+    const char *state[PLN_STATES];
+    const void *options; /* copied */
     size_t options_bytes;
     const char *wrong; /* the rule that the options break, or NULL */
 } pln_optimizer_args;
 
-/* The optimizer, or NULL after a report. */
+/* The optimizer, or NULL after an error. */
 pleat_nn_optimizer *pln_optimizer_new(pln_optimizer_args args);
 
 /* ---- rules that several methods share ------------------------------------------------------------------ */
@@ -69,18 +70,19 @@ bool pln_is_not_negative(double x); /* 0 <= x, finite */
 /* ---- state -------------------------------------------------------------------------------------------- */
 
 pleat_nn_module *pln_optimizer_net(const pleat_nn_optimizer *opt);
-/* The number of state tensors that every parameter has, and the k-th one's name, PyTorch's: "exp_avg". */
+/* The number of state tensors of each parameter, and PyTorch's name of the k-th: "exp_avg". */
 size_t pln_optimizer_states(const pleat_nn_optimizer *opt);
 const char *pln_optimizer_state_name(const pleat_nn_optimizer *opt, size_t k);
-/* The k-th state tensor of the net's parameter i: of its shape and type, contiguous, zeros at first; the optimizer's. */
+/* The k-th state tensor of parameter i, with its shape and type, contiguous, zeros at first; owned by the
+ * optimizer. */
 pleat_tensor *pln_optimizer_state(const pleat_nn_optimizer *opt, size_t i, size_t k);
-/* The number of updates that parameter i has had. */
+/* The number of updates of parameter i so far. */
 double pln_optimizer_steps(const pleat_nn_optimizer *opt, size_t i);
 void pln_optimizer_set_steps(pleat_nn_optimizer *opt, size_t i, double steps);
 
 pleat_nn_module *pln_ema_net(const pleat_nn_ema *ema);
-/* The average of pleat_nn_state(net, i), a parameter or a buffer: of its shape and type, contiguous; the ema's. After an odd
- * number of swaps it is net's own value, and the average is in net. */
+/* The average of pleat_nn_state(net, i), a parameter or a buffer, with its shape and type, contiguous; owned
+ * by the ema. After an odd number of swaps it holds net's value, and net holds the average. */
 pleat_tensor *pln_ema_state(const pleat_nn_ema *ema, size_t i);
 bool pln_ema_is_swapped(const pleat_nn_ema *ema);
 

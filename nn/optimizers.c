@@ -1,5 +1,5 @@
-/* Optimizers: gradients of a loss for all parameters that are not frozen, clipped, then one fused pass over each parameter and
- * its state. The methods are in sgd.c, adam.c and rmsprop.c. */
+/* The frame of all optimizers: gradients of a loss for all parameters that are not frozen, clipping, then one
+ * fused pass over each parameter and its state. The methods are in sgd.c, adam.c and rmsprop.c. */
 #include "optimizer.h"
 
 #include <math.h>
@@ -10,8 +10,8 @@
 
 typedef struct slot {
     pleat_tensor *param;
-    const pleat_nn_module *owner;    /* who knows if it is frozen */
-    pleat_tensor *state[PLN_STATES]; /* NULL behind the last that the options need */
+    const pleat_nn_module *owner;    /* frozen or not */
+    pleat_tensor *state[PLN_STATES]; /* NULL after the last that the options need */
     double steps;
 } slot;
 
@@ -22,9 +22,9 @@ struct pleat_nn_optimizer {
     double norm; /* of all gradients at the last step */
     size_t count;
     slot *slots;
-    size_t moving; /* the parameters that are not frozen at this step: */
-    size_t *index; /* their numbers, */
-    pleat_tensor **params, **grads;
+    size_t moving;                  /* the number of parameters that are not frozen at this step, */
+    size_t *index;                  /* their numbers in the net, */
+    pleat_tensor **params, **grads; /* and the tensors */
 };
 
 /* ---- making and freeing ------------------------------------------------------------------------------ */
@@ -130,7 +130,7 @@ static void find_moving(pleat_nn_optimizer *opt) {
     }
 }
 
-/* Report what is wrong with the gradient of the k-th moving parameter. */
+/* Report an error about the gradient of the k-th moving parameter. */
 static pleat_status refuse_grad(const pleat_nn_optimizer *opt, size_t k, pleat_status code, const char *why) {
     char name[128];
     pleat_nn_param_name(opt->args.net, opt->index[k], name, sizeof name);
@@ -138,7 +138,7 @@ static pleat_status refuse_grad(const pleat_nn_optimizer *opt, size_t k, pleat_s
                       why);
 }
 
-/* Put g, in row-major order, at its place in opt->grads, if it fits the k-th moving parameter. */
+/* Check g against the k-th moving parameter, and store it, contiguous, in opt->grads. */
 static pleat_status take_grad(pleat_nn_optimizer *opt, size_t k, pleat_tensor *g) {
     const pleat_tensor *p = opt->params[k];
     if (!g) return refuse_grad(opt, k, PLEAT_ERR_ARGUMENT, "is NULL");
@@ -154,7 +154,7 @@ static pleat_status take_grad(pleat_nn_optimizer *opt, size_t k, pleat_tensor *g
 
 /* ---- clipping ------------------------------------------------------------------------------------------ */
 
-/* Eight sums side by side, so that none waits for the one before. */
+/* Eight independent partial sums, so that no addition waits for the previous one. */
 static double sum_of_squares(pleat_tensor *t) {
     double lane[8] = {0};
     size_t n = pleat_numel(t);
@@ -168,7 +168,7 @@ static double sum_of_squares(pleat_tensor *t) {
     return lane[0] + lane[1] + lane[2] + lane[3] + lane[4] + lane[5] + lane[6] + lane[7];
 }
 
-/* The factor that clip_norm asks for, as torch.nn.utils.clip_grad_norm_ has it, into *scale. */
+/* Write the factor of clip_norm, that of torch.nn.utils.clip_grad_norm_, to *scale. */
 static pleat_status clip_norm(pleat_nn_optimizer *opt, double *scale) {
     double sum = 0;
     for (size_t k = 0; k < opt->moving; k++) {
@@ -198,7 +198,7 @@ static void update_one(pleat_nn_optimizer *opt, size_t k, double scale) {
     (pleat_dtype_of(s->param) == PLEAT_F32 ? a->method->f32 : a->method->f64)(&p);
 }
 
-/* From the gradients in opt->grads. All of them are looked at before any parameter changes. */
+/* Update from the gradients in opt->grads. All of them are checked before a parameter changes. */
 static pleat_status update(pleat_nn_optimizer *opt) {
     pleat_status status = PLEAT_OK;
     double scale = 1;
@@ -219,32 +219,20 @@ pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads
     return status;
 }
 
-/* Is it the k-th moving parameter that the gradient of the loss failed for, because the loss does not depend on it? */
-static bool independent(pleat_nn_optimizer *opt, pleat_tensor *loss, size_t k) {
-    pleat_tensor *g;
-    return !pleat_grads(loss, NULL, 1, &opt->params[k], &g, 0) &&
-           pleat_grads(loss, NULL, 1, &opt->params[k], &g, PLEAT_GRADS_STRICT) == PLEAT_ERR_GRADIENT;
-}
-
-/* The context's fresh error says the same of a number; say it of a name. */
-static pleat_status name_the_parameter(pleat_nn_optimizer *opt, pleat_tensor *loss) {
-    for (size_t k = 0; k < opt->moving; k++) {
-        pleat_clear_error(opt->ctx);
-        if (!independent(opt, loss, k)) continue;
-        char name[128];
-        pleat_nn_param_name(opt->args.net, opt->index[k], name, sizeof name);
-        pleat_clear_error(opt->ctx);
-        return pleat_fail(
-            opt->ctx, PLEAT_ERR_GRADIENT, opt->args.method->name,
-            "the loss does not depend on parameter \"%s\"; every parameter must take part, or be frozen",
-            name);
-    }
-    /* it was another error: meet it again */
+/* Replace the error of pleat_grads about x number `input` by one that names the parameter. Other errors are
+ * kept. */
+static pleat_status name_the_parameter(const pleat_nn_optimizer *opt, pleat_status status) {
+    size_t input = pleat_error(opt->ctx)->input;
+    if (status != PLEAT_ERR_GRADIENT || input == 0) return status;
+    char name[128];
+    pleat_nn_param_name(opt->args.net, opt->index[input - 1], name, sizeof name);
     pleat_clear_error(opt->ctx);
-    return pleat_grads(loss, NULL, opt->moving, opt->params, opt->grads, PLEAT_GRADS_STRICT);
+    return pleat_fail(
+        opt->ctx, PLEAT_ERR_GRADIENT, opt->args.method->name,
+        "the loss does not depend on parameter \"%s\"; every parameter must take part, or be frozen", name);
 }
 
-/* A loss that is not finite would spoil every parameter. What else can be wrong with it, pleat_grads says. */
+/* A loss that is not finite would make every parameter NaN. pleat_grads checks the rest. */
 static pleat_status check_loss(const pleat_nn_optimizer *opt, const pleat_tensor *loss) {
     if (pleat_error(opt->ctx)->code || pleat_is_poison(loss) || pleat_numel(loss) != 1) return PLEAT_OK;
     if (pleat_ctx_of(loss) != opt->ctx)
@@ -270,8 +258,8 @@ pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss) {
     status = pleat_grads(loss, NULL, opt->moving, opt->params, opt->grads, PLEAT_GRADS_STRICT);
     if (!status)
         status = update(opt);
-    else if (clean && status == PLEAT_ERR_GRADIENT)
-        status = name_the_parameter(opt, loss);
+    else if (clean)
+        status = name_the_parameter(opt, status);
     pleat_end(scope);
     return status;
 }

@@ -1,5 +1,5 @@
-/* pleat_nn.h: networks for small image models: layers, losses, optimizers. It includes pleat_nn_data.h (images, loaders,
- * files) and pleat_nn_train.h (training runs, checkpoints, reports).
+/* pleat_nn.h: networks for small image models: layers, losses, optimizers. It includes pleat_nn_data.h
+ * (images, loaders, files) and pleat_nn_train.h (training runs, checkpoints, reports).
  *
  *     pleat_nn_module *net = pleat_nn_sequential(ctx,
  *         pleat_nn_conv2d(ctx, 1, 16, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}),
@@ -16,13 +16,14 @@
  *     pleat_nn_optimizer_free(adam);
  *     pleat_nn_free(net);
  *
- * Definitions, defaults and names are PyTorch's (torch.nn, torch.optim) where nothing else is said. The letters for axes
- * are those of pleat.h: N batch, C channels in, O channels out, H W image, P Q map, R S kernel, G groups.
+ * Definitions, defaults and names are PyTorch's (torch.nn, torch.optim) unless stated otherwise. The letters
+ * for axes are those of pleat.h: N batch, C channels in, O channels out, H W image, P Q map, R S kernel, G
+ * groups.
  *
  * Ownership. A module owns its parameters and, for a container, its children; pleat_nn_free frees the tree. A
- * constructor that fails returns NULL and leaves the first error in the context; a container that is given NULL as a
- * child frees the others and returns NULL, so a whole network can be written as one expression and checked once. Free
- * modules and optimizers before their context.
+ * constructor that fails returns NULL, and the context keeps the first error. A container that receives NULL
+ * as a child frees the other children and returns NULL. So a whole network can be written as one expression,
+ * followed by one check. Free modules and optimizers before their context.
  */
 #ifndef PLEAT_NN_H
 #define PLEAT_NN_H
@@ -44,44 +45,50 @@ pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x);
 
 void pleat_nn_free(pleat_nn_module *m); /* NULL is allowed */
 
-/* Parameters, in the order in which they were registered, children included. Their names are those of PyTorch's
- * state dict: "0.weight", "3.bias". The tensors stay the module's; write to them in place (pleat_assign). */
+/* Parameters in the order of registration, including those of the children. Their names are those of
+ * PyTorch's state dict: "0.weight", "3.bias". The module owns the tensors; write to them in place
+ * (pleat_assign). */
 size_t pleat_nn_param_count(const pleat_nn_module *m); /* number of tensors */
 size_t pleat_nn_param_numel(const pleat_nn_module *m); /* number of scalars in them */
 pleat_tensor *pleat_nn_param(const pleat_nn_module *m, size_t i);
-/* The name of parameter i into buffer, cut to fit. Returns buffer. */
+/* Write the name of parameter i to buffer, truncated to `bytes`. Returns buffer. */
 char *pleat_nn_param_name(const pleat_nn_module *m, size_t i, char *buffer, size_t bytes);
 /* The parameter of that name, or NULL. */
 pleat_tensor *pleat_nn_find_param(const pleat_nn_module *m, const char *name);
 
-/* The state dict: parameters and buffers (tensors that no optimizer changes, such as batch_norm's "running_mean"), in the
- * order in which they were registered, with the names of PyTorch's state dict. Files hold it. */
+/* The state dict: parameters and buffers, in the order of registration, with the names of PyTorch's state
+ * dict. A buffer is a tensor that no optimizer changes, such as batch_norm's "running_mean". Files store the
+ * state dict. */
 size_t pleat_nn_state_count(const pleat_nn_module *m);
 pleat_tensor *pleat_nn_state(const pleat_nn_module *m, size_t i);
 char *pleat_nn_state_name(const pleat_nn_module *m, size_t i, char *buffer, size_t bytes);
 pleat_tensor *pleat_nn_find_state(const pleat_nn_module *m, const char *name);
 
-/* Training or evaluation, for m and its children: dropout and batch_norm differ. A new module is in training. */
-void pleat_nn_train(pleat_nn_module *m, bool training);
+/* Set m and its children to training or evaluation mode, in which dropout and batch_norm differ. A new module
+ * is in training mode. */
+void pleat_nn_set_training(pleat_nn_module *m, bool training);
 bool pleat_nn_is_training(const pleat_nn_module *m);
 
-/* Frozen parameters, m's own and its children's, are left alone by optimizers (requires_grad = False), from the next step on.
- * The batch statistics of a frozen batch_norm still run; switch it to evaluation for that. */
+/* Freeze or unfreeze the parameters of m and its children. From the next step on, optimizers do not change
+ * frozen parameters (requires_grad = False). A frozen batch_norm still updates its running statistics;
+ * evaluation mode stops that. */
 void pleat_nn_freeze(pleat_nn_module *m, bool frozen);
 bool pleat_nn_is_frozen(const pleat_nn_module *m);
 
-/* What a forward pass met: one row a module that is no container, in the order in which they were called. */
+/* One row of a summary: a module without children, in the order of the forward pass. */
 typedef struct pleat_nn_layer_info {
     char name[128];                     /* "3", "encoder.0" */
     const char *kind;                   /* "Conv2d" */
     char description[128];              /* "16, 32, kernel 3x3" */
     size_t rank, shape[PLEAT_MAX_RANK]; /* of the output */
     size_t params;                      /* scalars in its parameters */
-    double macs; /* multiply-adds of its matrix products and convolutions, for this input */
+    /* multiply-adds of matrix products and convolutions, for this input */
+    double macs;
 } pleat_nn_layer_info;
 
-/* Run m on zeros of that shape, in evaluation mode and without recording, and fill rows[0..room-1]. *count becomes the number
- * of layers, which may be more than room (rows may be NULL for a room of 0). m is as before afterwards. */
+/* Run m on zeros of that shape, in evaluation mode and without recording, and fill rows[0..room-1]. *count
+ * becomes the number of layers, which may exceed room; rows may be NULL if room is 0. m is unchanged
+ * afterwards. */
 pleat_status pleat_nn_layers(pleat_nn_module *m, size_t rank, const size_t *shape, pleat_nn_layer_info *rows,
                              size_t room, size_t *count);
 /* The same as a table for people, with totals: layer, output shape, parameters, multiply-adds. */
@@ -90,30 +97,32 @@ pleat_status pleat_nn_summary(pleat_nn_module *m, size_t rank, const size_t *sha
 /* ---- your own modules -------------------------------------------------------------------------------- */
 
 typedef struct pleat_nn_kind {
-    const char *name;                                              /* "Conv2d" */
-    pleat_tensor *(*forward)(pleat_nn_module *m, pleat_tensor *x); /* writes ops */
-    void (*describe)(const pleat_nn_module *m, char *buffer,
-                     size_t bytes); /* "16, 32, kernel 3x3"; or NULL */
-    /* multiply-adds of one forward pass from x to y, without the children's; or NULL for none */
+    const char *name; /* "Conv2d" */
+    /* the forward pass, written in ops */
+    pleat_tensor *(*forward)(pleat_nn_module *m, pleat_tensor *x);
+    /* write the options, as "16, 32, kernel 3x3", to buffer; or NULL */
+    void (*describe)(const pleat_nn_module *m, char *buffer, size_t bytes);
+    /* multiply-adds of one forward pass from x to y, without those of the children; NULL for none */
     double (*macs)(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y);
 } pleat_nn_kind;
 
 /* A module with a copy of `attrs_bytes` bytes of attrs; kind must outlive it. */
 pleat_nn_module *pleat_nn_module_new(pleat_ctx *ctx, const pleat_nn_kind *kind, const void *attrs,
                                      size_t attrs_bytes);
-/* Register a parameter (the module takes it out of all scopes) or a child (the module takes it over). On an error m is
- * freed and the result is NULL; m may be NULL, which frees the child. name is copied: 1 to 31 characters without a dot,
- * unique in the module. A parameter must be contiguous, and a child may have one parent only. */
+/* Register a parameter, which the module takes out of all scopes, or a child, which the module then owns. On
+ * an error m is freed and the result is NULL. m may be NULL: then the child is freed. name is copied: 1 to 31
+ * characters without a dot, unique in the module. A parameter must be contiguous. A child has one parent
+ * only. */
 pleat_nn_module *pleat_nn_add_param(pleat_nn_module *m, const char *name, pleat_tensor *t);
 pleat_nn_module *pleat_nn_add_child(pleat_nn_module *m, const char *name, pleat_nn_module *child);
-/* A buffer, as add_param. */
+/* Register a buffer, in the same way. */
 pleat_nn_module *pleat_nn_add_buffer(pleat_nn_module *m, const char *name, pleat_tensor *t);
 const void *pleat_nn_attrs(const pleat_nn_module *m);
 pleat_ctx *pleat_nn_ctx(const pleat_nn_module *m);
 const pleat_nn_kind *pleat_nn_kind_of(const pleat_nn_module *m);
 size_t pleat_nn_child_count(const pleat_nn_module *m);
 pleat_nn_module *pleat_nn_child(const pleat_nn_module *m, size_t i);
-/* The module's own i-th parameter or buffer (no children), NULL where there is none. */
+/* Parameter or buffer i of m itself, without its children; NULL if there is none. */
 pleat_tensor *pleat_nn_own_param(const pleat_nn_module *m, size_t i);
 pleat_tensor *pleat_nn_own_buffer(const pleat_nn_module *m, size_t i);
 
@@ -162,15 +171,16 @@ pleat_nn_module *pleat_nn_elu(pleat_ctx *ctx, double a); /* torch.nn.ELU, whose 
 pleat_nn_module *pleat_nn_gelu(pleat_ctx *ctx);          /* torch.nn.GELU */
 pleat_nn_module *pleat_nn_silu(pleat_ctx *ctx);          /* torch.nn.SiLU */
 pleat_nn_module *pleat_nn_softplus(pleat_ctx *ctx);      /* torch.nn.Softplus */
-pleat_nn_module *pleat_nn_leaky_relu(pleat_ctx *ctx,
-                                     double slope); /* torch.nn.LeakyReLU, whose default is 0.01 */
+/* torch.nn.LeakyReLU, whose default slope is 0.01 */
+pleat_nn_module *pleat_nn_leaky_relu(pleat_ctx *ctx, double slope);
 pleat_nn_module *pleat_nn_softmax(pleat_ctx *ctx, size_t axis);     /* torch.nn.Softmax */
 pleat_nn_module *pleat_nn_log_softmax(pleat_ctx *ctx, size_t axis); /* torch.nn.LogSoftmax */
-/* y = x > 0 ? x : weight[c] x, for x [N,channels,..]; weight [channels], or [1] for all channels, starts at 0.25.
- * torch.nn.PReLU; He et al. 2015. */
+/* y = x > 0 ? x : weight[c] x, for x [N,channels,..]; weight [channels], or [1] for all channels, is 0.25 at
+ * first. torch.nn.PReLU; He et al. 2015. */
 pleat_nn_module *pleat_nn_prelu(pleat_ctx *ctx, size_t channels, pleat_dtype dtype);
 
-/* In training, each element is 0 with probability p, the others are scaled by 1/(1-p); in evaluation, y = x. */
+/* In training mode each element becomes 0 with probability p, and the others are scaled by 1/(1-p); in
+ * evaluation mode y = x. */
 pleat_nn_module *pleat_nn_dropout(pleat_ctx *ctx, double p);
 
 typedef struct pleat_nn_norm_args {
@@ -184,21 +194,25 @@ typedef struct pleat_nn_norm_args {
     pleat_dtype dtype; /* default PLEAT_F32 */
 } pleat_nn_norm_args;
 
-/* x [N,C,H,W] -> y [N,C,H,W]   torch.nn.BatchNorm2d. weight [C], bias [C], and as buffers running_mean [C], running_var [C] and
- * num_batches_tracked []. In training the batch's own mean and variance count, and
- *     running = (1 - momentum) running + momentum batch's,   with the variance unbiased (times n/(n-1));
- * in evaluation the running ones. Error: training on one value a channel. */
+/* x [N,C,H,W] -> y [N,C,H,W]   torch.nn.BatchNorm2d. Parameters weight [C] and bias [C]; buffers running_mean
+ * [C], running_var [C] and num_batches_tracked []. In training mode y is computed from the statistics of the
+ * batch, and
+ *
+ *     running = (1 - momentum) running + momentum batch,   with the unbiased variance (times n/(n-1))
+ *
+ * In evaluation mode y is computed from the running statistics. Error: training on one value per channel. */
 pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args);
 #define pleat_nn_batch_norm2d(...) pleat_nn_batch_norm2d_with((pleat_nn_norm_args){.unset_ = 0, __VA_ARGS__})
-/* x [N,C,..] -> y [N,C,..]   pleat_nn_group_norm(ctx, C, groups). torch.nn.GroupNorm. weight [C], bias [C]. */
+/* x [N,C,..] -> y [N,C,..]   pleat_nn_group_norm(ctx, C, groups). torch.nn.GroupNorm. weight [C], bias
+ * [C]. */
 pleat_nn_module *pleat_nn_group_norm_with(pleat_nn_norm_args args);
 #define pleat_nn_group_norm(...) pleat_nn_group_norm_with((pleat_nn_norm_args){.unset_ = 0, __VA_ARGS__})
 
 typedef struct pleat_nn_layer_norm_args {
     int unset_;
     pleat_ctx *ctx;
-    size_t rank;         /* of the trailing axes that are normalised together, */
-    const size_t *shape; /* and their sizes: PLEAT_SHAPE(8, 4, 4) gives both; copied */
+    size_t rank;         /* the number of trailing axes that are normalised together, */
+    const size_t *shape; /* and their sizes, copied: PLEAT_SHAPE(8, 4, 4) gives both */
     double eps;          /* default 1e-5 */
     bool no_affine;
     pleat_dtype dtype; /* default PLEAT_F32 */
@@ -235,23 +249,25 @@ pleat_nn_module *pleat_nn_pixel_shuffle(pleat_ctx *ctx, size_t r);
 
 /* x [N,..] -> y [N,product of the rest] */
 pleat_nn_module *pleat_nn_flatten(pleat_ctx *ctx);
-/* x [N,F] -> y [N,shape], where the sizes of shape multiply to F: pleat_nn_unflatten(ctx, PLEAT_SHAPE(32, 7, 7)) */
+/* x [N,F] -> y [N,shape], where F is the product of the sizes: pleat_nn_unflatten(ctx, PLEAT_SHAPE(32, 7,
+ * 7)) */
 pleat_nn_module *pleat_nn_unflatten(pleat_ctx *ctx, size_t rank, const size_t *shape);
 
-/* y = last(... second(first(x))); the children are named "0", "1", ... A convolution, or its transpose, and a ReLU right behind
- * it are computed in one pass over memory, with the same bits; the modules stay two. torch.nn.Sequential. */
+/* y = last(... second(first(x))); the children are named "0", "1", ... A convolution, or its transpose, and a
+ * ReLU directly after it are computed in one pass over memory, with the same bits; they remain two modules.
+ * torch.nn.Sequential. */
 pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_module *const *children);
 #define pleat_nn_sequential(ctx, ...)                                                                     \
     pleat_nn_sequential_of((ctx), sizeof((pleat_nn_module *[]){__VA_ARGS__}) / sizeof(pleat_nn_module *), \
                            (pleat_nn_module *[]){__VA_ARGS__})
 
 /* ---- initialisers ------------------------------------------------------------------------------------ */
-/* In place, from the context's random stream. fan_in is size(1) * receptive field, fan_out is size(0) * receptive
- * field, as in torch.nn.init (for weights of rank 2 and more). Layers start with PyTorch's default: weight and
- * bias uniform in +-1/sqrt(fan_in), which is kaiming_uniform with a = sqrt(5). */
+/* They fill w in place from the context's random stream. As in torch.nn.init, fan_in is size(1) * receptive
+ * field and fan_out is size(0) * receptive field, for weights of rank 2 and more. A new layer has PyTorch's
+ * default: weight and bias uniform in +-1/sqrt(fan_in), which is kaiming_uniform with a = sqrt(5). */
 
-/* uniform in +-bound, bound = sqrt(6 / ((1 + a^2) fan_in)). He et al. 2015; a is the slope of the leaky relu behind
- * the layer, 0 for relu. */
+/* uniform in +-bound, bound = sqrt(6 / ((1 + a^2) fan_in)). He et al. 2015; a is the slope of the leaky relu
+ * that follows the layer, 0 for relu. */
 pleat_status pleat_nn_init_kaiming_uniform(pleat_tensor *w, double a);
 /* normal with variance 2 / ((1 + a^2) fan_in) */
 pleat_status pleat_nn_init_kaiming_normal(pleat_tensor *w, double a);
@@ -263,15 +279,16 @@ pleat_status pleat_nn_init_xavier_normal(pleat_tensor *w, double gain);
 pleat_status pleat_nn_init_uniform(pleat_tensor *w, double low, double high);
 
 /* ---- losses ------------------------------------------------------------------------------------------ */
-/* x [..], target [the same] -> loss [], unless something else is said. Definitions are those of torch.nn.functional. */
+/* x [..], target [the same] -> loss [], unless stated otherwise. Definitions are those of
+ * torch.nn.functional. */
 
 typedef enum pleat_nn_reduction { PLEAT_NN_MEAN, PLEAT_NN_SUM, PLEAT_NN_NONE } pleat_nn_reduction;
 
 typedef struct pleat_nn_loss_args {
     int unset_;
     pleat_tensor *x, *target;
-    pleat_nn_reduction reduction; /* default: the mean over all elements; NONE: the elements themselves */
-    double delta;                 /* huber_loss: where the square ends; default 1 */
+    pleat_nn_reduction reduction; /* default: the mean over all elements; NONE: one loss per element */
+    double delta;                 /* huber_loss: the end of the quadratic part; default 1 */
     double label_smoothing;       /* cross_entropy_loss: 0 <= label_smoothing <= 1; default 0 */
 } pleat_nn_loss_args;
 
@@ -284,17 +301,19 @@ pleat_tensor *pleat_nn_l1_loss_with(pleat_nn_loss_args args);
 /* d = |x - target|:  d < delta ? d^2 / 2 : delta (d - delta/2) */
 pleat_tensor *pleat_nn_huber_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_huber_loss(...) pleat_nn_huber_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
-/* -(target ln x + (1 - target) ln(1 - x)), 0 <= x <= 1; each logarithm is at least -100, as in torch.nn.BCELoss. Its gradient
- * (x - target) / max(x (1 - x), 1e-12) is finite at 0 and 1, too. */
+/* -(target ln x + (1 - target) ln(1 - x)), 0 <= x <= 1; each logarithm is at least -100, as in
+ * torch.nn.BCELoss. The gradient (x - target) / max(x (1 - x), 1e-12) is finite at 0 and 1 as well. */
 pleat_tensor *pleat_nn_bce_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_bce_loss(...) pleat_nn_bce_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
 /* The same of sigmoid(x), for any x: max(x, 0) - x target + ln(1 + e^-|x|) */
 pleat_tensor *pleat_nn_bce_with_logits_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_bce_with_logits_loss(...) \
     pleat_nn_bce_with_logits_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
-/* x [N,K,..] of logits; target [N,..] of class numbers 0..K-1 (as numbers of x's type), or [N,K,..] of probabilities.
+/* x [N,K,..] of logits; target [N,..] of class numbers 0..K-1 (as numbers of x's type), or [N,K,..] of
+ * probabilities.
  *     -sum over k of t[k] log_softmax(x)[k],   t = (1 - label_smoothing) target's + label_smoothing / K
- * for each item; the mean is over the items N.. . Error: a class number out of range, which is named with its place. */
+ * for each item; the mean is over the items N.. . Error: a class number out of range; the error names it and
+ * its index. */
 pleat_tensor *pleat_nn_cross_entropy_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_cross_entropy_loss(...) \
     pleat_nn_cross_entropy_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
@@ -303,17 +322,18 @@ pleat_tensor *pleat_nn_cross_entropy_loss_with(pleat_nn_loss_args args);
  * sum over D of (mean^2 + e^log_var - 1 - log_var) / 2. Kingma and Welling 2014, appendix B. */
 pleat_tensor *pleat_nn_kl_loss(pleat_tensor *mean, pleat_tensor *log_var);
 
-/* labels [..] of class numbers 0..classes-1 -> y [..,classes], 1 at the class and 0 elsewhere. Error: as above. */
+/* labels [..] of class numbers 0..classes-1 -> y [..,classes], 1 at the class and 0 elsewhere. Error: as
+ * above. */
 pleat_tensor *pleat_nn_one_hot(pleat_tensor *labels, size_t classes);
 
 /* ---- optimizers -------------------------------------------------------------------------------------- */
 
 typedef struct pleat_nn_optimizer pleat_nn_optimizer;
 
-/* Options of all optimizers: weight_decay adds weight_decay p to the gradient (adamw: see there); clip_norm > 0 scales all
- * gradients together so that their Euclidean norm is at most that (torch.nn.utils.clip_grad_norm_; a norm that is not finite is
- * an error); clip_value > 0 then clips each element to +-clip_value. They come before everything else that is done with a
- * gradient. */
+/* Options of all optimizers. weight_decay adds weight_decay p to the gradient (adamw: see there). clip_norm >
+ * 0 scales all gradients by one factor so that their joint Euclidean norm is at most clip_norm, as
+ * torch.nn.utils.clip_grad_norm_; a norm that is not finite is an error. clip_value > 0 then clips each
+ * element to +-clip_value. Clipping is applied first, before weight decay and the method. */
 
 typedef struct pleat_nn_sgd_args {
     int unset_;
@@ -335,8 +355,8 @@ typedef struct pleat_nn_adam_args {
     int unset_;
     pleat_nn_module *net;
     double lr;           /* default 1e-3 */
-    double betas[2];     /* 0 <= beta < 1, default {0.9, 0.999}; {0, 0.9} is taken as it stands */
-    double eps;          /* default 1e-8; counts as 2^-63 at least, in f64 2^-511 */
+    double betas[2];     /* 0 <= beta < 1, default {0.9, 0.999}; only {0, 0} means the default */
+    double eps;          /* default 1e-8; raised to 2^-63 if smaller, in f64 to 2^-511 */
     double weight_decay; /* >= 0; default 0, for adamw 0.01 */
     bool no_decay;       /* adamw: weight_decay 0 */
     double clip_norm, clip_value;
@@ -346,7 +366,8 @@ typedef struct pleat_nn_adam_args {
  * m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p = p - lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + eps) */
 pleat_nn_optimizer *pleat_nn_adam_with(pleat_nn_adam_args args);
 #define pleat_nn_adam(...) pleat_nn_adam_with((pleat_nn_adam_args){.unset_ = 0, __VA_ARGS__})
-/* The same after p = p - lr weight_decay p, and nothing added to g. Loshchilov and Hutter 2019; torch.optim.AdamW. */
+/* Adam with decoupled weight decay: first p = p - lr weight_decay p, and g is not changed. Loshchilov and
+ * Hutter 2019; torch.optim.AdamW. */
 pleat_nn_optimizer *pleat_nn_adamw_with(pleat_nn_adam_args args);
 #define pleat_nn_adamw(...) pleat_nn_adamw_with((pleat_nn_adam_args){.unset_ = 0, __VA_ARGS__})
 
@@ -355,23 +376,25 @@ typedef struct pleat_nn_rmsprop_args {
     pleat_nn_module *net;
     double lr;           /* default 0.01 */
     double alpha;        /* 0 <= alpha < 1, default 0.99 */
-    double eps;          /* default 1e-8; counts as 2^-63 at least, in f64 2^-511 */
+    double eps;          /* default 1e-8; raised to 2^-63 if smaller, in f64 to 2^-511 */
     double momentum;     /* default 0 */
-    bool centered;       /* divide by the deviation instead of the root mean square */
+    bool centered;       /* divide by the standard deviation in place of the root mean square */
     double weight_decay; /* >= 0, default 0 */
     double clip_norm, clip_value;
 } pleat_nn_rmsprop_args;
 
-/* v = alpha v + (1-alpha) g^2;  a = alpha a + (1-alpha) g;  d = sqrt(v), or with .centered sqrt(v - a^2);
- * p = p - lr g / (d + eps), or with momentum b = momentum b + g / (d + eps), p = p - lr b. torch.optim.RMSprop. */
+/* v = alpha v + (1-alpha) g^2;  a = alpha a + (1-alpha) g;  d = sqrt(v), or with .centered sqrt(v - a^2); p =
+ * p - lr g / (d + eps), or with momentum b = momentum b + g / (d + eps), p = p - lr b.
+ * torch.optim.RMSprop. */
 pleat_nn_optimizer *pleat_nn_rmsprop_with(pleat_nn_rmsprop_args args);
 #define pleat_nn_rmsprop(...) pleat_nn_rmsprop_with((pleat_nn_rmsprop_args){.unset_ = 0, __VA_ARGS__})
 
-/* Gradients of loss (a scalar) for all parameters that are not frozen, then one update. On an error no parameter has changed.
- * A parameter on which the loss does not depend is an error that names it, and so is a loss that is not finite. */
+/* Compute the gradients of `loss`, a scalar, for all parameters that are not frozen, then update them once.
+ * On an error no parameter has changed. Errors: a loss that is not finite; a parameter on which the loss does
+ * not depend, which is named. */
 pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss);
-/* One update from gradients of your own, grads[i] for parameter i, in its shape; NULL or anything for a frozen one. They stay as
- * they are. */
+/* Update once from your own gradients: grads[i] for parameter i, in its shape. The entry of a frozen
+ * parameter is not read. The gradients are not changed. */
 pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads);
 double pleat_nn_lr(const pleat_nn_optimizer *opt);
 void pleat_nn_set_lr(pleat_nn_optimizer *opt, double lr);
@@ -381,29 +404,28 @@ void pleat_nn_optimizer_free(pleat_nn_optimizer *opt); /* NULL is allowed */
 
 /* ---- learning rates over time ------------------------------------------------------------------------ */
 
-/* A schedule is a pure function of time t = 0, 1, 2, ... (steps or epochs, as you like), so there is nothing to save. */
+/* A schedule is a pure function of time t = 0, 1, 2, ..., in steps or in epochs. It has no state to save. */
 typedef struct pleat_nn_schedule {
-    size_t
-        warmup; /* the rate grows linearly from warmup_from lr to lr over so many t (LinearLR); default 0 */
+    size_t warmup;      /* linear growth from warmup_from lr to lr over `warmup` t (LinearLR); default 0 */
     double warmup_from; /* default 1/3, as in PyTorch */
-    size_t step;        /* multiply by gamma every `step` t behind the warm-up (StepLR); 0: never */
+    size_t step;        /* multiply by gamma every `step` t after the warm-up (StepLR); 0: never */
     double gamma;       /* default 0.1 */
-    size_t
-        cosine; /* fall to `least` along half a cosine in so many t behind the warm-up (CosineAnnealingLR), and stay
-                            there; 0: no */
+    /* decrease to `least` along half a cosine over `cosine` t after the warm-up, then stay there
+     * (CosineAnnealingLR); 0: no */
+    size_t cosine;
     double least; /* default 0 */
 } pleat_nn_schedule;
 
-/* The rate at time t of a base rate lr; `step` and `cosine` multiply. */
+/* The rate at time t for the base rate lr; `step` and `cosine` are factors that multiply. */
 double pleat_nn_schedule_lr(const pleat_nn_schedule *s, double lr, size_t t);
 
-/* Lower the rate when a metric stops to improve: torch.optim.lr_scheduler.ReduceLROnPlateau, threshold_mode "rel". The
- * options are zero for the default; best and the counters are its state, zero at first. As there, a change of less than 1e-8 is
- * not made. */
+/* Lower the rate when a metric stops improving: torch.optim.lr_scheduler.ReduceLROnPlateau, threshold_mode
+ * "rel". An option of zero has its default; best and the counters are the state, zero at first. As in
+ * PyTorch, a change of less than 1e-8 is not made. */
 typedef struct pleat_nn_plateau {
     bool higher_is_better;
     double factor;    /* default 0.1 */
-    size_t patience;  /* calls without improvement that are tolerated; default 10 */
+    size_t patience;  /* calls without improvement before the rate is lowered; default 10 */
     double threshold; /* default 1e-4 */
     size_t cooldown;  /* default 0 */
     double least;     /* default 0 */
@@ -411,19 +433,19 @@ typedef struct pleat_nn_plateau {
     size_t calls, bad, cooling;
 } pleat_nn_plateau;
 
-/* The next rate, given the last one and the metric now. */
+/* The next rate, from the current rate and metric. */
 double pleat_nn_plateau_lr(pleat_nn_plateau *p, double lr, double metric);
 
 /* ---- averaged weights -------------------------------------------------------------------------------- */
 
 typedef struct pleat_nn_ema pleat_nn_ema;
 
-/* An exponential moving average of net's parameters, 0 <= decay < 1, which starts as a copy of them:
- * average = decay average + (1 - decay) p at each update. Buffers are copied as they are. Error: NULL. */
+/* An exponential moving average of net's parameters, 0 <= decay < 1. It starts as a copy of them; each update
+ * sets average = decay average + (1 - decay) p. Buffers are copied. NULL on an error. */
 pleat_nn_ema *pleat_nn_ema_new(pleat_nn_module *net, double decay);
 void pleat_nn_ema_update(pleat_nn_ema *ema);
-/* Exchange net's parameters and buffers with the averages: once to evaluate or save them, once more to go back to training.
- * Nothing is allocated. An update in between is an error. */
+/* Exchange net's parameters and buffers with the averages: once to evaluate or save the averages, again to go
+ * on training. Allocates nothing. An update between the two swaps is an error. */
 void pleat_nn_ema_swap(pleat_nn_ema *ema);
 void pleat_nn_ema_free(pleat_nn_ema *ema); /* NULL is allowed */
 

@@ -1,4 +1,5 @@
-/* pleat_nn_train.h: runs. Checkpoints, the training loop, its progress line, and a report. Part of pleat_nn.h.
+/* pleat_nn_train.h: training runs: checkpoints, the training loop, its progress line, a report. Part of
+ * pleat_nn.h.
  *
  *     static pleat_tensor *loss(void *user, const pleat_nn_batch *b, double *metric) {
  *         return pleat_nn_mse_loss(pleat_nn_forward(user, b->x), b->clean);
@@ -22,45 +23,49 @@ extern "C" {
 
 /* The state dict as a safetensors file (github.com/huggingface/safetensors), which PyTorch reads. */
 pleat_status pleat_nn_save(const char *path, const pleat_nn_module *net);
-/* Into an existing network: every tensor of its state dict must be there with its name, type and shape, and no other; the
- * first that differs is named. (num_batches_tracked may be missing, as in PyTorch.) On an error nothing has changed. */
+/* Load the state dict of an existing network. The file must hold exactly its tensors, with equal names, types
+ * and shapes; an error names the first that differs. num_batches_tracked may be missing, as in PyTorch. On an
+ * error nothing has changed. */
 pleat_status pleat_nn_load(const char *path, pleat_nn_module *net);
 
 /* ---- checkpoints ------------------------------------------------------------------------------------- */
 
 #define PLEAT_NN_PARTS 4
 
-/* A network with what trains it; opt and ema may be NULL. A list of parts ends at the first without a net. */
+/* A network with its optimizer and average, which may be NULL. A list of parts ends at the first without a
+ * net. */
 typedef struct pleat_nn_part {
-    const char *
-        name; /* prefix of its tensors: "net.0.weight", "net.optimizer.0.weight.exp_avg", "net.ema.0.weight" */
+    /* prefix of its tensors: "net.0.weight", "net.optimizer.0.weight.exp_avg", "net.ema.0.weight" */
+    const char *name;
     pleat_nn_module *net;
     pleat_nn_optimizer *opt;
     pleat_nn_ema *ema;
 } pleat_nn_part;
 
-/* A number or a text that a checkpoint keeps. */
+/* A number or a text that a checkpoint stores. */
 typedef struct pleat_nn_note {
     const char *key;
-    const char
-        *must; /* reading: what the text must be, else nothing is loaded and an error says both; or NULL */
-    char text[1024]; /* writing: the value; reading: where it goes. Empty if the file has none. */
+    /* reading: the required text; if the file has another, nothing is loaded and the error shows both. NULL:
+     * any text */
+    const char *must;
+    char text[1024]; /* writing: the value; reading: receives the value, or "" if the file has none */
 } pleat_nn_note;
 
 typedef struct pleat_nn_checkpoint {
-    pleat_ctx *ctx; /* its random stream is kept */
+    pleat_ctx *ctx; /* its random stream is stored */
     pleat_nn_part part[PLEAT_NN_PARTS];
     size_t notes;
     pleat_nn_note *note;
-    pleat_tensor
-        *history; /* [rows,columns] f64, or NULL. Reading: set to the file's, in the innermost scope */
+    /* [rows,columns] f64, or NULL. Reading: set to the history of the file, in the innermost scope */
+    pleat_tensor *history;
 } pleat_nn_checkpoint;
 
-/* A safetensors file with everything that a run needs to go on as if it had never stopped: state dicts, optimizer state and
- * steps, averages, the context's random stream, the notes and the history. Python reads it like any other. */
+/* Write a safetensors file with the whole state of a run: state dicts, optimizer state and steps, averages,
+ * the context's random stream, the notes and the history. A run that loads it continues with the same bits.
+ * Python's safetensors reads the file. */
 pleat_status pleat_nn_save_checkpoint(const char *path, const pleat_nn_checkpoint *c);
-/* Into existing networks and optimizers. All of it must fit, else nothing has changed and the first tensor that differs is
- * named. */
+/* Load a checkpoint into existing networks and optimizers. All tensors must fit; if one does not, nothing has
+ * changed, and the error names it. */
 pleat_status pleat_nn_load_checkpoint(const char *path, pleat_nn_checkpoint *c);
 
 /* ---- training ---------------------------------------------------------------------------------------- */
@@ -73,16 +78,16 @@ typedef struct pleat_nn_epoch {
 } pleat_nn_epoch;
 
 typedef enum pleat_nn_outcome {
-    PLEAT_NN_FINISHED,    /* all epochs were made, now or before */
+    PLEAT_NN_FINISHED,    /* all epochs are done */
     PLEAT_NN_STOPPED,     /* no improvement for `patience` epochs */
     PLEAT_NN_INTERRUPTED, /* Ctrl-C or SIGTERM: the checkpoint is written, after the last epoch perhaps */
     PLEAT_NN_FAILED,
 } pleat_nn_outcome;
 
-/* What pleat_nn_fit did. */
+/* The result of pleat_nn_fit. */
 typedef struct pleat_nn_run {
     pleat_nn_outcome outcome;
-    size_t epochs; /* finished ones, those before a resume included */
+    size_t epochs; /* finished, including those before a resume */
     size_t steps;  /* likewise */
     size_t best;   /* the number of the best epoch; 0 is the first */
     pleat_nn_epoch *epoch;
@@ -97,58 +102,63 @@ typedef struct pleat_nn_fit_args {
     pleat_nn_loader *train, *valid; /* valid may be NULL */
     size_t epochs;                  /* must be given */
 
-    /* The loss of a batch, a scalar tensor; fit then steps part[0].opt. *metric (accuracy, ...) is 0 before the call. It is also
-     * called for validation, with all networks in evaluation mode and nothing recorded. */
+    /* The loss of a batch, a scalar tensor; fit then steps part[0].opt. *metric (accuracy, ...) is 0 before
+     * the call. Also called for validation, with all networks in evaluation mode and recording off. */
     pleat_tensor *(*loss)(void *user, const pleat_nn_batch *b, double *metric);
-    /* Or everything by yourself, for several networks: make the steps, set *loss. Validation then needs .loss, too. */
+    /* In place of `loss`, for several networks: make the steps and set *loss. Validation then needs .loss as
+     * well. */
     pleat_status (*step)(void *user, const pleat_nn_batch *b, double *loss, double *metric);
     void *user;
 
     const char *metric_name; /* NULL: there is no metric */
-    bool
-        best_by_metric; /* the best epoch has the highest metric; default: the lowest loss. Of validation, where there is
-                                one. */
-    size_t patience; /* stop after so many epochs without a better one; default 0: never */
-    pleat_nn_schedule
-        schedule; /* of part[0].opt's rate, and of the others', each from its own; t counts steps */
-    pleat_nn_plateau *plateau; /* after each epoch, on what `best` goes by; or NULL */
+    /* The best epoch has the highest metric; default: the lowest loss. Of the validation, if there is one. */
+    bool best_by_metric;
+    size_t patience; /* stop after this number of epochs without a better one; default 0: never */
+    /* Of the rates of all optimizers, each from its own base rate; t counts steps. */
+    pleat_nn_schedule schedule;
+    /* applied after each epoch to the value that defines the best epoch; or NULL */
+    pleat_nn_plateau *plateau;
 
-    const char *
-        folder; /* where metrics.csv, checkpoint.safetensors and best.safetensors (part[0]'s, averaged if it has an
-                            ema) go, made if it is missing; NULL: nowhere. A folder has one run at a time: fit holds a file
-                            .lock in it, and another's is an error, unless that run is dead. */
-    bool resume; /* go on from the folder's checkpoint, if there is one */
-    const char *
-        options; /* the run's options in a line, kept in the checkpoint; a resume with others is an error that says
-                            both. NULL: not compared */
-    FILE *progress; /* NULL: quiet */
+    /* The folder of metrics.csv, checkpoint.safetensors and best.safetensors (part[0], its average if it has
+     * an ema), created if it is missing; NULL: no files. A folder has one run at a time: fit locks a file
+     * .lock in it, and the lock of another live run is an error. */
+    const char *folder;
+    bool resume; /* continue from the folder's checkpoint, if there is one */
+    /* The run's options in one line, stored in the checkpoint. A resume with other options is an error that
+     * shows both. NULL: not compared. */
+    const char *options;
+    FILE *progress; /* NULL: no output */
 } pleat_nn_fit_args;
 
-/* Train. A run that was interrupted and resumed ends with the same bits as one that was not. It may be resumed with more epochs;
- * with another schedule, too, for that may depend on them, but then the bits are others, and a line on .progress says so.
+/* Train. A run that was interrupted and resumed ends with the same bits as one that was not. A resume may
+ * have more epochs. It may have another schedule, as a schedule may depend on the number of epochs; then the
+ * bits differ, and a line on .progress says so.
  *
- * After each epoch metrics.csv and checkpoint.safetensors are written, and best.safetensors if it was the best. A loss that is
- * not finite ends the run with an error that names epoch and step, and leaves the last checkpoint alone.
+ * After each epoch metrics.csv and checkpoint.safetensors are written, and best.safetensors if the epoch is
+ * the best. A loss that is not finite ends the run with an error that names epoch and step; the last
+ * checkpoint stays.
  *
- * Ctrl-C (SIGINT, SIGTERM) is held back while fit runs, and looked for after each step: the first one saves the checkpoint, within
- * the epoch, and returns; from then on signals act as before, so a second one leaves at once. While fit runs, a handler of its own
- * counts them, in whatever thread they land; the handlers of the program are put back. Signals that are ignored stay ignored.
- * One that comes after the last step, during the last validation or while files are written, makes the outcome
- * PLEAT_NN_INTERRUPTED too, though nothing is left to do. Where fit returns an error, it raises the signal again before.
- * Of several runs at once each is interrupted, and signals act as before when the last of them has ended. */
+ * While fit runs, its own handler counts SIGINT (Ctrl-C) and SIGTERM, in whichever thread they arrive, and
+ * fit looks at the count after each step. The first signal saves the checkpoint, within the epoch, and fit
+ * returns. From then on signals act as before fit, so a second one ends the program. The handlers of the
+ * program are restored. Ignored signals stay ignored. A signal after the last step, during the last validation
+ * or while files are written, makes the outcome PLEAT_NN_INTERRUPTED too, though nothing is left to do. Before
+ * fit returns an error, it raises such a signal again. Of several runs at once each is interrupted, and
+ * signals act as before when the last of them has ended. */
 pleat_status pleat_nn_fit_with(pleat_nn_fit_args args);
 #define pleat_nn_fit(...) pleat_nn_fit_with((pleat_nn_fit_args){.unset_ = 0, .run = __VA_ARGS__})
 
-/* Averages of loss and metric over a loader's images, in evaluation mode and without recording, as fit's validation. */
+/* The means of loss and metric over a loader's images, in evaluation mode and without recording, as in fit's
+ * validation. */
 pleat_status pleat_nn_evaluate(const pleat_nn_fit_args *args, pleat_nn_loader *loader, double *loss,
                                double *metric);
 
-/* The share of rows of x [N,K] whose largest element stands at labels [N]. */
+/* The fraction of rows of x [N,K] whose largest element has the index labels [N]. */
 double pleat_nn_accuracy(pleat_tensor *x, pleat_tensor *labels);
 
 /* ---- progress ---------------------------------------------------------------------------------------- */
 
-/* One line that is rewritten in place on a terminal, and plain lines, about ten for a pass, elsewhere:
+/* On a terminal one line that is rewritten in place; elsewhere plain lines, about ten per pass:
  *     epoch 2/5  [==========          ]  468/937  loss 0.01312  9120 img/s  ETA 3s */
 typedef struct pleat_nn_progress {
     FILE *out;
@@ -158,21 +168,22 @@ typedef struct pleat_nn_progress {
     char title[48];
 } pleat_nn_progress;
 
-/* total: steps of the pass. The kind of output is found by asking whether `out` is a terminal. */
+/* total: steps of the pass. `out` is tested for being a terminal. */
 pleat_nn_progress pleat_nn_progress_start(FILE *out, const char *title, size_t total);
-/* done steps are finished, items of them a step; loss is shown. Draws at most ten times a second. */
+/* Show `done` finished steps of `items` items each, and the loss. Draws at most ten times a second. */
 void pleat_nn_progress_show(pleat_nn_progress *p, size_t done, size_t items, double loss);
 /* Clear the line on a terminal. Returns the seconds since the start. */
 double pleat_nn_progress_end(pleat_nn_progress *p);
 
 /* ---- report ------------------------------------------------------------------------------------------ */
 
-/* A page that shows what a run did: one HTML file with everything in it, which needs no network. It can be read on a phone and
- * in the dark. Texts are escaped. Add what you like in the order in which it shall stand; the first error stays in the context, and
- * pleat_nn_report_write returns it. */
+/* A page about a run: one self-contained HTML file, which loads nothing from the network. It adapts to small
+ * screens and to dark mode. Texts are escaped. Parts appear in the order of the calls. The context keeps the
+ * first error, and pleat_nn_report_write returns it. */
 typedef struct pleat_nn_report pleat_nn_report;
 
-/* NULL without memory. The title is also the page's heading; `about`, if not NULL, a paragraph below it. */
+/* NULL if memory is short. The title is also the page's heading; `about`, if not NULL, is a paragraph below
+ * it. */
 pleat_nn_report *pleat_nn_report_new(pleat_ctx *ctx, const char *title, const char *about);
 void pleat_nn_report_free(pleat_nn_report *r); /* NULL is allowed, here and below */
 
@@ -195,15 +206,15 @@ typedef struct pleat_nn_chart {
     const pleat_nn_series *series;
 } pleat_nn_chart;
 
-/* Lines over a common axis, as a drawing. */
+/* A line chart with a common x axis. */
 void pleat_nn_report_chart(pleat_nn_report *r, const pleat_nn_chart *chart);
 /* Loss and metric curves and a table of a run's epochs. */
 void pleat_nn_report_run(pleat_nn_report *r, const pleat_nn_run *run, const char *metric_name);
 /* x [n,C,H,W] with C 1 or 3, values 0..1, as a picture of `columns` images in a row (PNG, inline). */
 void pleat_nn_report_images(pleat_nn_report *r, const char *caption, pleat_tensor *x, size_t columns,
                             size_t zoom);
-/* The filters of a convolution's weight [O,C,R,S], each scaled to its own range, as a picture; the first input channel, or all
- * three as colours. */
+/* The filters of a convolution's weight [O,C,R,S] as a picture, each scaled to its own range: the first input
+ * channel, or three channels as colours. */
 void pleat_nn_report_filters(pleat_nn_report *r, const char *caption, pleat_tensor *weight);
 /* Points [N,2] in colours by label [N] (may be NULL), with a legend; names may be NULL. */
 void pleat_nn_report_scatter(pleat_nn_report *r, const char *caption, pleat_tensor *points,

@@ -24,21 +24,13 @@ static pleat_tensor *avg_pool2d_forward(pleat_nn_module *m, pleat_tensor *x) {
     return pleat_avg_pool2d_with(pool_of(m, x));
 }
 
-/* ", stride 2x2" behind what the buffer holds, unless the pair is the usual one. */
-static void describe_pair(char *buffer, size_t bytes, const char *what, const size_t pair[2],
-                          const size_t usual[2]) {
-    size_t used = strlen(buffer);
-    if (pair[0] != usual[0] || pair[1] != usual[1])
-        snprintf(buffer + used, bytes - used, ", %s %zux%zu", what, pair[0], pair[1]);
-}
-
 static void pool_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
     const pleat_nn_pool_args *a = pleat_nn_attrs(m);
     if (!bytes) return;
     snprintf(buffer, bytes, "kernel %zux%zu", a->kernel[0], a->kernel[1]);
-    describe_pair(buffer, bytes, "stride", a->stride, a->kernel);
-    describe_pair(buffer, bytes, "pad", a->pad, (size_t[]){0, 0});
-    describe_pair(buffer, bytes, "dilation", a->dilation, (size_t[]){1, 1});
+    pln_describe_pair(buffer, bytes, "stride", a->stride, a->kernel);
+    pln_describe_pair(buffer, bytes, "pad", a->pad, (size_t[]){0, 0});
+    pln_describe_pair(buffer, bytes, "dilation", a->dilation, (size_t[]){1, 1});
 }
 
 static const pleat_nn_kind max_pool2d_kind = {

@@ -1,4 +1,4 @@
-/* RMSprop: steps along the gradient over the root of its mean square, or over its deviation. */
+/* RMSprop: steps along the gradient divided by the root of its mean square, or by its standard deviation. */
 #include "optimizer.h"
 
 #include <tgmath.h>

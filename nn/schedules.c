@@ -1,5 +1,5 @@
-/* Learning rates over time: the closed forms of torch.optim.lr_scheduler's StepLR, CosineAnnealingLR and LinearLR, and
- * ReduceLROnPlateau. */
+/* Learning rates over time: the closed forms of torch.optim.lr_scheduler's StepLR, CosineAnnealingLR and
+ * LinearLR, and ReduceLROnPlateau. */
 #include "pleat_nn.h"
 
 #include <math.h>
@@ -42,5 +42,5 @@ double pleat_nn_plateau_lr(pleat_nn_plateau *p, double lr, double metric) {
     p->cooling = p->cooldown;
     p->bad = 0;
     double next = fmax(lr * or_default(p->factor, 0.1), p->least);
-    return lr - next > 1e-8 ? next : lr; /* PyTorch's eps: smaller changes are not made */
+    return lr - next > 1e-8 ? next : lr; /* PyTorch's eps: smaller changes are ignored */
 }

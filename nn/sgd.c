@@ -1,5 +1,5 @@
-/* Stochastic gradient descent, with momentum: b = momentum b + (1 - dampening) g, p = p - lr b; Nesterov's looks ahead
- * along the new b. */
+/* Stochastic gradient descent, with momentum: b = momentum b + (1 - dampening) g, p = p - lr b; Nesterov's
+ * looks ahead along the new b. */
 #include "optimizer.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* The tensors of a tree of modules: parameters, and the state dict, which has the buffers as well. */
+/* The tensors of a tree of modules: the parameters, and the state dict, which also has the buffers. */
 #include <string.h>
 
 #include "module.h"
@@ -7,7 +7,7 @@ static pleat_tensor *tensor_of(const pln_entry *e, pln_what what) {
     return e->param ? e->param : what == PLN_STATE ? e->buffer : NULL;
 }
 
-/* The tensor that lies *i tensors behind m's first; or none, and *i has become less by the number of m's tensors. */
+/* Tensor *i of m and its children. If there are fewer, none, and *i is reduced by their number. */
 static pln_found walk(const pleat_nn_module *m, pln_what what, size_t *i, char *name, size_t bytes) {
     for (size_t k = 0; m && k < m->count; k++) {
         const pln_entry *e = &m->entries[k];

@@ -1,4 +1,5 @@
-/* What a network consists of, as a forward pass meets it: rows for a program, and a table for people. */
+/* The layers of a network in the order of a forward pass: as rows for a program, and as a table for
+ * people. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@ typedef struct collector {
     size_t room, count;
 } collector;
 
-/* "encoder.0" into buffer; nothing for the root. */
+/* Write the path of a module, "encoder.0", to buffer; "" for the root. */
 static void path_of(const pleat_nn_module *m, const pleat_nn_module *root, char *buffer, size_t bytes) {
     buffer[0] = '\0';
     if (m == root || !m->parent) return;
@@ -40,7 +41,7 @@ static void saw(pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x
     if (m->kind->macs) row->macs = m->kind->macs(m, x, y);
 }
 
-/* Note which modules are in evaluation, in the order of the tree, or put them back to what was noted. */
+/* Save the mode of each module, in the order of the tree, or restore it. */
 static void modes(pleat_nn_module *m, bool *evaluating, size_t *i, bool restore) {
     if (restore)
         m->evaluating = evaluating[(*i)++];
@@ -56,7 +57,7 @@ static pleat_status observe(pleat_nn_module *m, size_t rank, const size_t *shape
     bool recording = pleat_set_recording(m->ctx, false);
     pleat_tensor *first = pleat_nn_param(m, 0);
     pleat_scope scope = pleat_begin(m->ctx);
-    pleat_nn_train(m, false);
+    pleat_nn_set_training(m, false);
     m->observer = &c->observer;
     pleat_tensor *y =
         pleat_nn_forward(m, pleat_zeros(m->ctx, first ? pleat_dtype_of(first) : PLEAT_F32, rank, shape));

@@ -1,28 +1,20 @@
-/* abs and sign: distance from zero, and the side. Law: abs(x) = x sign(x). */
+/* abs and sign. Law: abs(x) = x sign(x). */
 #include "core/core.h"
 
-#define MAP abs_map
+#define OP abs
 #define EXPR fabs(x)
 #include "core/map1.inc"
-/* a NaN must come through */
-#define MAP sign_map
+/* NaN for NaN */
+#define OP sign
 #define EXPR x == x ? (T)((x > 0) - (x < 0)) : x
 #include "core/map1.inc"
-
-static bool abs_forward(const pleat_call *c) { return pl_forward_map(c, &abs_map); }
-static bool sign_forward(const pleat_call *c) { return pl_forward_map(c, &sign_map); }
 
 static pleat_tensor *abs_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_sign(c->in[i]));
 }
 
-static pleat_tensor *sign_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    (void)c, (void)i, (void)g;
-    return NULL;
-}
-
 static const pleat_op abs_op = {"abs", pl_shape_same, abs_forward, abs_vjp};
-static const pleat_op sign_op = {"sign", pl_shape_same, sign_forward, sign_vjp};
+static const pleat_op sign_op = {"sign", pl_shape_same, sign_forward, pl_zero_vjp};
 
 pleat_tensor *pleat_abs(pleat_tensor *x) { return pleat_apply(&abs_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_sign(pleat_tensor *x) { return pleat_apply(&sign_op, 1, &x, NULL, 0); }

@@ -1,32 +1,25 @@
-/* add, sub, mul, div, scale, shift, neg: the arithmetic of numbers, with broadcasting. Law: (a + b) c = a c + b c, up
- * to rounding, and exactly on whole numbers. */
-#include "core/core.h"
+/* add, sub, mul, div, scale, shift, neg, with broadcasting. Law: (a + b) c = a c + b c, up to rounding, and
+ * exactly for integers. */
+#include "rules.h"
 
-#define MAP add_map
+#define OP add
 #define EXPR x + z
 #include "core/map2.inc"
-#define MAP sub_map
+#define OP sub
 #define EXPR x - z
 #include "core/map2.inc"
-#define MAP mul_map
+#define OP mul
 #define EXPR x *z
 #include "core/map2.inc"
-#define MAP div_map
+#define OP div
 #define EXPR x / z
 #include "core/map2.inc"
-#define MAP scale_map
+#define OP scale
 #define EXPR x *(T)a[0]
 #include "core/map1.inc"
-#define MAP shift_map
+#define OP shift
 #define EXPR x + (T)a[0]
 #include "core/map1.inc"
-
-static bool add_forward(const pleat_call *c) { return pl_forward_map(c, &add_map); }
-static bool sub_forward(const pleat_call *c) { return pl_forward_map(c, &sub_map); }
-static bool mul_forward(const pleat_call *c) { return pl_forward_map(c, &mul_map); }
-static bool div_forward(const pleat_call *c) { return pl_forward_map(c, &div_map); }
-static bool scale_forward(const pleat_call *c) { return pl_forward_map(c, &scale_map); }
-static bool shift_forward(const pleat_call *c) { return pl_forward_map(c, &shift_map); }
 
 static pleat_tensor *add_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_sum_like(g, c->in[i]);
@@ -63,14 +56,10 @@ static const pleat_op div_op = {"div", pl_shape_broadcast, div_forward, div_vjp}
 static const pleat_op scale_op = {"scale", pl_shape_same, scale_forward, scale_vjp};
 static const pleat_op shift_op = {"shift", pl_shape_same, shift_forward, shift_vjp};
 
-static pleat_tensor *binary(const pleat_op *op, pleat_tensor *x, pleat_tensor *y) {
-    return pleat_apply(op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
-}
-
-pleat_tensor *pleat_add(pleat_tensor *x, pleat_tensor *y) { return binary(&add_op, x, y); }
-pleat_tensor *pleat_sub(pleat_tensor *x, pleat_tensor *y) { return binary(&sub_op, x, y); }
-pleat_tensor *pleat_mul(pleat_tensor *x, pleat_tensor *y) { return binary(&mul_op, x, y); }
-pleat_tensor *pleat_div(pleat_tensor *x, pleat_tensor *y) { return binary(&div_op, x, y); }
+pleat_tensor *pleat_add(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&add_op, x, y); }
+pleat_tensor *pleat_sub(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&sub_op, x, y); }
+pleat_tensor *pleat_mul(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&mul_op, x, y); }
+pleat_tensor *pleat_div(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&div_op, x, y); }
 pleat_tensor *pleat_scale(pleat_tensor *x, double a) { return pleat_apply(&scale_op, 1, &x, &a, sizeof a); }
 pleat_tensor *pleat_shift(pleat_tensor *x, double a) { return pleat_apply(&shift_op, 1, &x, &a, sizeof a); }
 pleat_tensor *pleat_neg(pleat_tensor *x) { return pleat_scale(x, -1); }

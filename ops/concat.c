@@ -1,4 +1,4 @@
-/* concat: tensors one behind the other along an axis. Law: slicing the result at the seams gives the parts back. */
+/* concat: tensors joined along an axis. Law: slicing the result at the joints returns the parts. */
 #include <string.h>
 
 #include "core/core.h"
@@ -27,7 +27,7 @@ static bool concat_shape(pleat_call *c) {
     return true;
 }
 
-/* Copies part i to its place in the result, and returns where the next begins on the axis. */
+/* Copy part i into the result, and return the start of the next part on the axis. */
 static size_t place(const pleat_call *c, size_t i, size_t axis, size_t start) {
     pleat_tensor inside = *c->out;
     inside.shape[axis] = c->in[i]->shape[axis];

@@ -1,8 +1,8 @@
 /* conv2d, conv2d_transpose, conv2d_weight: the three partial derivatives of one trilinear form T(x, w, y). Law: for all
  * x, w, y:  <conv2d(x, w), y> = <conv2d_transpose(y, w), x> = <conv2d_weight(x, y), w>. The first two take a bias and relu
  * with them:  conv2d(x, w, .bias = b, .relu) = relu(conv2d(x, w) + b), bit for bit, and so are the gradients. */
-#include "core/core.h"
 #include "kernels/pleat_kernels.h"
+#include "rules.h"
 
 /* The options with every default filled in but the sizes, and the geometry, which the shape rule completes for forward and vjp. */
 typedef struct options {

@@ -15,11 +15,9 @@ static void draw(pleat_tensor *mask, double p) {
 
 pleat_tensor *pleat_dropout(pleat_tensor *x, double p) {
     if (x == NULL || x->poison) return pleat_scale(x, 1);
-    if (!(p >= 0 && p <= 1)) {
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, "dropout", "%s: p is %s; it must be from 0 to 1",
-                   pl_shape_of(x).text, pl_number(p, 6).text);
-        return pleat_poison(x->ctx);
-    }
+    if (!(p >= 0 && p <= 1))
+        return pl_reject(x, "dropout", PLEAT_ERR_ARGUMENT, "p is %s; it must be from 0 to 1",
+                         pl_number(p, 6).text);
     if (p == 0) return x;
     pleat_tensor *mask = pl_tensor_new(x->ctx, "dropout", x->dtype, x->rank, x->shape);
     if (!mask->poison) draw(mask, p);

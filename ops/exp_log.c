@@ -1,16 +1,13 @@
-/* exp and log: each other's inverse. Law: log(exp(x)) = x. */
+/* exp and log, inverse to each other. Law: log(exp(x)) = x. */
 #include "core/core.h"
 #include "core/exp.h"
 
-#define MAP exp_map
+#define OP exp
 #define EXPR pl_exp(x)
 #include "core/map1.inc"
-#define MAP log_map
+#define OP log
 #define EXPR log(x)
 #include "core/map1.inc"
-
-static bool exp_forward(const pleat_call *c) { return pl_forward_map(c, &exp_map); }
-static bool log_forward(const pleat_call *c) { return pl_forward_map(c, &log_map); }
 
 static pleat_tensor *exp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     (void)i;

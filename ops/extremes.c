@@ -1,36 +1,25 @@
-/* maximum and minimum of two tensors; amax, amin and argmax along axes. What is equal shares the gradient evenly. Law:
- * maximum(x, y) + minimum(x, y) = x + y, and amax(x) >= x. */
-#include "core/core.h"
+/* maximum and minimum of two tensors; amax, amin and argmax along axes. Equal elements share the gradient
+ * evenly. Laws: maximum(x, y) + minimum(x, y) = x + y, and amax(x) >= x. */
 #include "kernels/parallel.h"
+#include "rules.h"
 
 /* ---- of two -------------------------------------------------------------------------------------------- */
 
-/* x > NaN is false, so a NaN in z comes through by itself */
-#define MAP maximum_map
+/* x > NaN is false, so a NaN in z is chosen without a test */
+#define OP maximum
 #define EXPR x > z || x != x ? x : z
 #include "core/map2.inc"
-#define MAP minimum_map
+#define OP minimum
 #define EXPR x < z || x != x ? x : z
 #include "core/map2.inc"
-#define MAP share_map
+#define OP share
 #define EXPR x > z ? 1 : x == z ? (T)0.5 : 0
 #include "core/map2.inc"
 
-static bool maximum_forward(const pleat_call *c) { return pl_forward_map(c, &maximum_map); }
-static bool minimum_forward(const pleat_call *c) { return pl_forward_map(c, &minimum_map); }
-static bool share_forward(const pleat_call *c) { return pl_forward_map(c, &share_map); }
+static const pleat_op share_op = {"share", pl_shape_broadcast, share_forward, pl_zero_vjp};
 
-static pleat_tensor *no_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    (void)c, (void)i, (void)g;
-    return NULL;
-}
-
-static const pleat_op share_op = {"share", pl_shape_broadcast, share_forward, no_vjp};
-
-/* Of the cotangent: x's share in the larger one. */
-static pleat_tensor *share(pleat_tensor *x, pleat_tensor *y) {
-    return pleat_apply(&share_op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
-}
+/* x's share of the cotangent: 1 where x is larger, 1/2 where both are equal. */
+static pleat_tensor *share(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&share_op, x, y); }
 
 static pleat_tensor *maximum_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_sum_like(pleat_mul(g, share(c->in[i], c->in[1 - i])), c->in[i]);
@@ -43,13 +32,8 @@ static pleat_tensor *minimum_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
 static const pleat_op maximum_op = {"maximum", pl_shape_broadcast, maximum_forward, maximum_vjp};
 static const pleat_op minimum_op = {"minimum", pl_shape_broadcast, minimum_forward, minimum_vjp};
 
-pleat_tensor *pleat_maximum(pleat_tensor *x, pleat_tensor *y) {
-    return pleat_apply(&maximum_op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
-}
-
-pleat_tensor *pleat_minimum(pleat_tensor *x, pleat_tensor *y) {
-    return pleat_apply(&minimum_op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
-}
+pleat_tensor *pleat_maximum(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&maximum_op, x, y); }
+pleat_tensor *pleat_minimum(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&minimum_op, x, y); }
 
 /* ---- along a row: x [M,K] -> y [M] ----------------------------------------------------------------------- */
 
@@ -57,7 +41,7 @@ typedef struct rows {
     size_t M, K, rows_per_task;
     const void *x;
     void *y;
-    bool index; /* where the largest stands, not what it is */
+    bool index; /* the index of the largest element, in place of its value */
 } rows;
 
 #define T float
@@ -100,20 +84,18 @@ static pleat_tensor *amax_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op amax_op = {"amax", rows_shape, amax_forward, amax_vjp};
-static const pleat_op argmax_op = {"argmax", rows_shape, argmax_forward, no_vjp};
+static const pleat_op argmax_op = {"argmax", rows_shape, argmax_forward, pl_zero_vjp};
 
 /* ---- along axes ------------------------------------------------------------------------------------------ */
 
-/* x with the axes behind the others, as a matrix; *rank and shape become those of the result. Poison after an error. */
+/* x as a matrix whose columns run over the axes; *rank and shape become those of the result. Poison after an
+ * error. */
 static pleat_tensor *as_rows(pleat_tensor *x, const char *op, unsigned axes, bool keep, size_t *rank,
                              size_t *shape) {
     size_t order[PLEAT_MAX_RANK], last = 0, M = 1, K = 1;
     if (pleat_is_poison(x)) return pleat_poison(pleat_ctx_of(x));
-    if (axes >> x->rank) {
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: an axis is beyond the rank %zu", pl_shape_of(x).text,
-                   x->rank);
-        return pleat_poison(x->ctx);
-    }
+    if (axes >> x->rank)
+        return pl_reject(x, op, PLEAT_ERR_ARGUMENT, "an axis is beyond the rank %zu", x->rank);
     *rank = 0;
     for (size_t k = 0; k < x->rank; k++) {
         bool taken = (axes >> k & 1u) != 0;

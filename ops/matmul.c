@@ -1,8 +1,8 @@
 /* matmul: products of matrices over broadcast leading axes, by BLAS or by products of our own. Law:
  * (a b)^T = b^T a^T; the family of the four products with a or b transposed is closed under its vjp. */
-#include "core/core.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/parallel.h"
+#include "rules.h"
 
 typedef struct flags {
     bool ta, tb;

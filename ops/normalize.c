@@ -1,21 +1,22 @@
-/* normalize, and what it is made of: the distance from the mean over some axes, the variance, and the rate 1 / sqrt(var + eps).
- * Laws: normalize(a x + b) = normalize(x) for a > 0, up to eps; var is the mean square of the distances. */
-#include "core/core.h"
+/* normalize and its parts: the distance from the mean over some axes, the variance, and the rate 1 / sqrt(var
+ * + eps). Laws: normalize(a x + b) = normalize(x) for a > 0, up to eps; var is the mean square of the
+ * distances. */
 #include "kernels/parallel.h"
+#include "rules.h"
 
 #include <math.h>
 
 /* ---- x [A,K,B], over A and B ------------------------------------------------------------------------------- */
 
-/* Each op computes mean and variance anew, in double: rounded to f32, a mean is as far off as numbers beside it may be apart, and a
- * variance overflows where the rate is an ordinary number. */
+/* Each op computes mean and variance itself, in double. Rounded to f32, a mean would be an ulp off, which may
+ * be as much as the numbers differ by, and a variance could overflow while the rate is in range. */
 typedef struct manner {
     bool var, rate; /* compute the variance; then the rate */
-    bool all;       /* write y = (x - mean) rate, and not one number for each k */
+    bool all;       /* write y = (x - mean) rate, in place of one number for each k */
 } manner;
 
 typedef struct slabs {
-    size_t A, K, B, each;          /* a task has so many k */
+    size_t A, K, B, each;          /* each: the k of a task */
     const void *x, *mean, *factor; /* mean and factor [K] if they are given, or NULL */
     void *y;
     double eps;
@@ -24,7 +25,8 @@ typedef struct slabs {
 
 enum { LANES = 16, MOST = 64, PIECE = 4096 };
 
-/* The means of some slabs, as differences from the slab's first element: so equal numbers have no variance. */
+/* The means of some slabs, computed from the differences to the slab's first element: so the variance of
+ * equal numbers is 0. */
 typedef struct origins {
     size_t n;
     double first[MOST], mean[MOST];
@@ -45,7 +47,7 @@ static void run_slabs(const pleat_call *c, pleat_tensor *const *in, manner how) 
         s.mean = in[1]->data, s.factor = in[2]->data;
     else
         s.eps = *(const double *)c->attrs;
-    /* statistics read a slab several times, so a task keeps to what a cache holds; else longer rows are faster */
+    /* statistics read a slab several times, so a task fits in a cache; otherwise longer rows are faster */
     size_t whole = PIECE / (s.A * s.B), most = whole < MOST ? whole : MOST, least = c->n > 1 ? 8 : 1;
     s.each = s.B == 1 ? MOST : most > least ? most : least;
     pl_parallel(pl_pool_for(c->ctx, 4 * (double)x->numel), (s.K - 1) / s.each + 1,
@@ -82,7 +84,7 @@ static pleat_tensor *of_slab(const pleat_op *op, pleat_tensor *x, double eps) {
 
 static double eps_of(const pleat_call *c) { return *(const double *)c->attrs; }
 
-/* x's elements that a mean is over */
+/* the number of elements of a mean */
 static double count_of(const pleat_tensor *x) { return (double)x->shape[0] * (double)x->shape[2]; }
 
 static pleat_tensor *centre_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
@@ -135,14 +137,14 @@ static const pleat_op rescale_op = {"rescale", pl_shape_same, rescale_forward, r
 
 /* ---- over any axes ------------------------------------------------------------------------------------------ */
 
-/* Do the axes not named by `axes` lie side by side? */
+/* Are the axes outside of `axes` adjacent? */
 static bool one_block(unsigned axes, size_t rank) {
     size_t changes = 0;
     for (size_t k = 1; k < rank; k++) changes += (axes >> k & 1u) != (axes >> (k - 1) & 1u);
     return changes < 2 || (changes == 2 && (axes & 1u) != 0);
 }
 
-/* The order in which x is a slab: its own, or the axes named by `axes` last. */
+/* The order of axes in which x is a slab: its own, or with `axes` last. */
 static void slab_order(unsigned axes, size_t rank, size_t *order) {
     size_t last = 0;
     bool own = one_block(axes, rank);
@@ -151,7 +153,7 @@ static void slab_order(unsigned axes, size_t rank, size_t *order) {
             if (own ? summed == 0 : (axes >> k & 1u) == summed) order[last++] = k;
 }
 
-/* x, in its slab order, as [A,K,B]: what is summed before, between, and behind; if all is summed, as [1,1,B]. */
+/* x in its slab order as [A,K,B]: A and B are summed, K is kept; if all axes are summed, [1,1,B]. */
 static pleat_tensor *slab_of(pleat_tensor *x, unsigned axes, const size_t *order) {
     size_t sizes[3] = {1, 1, 1}, part = 0;
     for (size_t k = 0; k < x->rank; k++) {
@@ -165,7 +167,7 @@ static pleat_tensor *slab_of(pleat_tensor *x, unsigned axes, const size_t *order
     return pleat_reshape(own ? x : pleat_contiguous(pleat_permute(x, order)), 3, sizes);
 }
 
-/* False after an error of `op`. */
+/* Check axes and eps; false after an error of `op`. */
 static bool usable(const pleat_tensor *x, const char *op, unsigned axes, double eps) {
     const char *wrong = NULL;
     if ((axes == 0 && x->rank > 0) || axes >> x->rank)
@@ -173,13 +175,12 @@ static bool usable(const pleat_tensor *x, const char *op, unsigned axes, double 
     else if (!(eps > 0) || !isfinite(eps))
         wrong = "eps must be finite and greater than 0";
     if (wrong != NULL) {
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: %s", pl_shape_of(x).text, wrong);
+        pl_reject(x, op, PLEAT_ERR_ARGUMENT, "%s", wrong);
         return false;
     }
     for (size_t k = 0; k < x->rank; k++) {
         if (!(axes >> k & 1u) || x->shape[k] > 0) continue;
-        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op, "%s: axis %zu is empty, and nothing has no mean",
-                   pl_shape_of(x).text, k);
+        pl_reject(x, op, PLEAT_ERR_SHAPE, "axis %zu is empty, and nothing has no mean", k);
         return false;
     }
     return true;

@@ -1,17 +1,11 @@
-/* batch_norm, group_norm, layer_norm: normalize over the axes that each is named after, then a weight and a bias. Law:
- * group_norm in one group is layer_norm over all axes but the batch's. */
-#include "core/core.h"
+/* batch_norm, group_norm, layer_norm: normalize over the axes of the name, then weight and bias. Law:
+ * group_norm with one group is layer_norm over all axes except N. */
+#include "rules.h"
 
 #include <math.h>
 #include <string.h>
 
-/* An option that is wrong. */
-static pleat_tensor *refuse(const pleat_tensor *x, const char *op, const char *rule) {
-    pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: %s", pl_shape_of(x).text, rule);
-    return pleat_poison(x->ctx);
-}
-
-/* Of the first tensor that there is: it is told if x is missing, and has the poison. */
+/* The context of the first tensor that is not NULL: it gets the error if x is missing, and has the poison. */
 static pleat_ctx *context_of(const pleat_norm_args *a) {
     const pleat_tensor *all[] = {a->x, a->weight, a->bias, a->mean, a->var};
     size_t i = 0;
@@ -19,7 +13,7 @@ static pleat_ctx *context_of(const pleat_norm_args *a) {
     return pleat_ctx_of(all[i]);
 }
 
-/* t, if it is not NULL, must have this shape. False after an error. */
+/* Check the shape of t, which may be NULL. False after an error. */
 static bool has_shape(const char *op, const char *what, const pleat_tensor *t, size_t rank,
                       const size_t *shape) {
     if (t == NULL) return true;
@@ -37,25 +31,25 @@ static pleat_tensor *affine(pleat_tensor *y, pleat_tensor *weight, pleat_tensor 
     return bias != NULL ? pleat_add(y, pleat_reshape(bias, rank, shape)) : y;
 }
 
-/* The checks that all three share; false after an error. Puts in the default of eps. */
+/* The checks of all three; false after an error. Sets the default of eps. */
 static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
     if (a->x == NULL) pleat_fail(context_of(a), PLEAT_ERR_ARGUMENT, op, "x is a null pointer");
     if (pleat_is_poison(a->x)) return false;
     if (a->eps == 0) a->eps = 1e-5;
     if (a->x->rank < least_rank) {
-        pleat_fail(a->x->ctx, PLEAT_ERR_SHAPE, op, "%s: x must be %s, of rank %zu or more",
-                   pl_shape_of(a->x).text, least_rank == 1 ? "[..,D]" : "[N,C,..]", least_rank);
+        pl_reject(a->x, op, PLEAT_ERR_SHAPE, "x must be %s, of rank %zu or more",
+                  least_rank == 1 ? "[..,D]" : "[N,C,..]", least_rank);
         return false;
     }
     if (a->eps > 0 && isfinite(a->eps)) return true;
-    refuse(a->x, op, "eps must be finite and greater than 0");
+    pl_reject(a->x, op, PLEAT_ERR_ARGUMENT, "eps must be finite and greater than 0");
     return false;
 }
 
 /* ---- batch_norm -------------------------------------------------------------------------------------------- */
 
-/* (x - mean) scale + bias with scale = weight / sqrt(var + eps). Not scale x + (bias - scale mean): where the mean is large beside the
- * deviation, the terms have most of their digits in common. */
+/* (x - mean) scale + bias with scale = weight / sqrt(var + eps). In scale x + (bias - scale mean) the terms
+ * would cancel most of their digits if the mean is much larger than the deviation. */
 static pleat_tensor *by_given_statistics(const pleat_norm_args *a) {
     pleat_tensor *scale = pleat_pow(pleat_shift(a->var, a->eps), -0.5);
     if (a->weight != NULL) scale = pleat_mul(scale, a->weight);
@@ -67,8 +61,9 @@ pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {
     static const char op[] = "batch_norm";
     if (!usable(op, &a, 2)) return pleat_poison(context_of(&a));
     if (a.groups != 0 || a.axes != 0)
-        return refuse(a.x, op, "groups and axes are options of the other norms");
-    if ((a.mean == NULL) != (a.var == NULL)) return refuse(a.x, op, "give mean and var, or none of them");
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "groups and axes are options of the other norms");
+    if ((a.mean == NULL) != (a.var == NULL))
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "give mean and var, or none of them");
     size_t *C = &a.x->shape[1];
     if (!has_shape(op, "weight", a.weight, 1, C) || !has_shape(op, "bias", a.bias, 1, C) ||
         !has_shape(op, "mean", a.mean, 1, C) || !has_shape(op, "var", a.var, 1, C))
@@ -85,14 +80,13 @@ pleat_tensor *pleat_group_norm_with(pleat_norm_args a) {
     static const char op[] = "group_norm";
     if (!usable(op, &a, 2)) return pleat_poison(context_of(&a));
     if (a.mean != NULL || a.var != NULL || a.axes != 0)
-        return refuse(a.x, op, "mean, var and axes are options of the other norms");
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "mean, var and axes are options of the other norms");
     size_t *C = &a.x->shape[1], N = a.x->shape[0], each = 1;
-    if (a.groups == 0) return refuse(a.x, op, ".groups must be given, and divide the channels");
-    if (*C % a.groups != 0) {
-        pleat_fail(a.x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: %zu groups must divide the %zu channels",
-                   pl_shape_of(a.x).text, a.groups, *C);
-        return pleat_poison(a.x->ctx);
-    }
+    if (a.groups == 0)
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, ".groups must be given, and divide the channels");
+    if (*C % a.groups != 0)
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "%zu groups must divide the %zu channels", a.groups,
+                         *C);
     if (!has_shape(op, "weight", a.weight, 1, C) || !has_shape(op, "bias", a.bias, 1, C))
         return pleat_poison(a.x->ctx);
     for (size_t k = 1; k < a.x->rank; k++) each *= a.x->shape[k];
@@ -107,13 +101,11 @@ pleat_tensor *pleat_layer_norm_with(pleat_norm_args a) {
     static const char op[] = "layer_norm";
     if (!usable(op, &a, 1)) return pleat_poison(context_of(&a));
     if (a.mean != NULL || a.var != NULL || a.groups != 0)
-        return refuse(a.x, op, "mean, var and groups are options of the other norms");
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "mean, var and groups are options of the other norms");
     size_t D = a.axes != 0 ? a.axes : 1, rank = a.x->rank;
-    if (D > rank) {
-        pleat_fail(a.x->ctx, PLEAT_ERR_ARGUMENT, op, "%s: .axes is %zu; it must be at most x's rank %zu",
-                   pl_shape_of(a.x).text, D, rank);
-        return pleat_poison(a.x->ctx);
-    }
+    if (D > rank)
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, ".axes is %zu; it must be at most x's rank %zu", D,
+                         rank);
     const size_t *shape = a.x->shape + rank - D;
     if (!has_shape(op, "weight", a.weight, D, shape) || !has_shape(op, "bias", a.bias, D, shape))
         return pleat_poison(a.x->ctx);

@@ -1,4 +1,4 @@
-/* permute: axes in another order. Law: permuting by an order and then by its inverse gives x. */
+/* permute: reorder the axes. Law: permuting by an order and then by its inverse returns x. */
 #include "core/core.h"
 
 typedef struct axis_order {

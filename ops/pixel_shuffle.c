@@ -1,8 +1,8 @@
-/* pixel_shuffle and pixel_unshuffle: channels into blocks of pixels and back, a reshape around a permute. Law: each undoes the
- * other. */
+/* pixel_shuffle and pixel_unshuffle: channels to blocks of pixels and back, by reshape and permute. Law: each
+ * inverts the other. */
 #include "core/core.h"
 
-/* Why x cannot be shuffled by r, or NULL. */
+/* The rule that x and r break, or NULL. */
 static const char *misfit(const pleat_tensor *x, size_t r, bool back) {
     size_t square;
     if (x->rank != 4) return "x must be [N,C,H,W], of rank 4";
@@ -31,7 +31,7 @@ pleat_tensor *pleat_pixel_shuffle(pleat_tensor *x, size_t r) {
 pleat_tensor *pleat_pixel_unshuffle(pleat_tensor *x, size_t r) {
     if (refused(x, "pixel_unshuffle", r, true)) return pleat_poison(pleat_ctx_of(x));
     size_t N = x->shape[0], C = x->shape[1], H = x->shape[2] / r, W = x->shape[3] / r, channels;
-    if (!pl_mul_ok(C, r * r, &channels)) channels = SIZE_MAX; /* which no reshape accepts */
+    if (!pl_mul_ok(C, r * r, &channels)) channels = SIZE_MAX; /* reshape refuses it */
     pleat_tensor *parts = pleat_reshape(x, PLEAT_SHAPE(N, C, H, r, W, r));
     return pleat_reshape(pleat_permute(parts, (size_t[]){0, 1, 3, 5, 2, 4}), PLEAT_SHAPE(N, channels, H, W));
 }

@@ -16,35 +16,42 @@
  * P Q map, R S kernel, G groups. Images are [N,C,H,W] in row-major order. Convolution is cross-correlation
  * (the kernel is not flipped), and `pad` always means the padding of the forward convolution.
  *
- * Options are designated initializers behind the tensors: pleat_conv2d(x, w, .stride = {2, 2}). An option that
- * is left out (or zero throughout) has the default that its comment names.
+ * Options are designated initializers after the tensors: pleat_conv2d(x, w, .stride = {2, 2}). An option that
+ * is left out (or zero throughout) has the default that its comment names. A struct of options begins with
+ * `int unset_`, which has no meaning and is never read. The macro that calls the function initialises it by
+ * name: so a call without options is valid C17, where an empty initializer is not, and compilers do not warn
+ * about the options that are left out.
  *
  * Value algebra. A function that returns a tensor never returns NULL and never aborts. On an error it returns
- * the context's poison tensor; an op that is given poison returns poison, and poison reads as NaN. The context
- * keeps the first error, with the op, the shapes and the rule that was broken, until pleat_clear_error: so a
- * whole computation can be written without checks and asked once. Verbs (gradients, save, step) return a
- * pleat_status, PLEAT_OK being 0.
+ * the context's poison tensor; an op that is given poison returns poison, and poison reads as NaN. The
+ * context keeps the first error, with the op, the shapes and the broken rule, until pleat_clear_error. So a
+ * whole computation can be written without checks, followed by a single check of the error. Verbs (gradients,
+ * save, step) return a pleat_status; PLEAT_OK is 0.
  *
- * Ownership. Every tensor belongs to the innermost scope that was open when it was made, and lives until that
- * scope ends (pleat_end), is moved out by pleat_keep, or is taken out of all scopes by pleat_hold. A tensor
- * that a gradient may still need stays alive inside as long as the results that depend on it. Memory
- * is recycled by the context: a loop that repeats the same shapes stops calling malloc after its first turn.
+ * Ownership. Every tensor belongs to the innermost scope that was open when it was created. It is freed when
+ * that scope ends (pleat_end), unless pleat_keep has moved it to the enclosing scope or pleat_hold has taken
+ * it out of all scopes. The library keeps the data of a tensor that a gradient may still need as long as a
+ * result depends on it. The context recycles memory: a loop that repeats the same shapes calls malloc in its
+ * first iteration only.
  *
- * Recording. Every op remembers its inputs while recording is on (it is on in a new context), so any tensor
- * may be differentiated with respect to any other that it was computed from. Nothing has to be marked.
+ * Recording. While recording is on, which is the default of a new context, every op remembers its inputs. So
+ * any tensor can be differentiated with respect to any tensor that it was computed from. Tensors are not
+ * marked in advance.
  *
  * Types. f32 and f64. All tensors of one op have one type; there is no implicit promotion. Sums and means
  * accumulate in double.
  *
- * Empty tensors. An axis may have size 0. Element-wise and shape ops pass such tensors through, a sum over
- * nothing is 0, a matrix product over an empty inner axis is 0, and a batch may hold no image (N = 0). What has
- * no meaning is an error: a mean over nothing, and a convolution whose channels, image, map or kernel are empty.
+ * Empty tensors. An axis may have size 0. Element-wise and shape ops accept such tensors, a sum over no
+ * elements is 0, a matrix product over an empty inner axis is 0, and a batch may hold no image (N = 0).
+ * Operations without a mathematical value are errors: a mean over no elements, a convolution with empty
+ * channels, image, map or kernel.
  *
- * Threads. A context and its tensors are used by one thread at a time; different contexts are independent.
- * Inside an op the library shares the work among its own threads; results do not depend on their number, bit
- * for bit. pleat_ctx_new sets the BLAS library to one thread (process-wide, as BLAS knows no other way).
- * The child of a fork may use and free the contexts that it inherits, but for one that another thread was using. Ops on them run
- * on one thread if the parent's threads had been started, until pleat_set_threads.
+ * Threads. A context and its tensors must be used by one thread at a time; different contexts are
+ * independent. An op splits its work over the library's own threads. Results are bit-identical for every
+ * number of threads. pleat_ctx_new sets the BLAS library to one thread, for the whole process, as BLAS has no
+ * narrower setting. The child of a fork may use and free the contexts that it inherits, except one that another
+ * thread was using. Its ops run on one thread if the parent's threads had been started, until
+ * pleat_set_threads.
  */
 #ifndef PLEAT_H
 #define PLEAT_H
@@ -72,33 +79,38 @@ typedef struct pleat_tensor pleat_tensor;
 typedef enum pleat_status {
     PLEAT_OK = 0,
     PLEAT_ERR_SHAPE,    /* shapes do not fit each other, or a size is out of range */
-    PLEAT_ERR_DTYPE,    /* mixed types, or a type that this function does not take */
+    PLEAT_ERR_DTYPE,    /* mixed types, or a type that this function does not accept */
     PLEAT_ERR_ARGUMENT, /* an option out of range, a null pointer, a tensor of another context */
     PLEAT_ERR_MEMORY,   /* the allocator returned NULL */
-    PLEAT_ERR_GRADIENT, /* no gradient rule, or no path from y to x where one was asked for */
-    PLEAT_ERR_CHECK,    /* a gradient or adjoint check failed; the report says where */
+    PLEAT_ERR_GRADIENT, /* no gradient rule, or no path from y to x where one is required */
+    PLEAT_ERR_CHECK,    /* a gradient or adjoint check failed; its report names the element */
     PLEAT_ERR_IO,       /* the system refused to open, read, write or rename a file */
-    PLEAT_ERR_FORMAT,   /* a file is not what it claims to be */
+    PLEAT_ERR_FORMAT,   /* the content of a file is not valid */
 } pleat_status;
 
 typedef struct pleat_error_info {
     pleat_status code;
+    /* Which of an op's tensors, or of the xs of pleat_grads, is at fault, counted from 1: a null pointer,
+     * poison, a tensor of another context or type than the first, or an x on which y does not depend. 0 for
+     * every other error. */
+    size_t input;
     char op[32];    /* the function that failed, "conv2d" */
-    char text[480]; /* one line: op, shapes, and the rule that was broken */
+    char text[480]; /* one line: op, shapes and the broken rule */
 } pleat_error_info;
 
-/* The first error since the context was made or cleared; code is PLEAT_OK if there was none. Never NULL. */
+/* The first error since the context was created or its error cleared; code is PLEAT_OK if there was none.
+ * Never NULL. */
 const pleat_error_info *pleat_error(const pleat_ctx *ctx);
 
-/* Forget the error. Poison tensors stay poison. */
+/* Reset the error. Poison tensors stay poison. */
 void pleat_clear_error(pleat_ctx *ctx);
 
 /* The code's name in words: "shape", "out of memory", ... */
 const char *pleat_status_name(pleat_status s);
 
-/* Report an error of your own op or program under the name `op`, as a line in printf's manner; control characters in it become
- * question marks. Returns `code`.
- * The first error wins. Every failure of the library passes through this function: a place for a breakpoint. */
+/* Report an error of your own op or program under the name `op`, as one line formatted as by printf. Control
+ * characters in the line are replaced by question marks. Returns `code`. If the context already has an error,
+ * that one is kept. Every failure of the library passes through this function: a place for a breakpoint. */
 pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 4, 5)))
@@ -109,17 +121,18 @@ pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const
 
 typedef struct pleat_ctx_args {
     int unset_;
-    int threads;   /* threads an op may use; default: as many as there are cores for the process */
+    int threads;   /* threads that an op may use; default: the number of cores available to the process */
     uint64_t seed; /* of the context's random stream, default 0 */
-    void *(*alloc)(void *user, size_t bytes); /* default malloc; memory of any alignment malloc gives */
-    void (*free)(void *user, void *block);    /* default free; given together with alloc or not at all */
-    void *user;
+    /* Default malloc and free. Give both or none. alloc must align as malloc does. */
+    void *(*alloc)(void *user, size_t bytes);
+    void (*free)(void *user, void *block);
+    void *user; /* passed to alloc and free */
 } pleat_ctx_args;
 
-/* A new context, or NULL if there is no memory for it. The caller frees it with pleat_ctx_free, which also
- * frees every tensor that was made in it. The environment variables PLEAT_ENGINE (auto, reference, im2col, implicit_gemm, direct) and
- * PLEAT_ISA (auto, baseline, avx2, avx512) force an engine and an instruction set (pleat_kernels.h), for convolutions and matmul, where
- * processor and shape allow it. Any other word is the context's first error. */
+/* A new context, or NULL if memory is short. The caller frees it with pleat_ctx_free, which also frees every
+ * tensor of the context. PLEAT_CONV_PATH=plain, panels, avx2 or avx512 in the environment forces that path,
+ * for convolutions and matmul, where processor and shape allow it (pleat_kernels.h); any other name becomes
+ * the context's first error. */
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args);
 #define pleat_ctx_new(...) pleat_ctx_new_with((pleat_ctx_args){.unset_ = 0, __VA_ARGS__})
 void pleat_ctx_free(pleat_ctx *ctx);
@@ -127,20 +140,20 @@ void pleat_ctx_free(pleat_ctx *ctx);
 int pleat_threads(const pleat_ctx *ctx);
 void pleat_set_threads(pleat_ctx *ctx, int threads); /* 1 or more; anything less means 1 */
 
-/* Turn recording on or off; returns what it was. Switch it off for inference. */
+/* Turn recording on or off; returns the previous setting. Turn it off for inference. */
 bool pleat_set_recording(pleat_ctx *ctx, bool on);
 
 typedef struct pleat_memory_info {
-    size_t in_use;      /* bytes that living tensors hold */
+    size_t in_use;      /* bytes of live tensors */
     size_t peak;        /* the largest in_use so far */
-    size_t reserved;    /* bytes taken from the allocator, in use or waiting to be used again */
+    size_t reserved;    /* bytes obtained from the allocator, in use or free for reuse */
     size_t allocations; /* calls of the allocator so far */
-    size_t tensors;     /* living tensors */
+    size_t tensors;     /* live tensors */
 } pleat_memory_info;
 
 pleat_memory_info pleat_memory(const pleat_ctx *ctx);
 
-/* Give memory that waits to be used again back to the allocator. */
+/* Return memory that is free for reuse to the allocator. */
 void pleat_trim(pleat_ctx *ctx);
 
 /* ---- scopes ------------------------------------------------------------------------------------------ */
@@ -151,36 +164,36 @@ typedef struct pleat_scope {
     uint64_t serial;
 } pleat_scope;
 
-/* Open a scope; end it, and with it every tensor that belongs to it and every scope inside that is still open.
- * Ending a scope twice, or one that never began, is an error that frees nothing. */
+/* Open a scope. Ending it frees every tensor that belongs to it, and ends every scope inside it that is still
+ * open. Ending a scope twice, or one that was never opened, is an error that frees nothing. */
 pleat_scope pleat_begin(pleat_ctx *ctx);
 void pleat_end(pleat_scope scope);
 
-/* Move t to the scope around the one it belongs to, together with what its gradients need. Returns t. */
+/* Move t to the enclosing scope, together with the tensors that its gradients need. Returns t. */
 pleat_tensor *pleat_keep(pleat_tensor *t);
 
 /* Take t out of all scopes: it lives until pleat_drop (or the context's end). Returns t. */
 pleat_tensor *pleat_hold(pleat_tensor *t);
 
-/* Give up a tensor now: a held one, or one whose scope has not ended yet. t must not be used afterwards. Null
+/* Free a tensor now: a held one, or one whose scope has not ended yet. t must not be used afterwards. NULL
  * and poison are ignored. */
 void pleat_drop(pleat_tensor *t);
 
 /* ---- tensors ----------------------------------------------------------------------------------------- */
 
-/* A shape in place: PLEAT_SHAPE(2, 3) is the rank and the sizes, two arguments. PLEAT_SCALAR is rank 0. */
+/* A shape as two arguments, rank and sizes: PLEAT_SHAPE(2, 3). PLEAT_SCALAR is rank 0. */
 #define PLEAT_SHAPE(...) \
     (sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)), (const size_t[]) { __VA_ARGS__ }
 #define PLEAT_SCALAR (size_t)0, NULL
 
-/* New tensors of the given shape [shape[0],...,shape[rank-1]]. Error: a rank over PLEAT_MAX_RANK, or sizes whose
- * product in bytes overflows. */
+/* New tensors of the given shape [shape[0],...,shape[rank-1]]. Error: a rank over PLEAT_MAX_RANK, or sizes
+ * whose product in bytes overflows. */
 pleat_tensor *pleat_zeros(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape);
 pleat_tensor *pleat_full(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape, double value);
-pleat_tensor *pleat_empty(pleat_ctx *ctx, pleat_dtype dtype, size_t rank,
-                          const size_t *shape); /* unset data */
+/* Its elements are uninitialised. */
+pleat_tensor *pleat_empty(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape);
 
-/* A copy of data, which holds elements of the tensor's type in row-major order. */
+/* A copy of `data`: elements of the tensor's type in row-major order. */
 pleat_tensor *pleat_from(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape,
                          const void *data);
 /* The same from doubles, rounded to the tensor's type. */
@@ -199,18 +212,19 @@ size_t pleat_size(const pleat_tensor *t, size_t axis); /* 0 where there is no su
 size_t pleat_numel(const pleat_tensor *t);
 bool pleat_is_poison(const pleat_tensor *t);
 
-/* The context's poison, for a function of your own that has reported an error and must return a tensor. */
+/* The context's poison tensor, for a function of your own to return after it has reported an error. */
 pleat_tensor *pleat_poison(pleat_ctx *ctx);
 
 bool pleat_is_contiguous(const pleat_tensor *t); /* row-major without gaps */
 
-/* The elements of a contiguous tensor, for reading and writing in place; NULL, with an error, if t is not
- * contiguous, is poison, or has another type. Views share their elements with the tensor they look at. Writing to a
- * tensor that an op has used changes what that op's gradient sees. */
+/* The elements of a contiguous tensor, to read and write in place. NULL, with an error, if t is not
+ * contiguous, is poison, or has the other type. A view shares its elements with the tensor that it was made
+ * from. Writing to a tensor that an op has read changes the operand of that op's gradient. */
 float *pleat_f32(pleat_tensor *t);
 double *pleat_f64(pleat_tensor *t);
 
-/* One element as a double; NaN for poison. item: t has one element. at: rank indices. Error: out of range. */
+/* One element as a double; NaN for poison. item: t has one element. at: one index per axis. Error: out of
+ * range. */
 double pleat_item(const pleat_tensor *t);
 double pleat_at(const pleat_tensor *t, const size_t *index);
 
@@ -220,18 +234,18 @@ void pleat_read_f64(const pleat_tensor *t, double *out);
 /* Copy src into dst, in place; both have the same shape (types may differ). */
 pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src);
 
-/* "[2,3,5]" into buffer, cut to fit. Returns buffer. */
+/* Write "[2,3,5]" to buffer, truncated to `bytes`. Returns buffer. */
 char *pleat_shape_text(const pleat_tensor *t, char *buffer, size_t bytes);
 
 /* ---- random numbers ---------------------------------------------------------------------------------- */
 
 /* A counter-based generator: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as
- * 1, 2, 3. SC 2011). The state is what the members say; copy it, store it, start another stream at will. Streams
- * of one seed do not overlap (each has 2^66 numbers of 32 bits). */
+ * 1, 2, 3. SC 2011). The members are the whole state: it can be copied and stored. Streams of one seed do not
+ * overlap; each has 2^66 numbers of 32 bits. */
 typedef struct pleat_rng {
     uint64_t seed, stream, counter;
-    uint32_t block[4]; /* the numbers of the current block, of which `left` are not yet taken */
-    uint64_t left;     /* of 64 bits, so that the struct has no padding and can be stored as bytes */
+    uint32_t block[4]; /* the current block */
+    uint64_t left;     /* unused numbers of the block; 64 bits wide, so that the struct has no padding */
 } pleat_rng;
 
 pleat_rng pleat_rng_new(uint64_t seed, uint64_t stream);
@@ -240,7 +254,7 @@ uint64_t pleat_rng_below(pleat_rng *r, uint64_t n); /* 0 <= result < n, without 
 double pleat_rng_uniform(pleat_rng *r);             /* 0 <= result < 1, 53 bits */
 double pleat_rng_normal(pleat_rng *r);              /* mean 0, variance 1 (Box and Muller 1958) */
 
-/* The context's own stream (seeded by .seed of pleat_ctx_new). */
+/* The context's stream, seeded by .seed of pleat_ctx_new. */
 pleat_rng *pleat_ctx_rng(pleat_ctx *ctx);
 
 /* Tensors from the context's stream: normal(0, 1), and uniform in [low, high). */
@@ -249,8 +263,8 @@ pleat_tensor *pleat_uniform(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, cons
                             double high);
 
 /* ---- ops: element by element ------------------------------------------------------------------------- */
-/* Two operands are broadcast as in NumPy: shapes are aligned at the last axis, and an axis of size 1, or one that is
- * missing, is repeated. x [..], y [..] -> z [..] */
+/* Two operands are broadcast as in NumPy: shapes are aligned at the last axis, and an axis that is missing or
+ * has size 1 is repeated. x [..], y [..] -> z [..] */
 
 pleat_tensor *pleat_add(pleat_tensor *x, pleat_tensor *y); /* z = x + y */
 pleat_tensor *pleat_sub(pleat_tensor *x, pleat_tensor *y); /* z = x - y */
@@ -274,16 +288,18 @@ pleat_tensor *pleat_pow(pleat_tensor *x, double a); /* z = x^a; NaN for x < 0 un
 pleat_tensor *pleat_erf(pleat_tensor *x);           /* z = 2/sqrt(pi) integral of e^(-t^2) from 0 to x */
 pleat_tensor *pleat_softplus(pleat_tensor *x);      /* z = ln(1 + e^x), without overflow */
 pleat_tensor *pleat_silu(pleat_tensor *x); /* z = x sigmoid(x), also known as swish; 0 where e^-x overflows */
-/* z = x (1 + erf(x/sqrt(2))) / 2, some 2^-24 |x| off in f32, 2^-53 |x| in f64: so z is 0 below -6, or -9. Hendrycks, Gimpel 2016 */
+/* z = x (1 + erf(x/sqrt(2))) / 2; the error is about 2^-24 |x| in f32 and 2^-53 |x| in f64, so z is 0 below
+ * -6, or -9. Hendrycks, Gimpel 2016. */
 pleat_tensor *pleat_gelu(pleat_tensor *x);
 pleat_tensor *pleat_elu(pleat_tensor *x, double a);            /* z = x > 0 ? x : a (e^x - 1) */
 pleat_tensor *pleat_leaky_relu(pleat_tensor *x, double slope); /* z = x > 0 ? x : slope x */
 
-/* The larger and the smaller of two; NaN if either is. Where they are equal, each gets half the gradient. */
+/* The larger and the smaller of two; NaN if either is NaN. Equal elements share the gradient, half each. */
 pleat_tensor *pleat_maximum(pleat_tensor *x, pleat_tensor *y);
 pleat_tensor *pleat_minimum(pleat_tensor *x, pleat_tensor *y);
 
-/* Comparisons as masks: z = 1 where they hold, else 0, in the operands' type. No gradient flows through a mask. */
+/* Comparisons as masks: z = 1 where the comparison holds, else 0, in the operands' type. The gradient of a
+ * mask is 0. */
 pleat_tensor *pleat_gt(pleat_tensor *x, pleat_tensor *y); /* x > y */
 pleat_tensor *pleat_ge(pleat_tensor *x, pleat_tensor *y); /* x >= y */
 pleat_tensor *pleat_lt(pleat_tensor *x, pleat_tensor *y); /* x < y */
@@ -291,11 +307,12 @@ pleat_tensor *pleat_le(pleat_tensor *x, pleat_tensor *y); /* x <= y */
 pleat_tensor *pleat_eq(pleat_tensor *x, pleat_tensor *y); /* x = y */
 pleat_tensor *pleat_ne(pleat_tensor *x, pleat_tensor *y); /* x != y */
 
-/* z = mask != 0 ? x : y, all three broadcast. What is not chosen leaves no trace, not even a NaN, in z or in a gradient. */
+/* z = mask != 0 ? x : y, all three broadcast. An element that is not chosen has no influence on z or on a
+ * gradient, even if it is NaN. */
 pleat_tensor *pleat_where(pleat_tensor *mask, pleat_tensor *x, pleat_tensor *y);
 
-/* z = x with probability 1 - p, scaled by 1/(1-p), else 0; 0 <= p <= 1. The draw is from the context's random stream, one
- * number an element in row-major order, and none for p = 0. torch.nn.functional.dropout. */
+/* z = x / (1 - p) with probability 1 - p, else 0; 0 <= p <= 1. Takes one number per element from the
+ * context's random stream, in row-major order, and none for p = 0. As torch.nn.functional.dropout. */
 pleat_tensor *pleat_dropout(pleat_tensor *x, double p);
 
 /* ---- ops: matrices ----------------------------------------------------------------------------------- */
@@ -303,12 +320,13 @@ pleat_tensor *pleat_dropout(pleat_tensor *x, double p);
 typedef struct pleat_matmul_args {
     int unset_;
     pleat_tensor *a, *b;
-    bool ta, tb; /* use the last two axes of a (of b) exchanged */
+    bool ta, tb; /* transpose the last two axes of a, of b */
 } pleat_matmul_args;
 
-/* a [..,M,K], b [..,K,N] -> c [..,M,N]      c = a b, over leading axes that are broadcast as above
- * With .ta, a is [..,K,M]; with .tb, b is [..,N,K]. Both have rank 2 or more. A transposed view costs no copy. Computed by BLAS or,
- * where that is faster, by products of pleat's own: the sizes, PLEAT_ENGINE and PLEAT_ISA decide. */
+/* a [..,M,K], b [..,K,N] -> c [..,M,N]      c = a b; leading axes are broadcast as above
+ * With .ta, a is [..,K,M]; with .tb, b is [..,N,K]. Both have rank 2 or more. A transposed view is not
+ * copied. Computed by BLAS or, where that is faster, by the library's own GEMM: the sizes and PLEAT_CONV_PATH
+ * decide. */
 pleat_tensor *pleat_matmul_with(pleat_matmul_args args);
 #define pleat_matmul(...) pleat_matmul_with((pleat_matmul_args){.unset_ = 0, __VA_ARGS__})
 
@@ -318,14 +336,14 @@ typedef struct pleat_sum_args {
     int unset_;
     pleat_tensor *x;
     unsigned axes; /* PLEAT_AXES(0, 2, 3); default: all */
-    bool keep;     /* leave the summed axes in place with size 1 */
+    bool keep;     /* keep the summed axes, with size 1 */
 } pleat_sum_args;
 
 /* A set of axes as bits: PLEAT_AXES(0) .. PLEAT_AXES(0, 2, 3). Bit k is axis k. */
 #define PLEAT_AXES(...) \
     pleat_axes_bits((int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), (const int[]){__VA_ARGS__})
-unsigned pleat_axes_bits(int n,
-                         const int *axes); /* an axis outside 0..PLEAT_MAX_RANK-1 sets a bit no tensor has */
+/* An axis outside 0..PLEAT_MAX_RANK-1 sets a bit that stands for no axis of any tensor. */
+unsigned pleat_axes_bits(int n, const int *axes);
 
 /* x [..] -> y [.. without the axes]         y = sum of x over the axes, accumulated in double */
 pleat_tensor *pleat_sum_with(pleat_sum_args args);
@@ -334,18 +352,19 @@ pleat_tensor *pleat_sum_with(pleat_sum_args args);
 pleat_tensor *pleat_mean_with(pleat_sum_args args);
 #define pleat_mean(...) pleat_mean_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
 
-/* The mean squared distance from the mean: torch.var(unbiased=False). The mean is not rounded to x's type before it is subtracted.
- * Error: over no elements. */
+/* The mean squared distance from the mean, as torch.var(unbiased=False). The mean stays in double until it
+ * is subtracted. Error: over no elements. */
 pleat_tensor *pleat_var_with(pleat_sum_args args);
 #define pleat_var(...) pleat_var_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
-/* The largest and the smallest over the axes; NaN if one of them is. Elements that are equal share the gradient evenly, as in
- * torch.amax. Error: over no elements. */
+/* The largest and the smallest element over the axes; NaN if an element is NaN. Equal elements share the
+ * gradient evenly, as in torch.amax. Error: over no elements. */
 pleat_tensor *pleat_amax_with(pleat_sum_args args);
 #define pleat_amax(...) pleat_amax_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
 pleat_tensor *pleat_amin_with(pleat_sum_args args);
 #define pleat_amin(...) pleat_amin_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
-/* x [..] -> y [.. without axis]   the index of the first largest element (of the first NaN, if there is one), as a number of
- * x's type; no gradient flows. Error: an axis of size 0, or one that the type cannot count (2^24 in f32). */
+/* x [..] -> y [.. without axis]   the index of the first largest element, or of the first NaN if there is
+ * one, as a number of x's type; its gradient is 0. Error: an axis of size 0, or longer than the type can
+ * count (2^24 in f32). */
 pleat_tensor *pleat_argmax(pleat_tensor *x, size_t axis);
 
 /* y = e^x / sum of e^x along the axis, and its logarithm; both without overflow */
@@ -359,31 +378,31 @@ pleat_tensor *pleat_sum_to(pleat_tensor *x, size_t rank, const size_t *shape);
 
 /* ---- ops: shape -------------------------------------------------------------------------------------- */
 
-/* x [..] -> y [shape]   the same elements in row-major order; one size may be PLEAT_REST and is worked out. A view
- * of x, or of a copy if x is not contiguous. */
+/* x [..] -> y [shape]   the same elements in row-major order; one size may be PLEAT_REST and is computed from
+ * the others. A view of x, or of a copy if x is not contiguous. */
 #define PLEAT_REST SIZE_MAX
 pleat_tensor *pleat_reshape(pleat_tensor *x, size_t rank, const size_t *shape);
 
-/* y's axis k is x's axis order[k]; order has pleat_rank(x) entries, each axis once. A view. */
+/* Axis k of y is axis order[k] of x; order has pleat_rank(x) entries, each axis once. A view. */
 pleat_tensor *pleat_permute(pleat_tensor *x, const size_t *order);
 
-/* y[i,..] = x[start[0] + i*step[0],..], sizes size[]; a view. step may be NULL (ones); its entries are 1 or more.
- * Error: a slice that leaves x. */
+/* y[i,..] = x[start[0] + i*step[0],..], sizes size[]; a view. step may be NULL (ones); its entries are 1 or
+ * more. Error: a slice that exceeds x. */
 pleat_tensor *pleat_slice(pleat_tensor *x, const size_t *start, const size_t *size, const size_t *step);
 
-/* The adjoint of slice: a tensor of zeros [shape] into which x is written from start on, every step-th element. */
+/* The adjoint of slice: a tensor of zeros [shape] with x written to the elements start + i*step. */
 pleat_tensor *pleat_pad(pleat_tensor *x, const size_t *shape, const size_t *start, const size_t *step);
 
 /* The order of elements reversed along the axes (bits, see PLEAT_AXES); a view. */
 pleat_tensor *pleat_flip(pleat_tensor *x, unsigned axes);
 
-/* n tensors, equal in all sizes but that of `axis`, one behind the other along it. */
+/* n tensors, concatenated along `axis`; their other sizes are equal. */
 pleat_tensor *pleat_concat(size_t n, pleat_tensor *const *xs, size_t axis);
 
-/* A copy with row-major strides, or x itself if it is so already. */
+/* A copy with row-major strides, or x itself if it is contiguous. */
 pleat_tensor *pleat_contiguous(pleat_tensor *x);
 
-/* x without its history: a view through which no gradient flows. */
+/* x without its history: a view whose gradient with respect to x is 0. */
 pleat_tensor *pleat_detach(pleat_tensor *x);
 
 /* ---- ops: the convolution family --------------------------------------------------------------------- */
@@ -397,16 +416,17 @@ pleat_tensor *pleat_detach(pleat_tensor *x);
  *   dT/dx = conv2d_transpose(y, w)   [N,C,H,W]     x = col2im(W^T y)
  *   dT/dw = conv2d_weight(x, y)      [O,C/G,R,S]   W = y im2col(x)^T
  *
- * The vjp of each is two calls of the other two, so gradients exist to any order. The weights [O,C/G,R,S] are those
- * of the *forward* convolution in all three: PyTorch's ConvTranspose2d stores exactly this array (its in_channels are
- * our O, its out_channels our C).
+ * The vjp of each calls the other two, so gradients exist to any order. In all three the weights [O,C/G,R,S]
+ * are those of the *forward* convolution. PyTorch's ConvTranspose2d stores exactly this array; its
+ * in_channels are O here, its out_channels C.
  *
- * The form is total: it has a value for every image size, map size and padding, negative padding (cropping)
- * included. So a size that the options give is taken as it stands.
+ * The form is total: it has a value for every image size, map size and padding, including negative padding
+ * (cropping). So every size given in the options is legal, and none is guessed.
  *
- * What lies in padding is absent, so an infinite weight or a NaN leaves no NaN where it meets padding only (PyTorch multiplies it
- * with the padding's zeros). Anything else passes through as IEEE 754 says, and denormal numbers are not flushed. A result of K
- * terms is at most K u sum |a||b| off, to first order in u = 2^-24 in f32 and 2^-53 in f64. */
+ * Padding is absent, not zero: an infinite or NaN weight that meets padding only makes no NaN. All other
+ * values propagate as in IEEE 754, and denormal numbers
+ * are not flushed. The error of a result of K terms is at most K u sum |a||b|, to first order in u = 2^-24 in
+ * f32 and 2^-53 in f64. */
 
 typedef struct pleat_conv_args {
     int unset_;
@@ -414,36 +434,37 @@ typedef struct pleat_conv_args {
     size_t stride[2];    /* along H, W; 1 or more; default {1, 1} */
     size_t dilation[2];  /* along H, W; 1 or more; default {1, 1} */
     ptrdiff_t pad[2];    /* both sides of H, both sides of W; default {0, 0}; may be negative */
-    ptrdiff_t pads[4];   /* instead of pad, each side on its own: top, left, bottom, right (ONNX's order) */
+    ptrdiff_t pads[4];   /* in place of pad, one value per side: top, left, bottom, right (ONNX's order) */
     size_t groups;       /* G, a divisor of C and O; default 1; C for a depthwise convolution */
     size_t size[2];      /* the size of the result, {P, Q} or {H, W}; default: see each function */
     size_t kernel[2];    /* {R, S}, conv2d_weight only */
     pleat_tensor *bias;  /* added to each channel of the result: [O], conv2d_transpose [C]; default none */
-    bool relu;           /* then, y = relu(y); not for conv2d_weight, and neither is bias */
+    bool relu;           /* apply relu after the bias; bias and relu are errors for conv2d_weight */
 } pleat_conv_args;
 
-/* bias and relu cost no pass over memory of their own, and change nothing else: values and gradients of every order are, bit for
- * bit, those of
+/* bias and relu are applied without another pass over memory. Values and gradients of every order are bit for
+ * bit those of
  *
  *   pleat_relu(pleat_add(pleat_conv2d(x, w), pleat_reshape(b, PLEAT_SHAPE(O, 1, 1))))
  *
- * The gradient of the bias is the sum of the cotangent over batch and pixels. The bias stays the caller's. Error: a bias that is
- * not of rank 1, has another number of elements than the result has channels, or another type; bias or relu for conv2d_weight. */
+ * The gradient of the bias is the sum of the cotangent over batch and pixels. Error: a bias of another type,
+ * of a rank other than 1, or with another number of elements than the result has channels; bias or relu for
+ * conv2d_weight. */
 
 /* x [N,C,H,W], w [O,C/G,R,S], bias [O] -> y [N,O,P,Q]      y = relu(conv2d(x, w) + bias)
- * Default P = floor((H + top + bottom - ((R-1)*dh + 1)) / sh) + 1, and Q alike. Error: a kernel larger than the
- * padded image. PyTorch: torch.nn.functional.conv2d, whose bias is this one; with relu, torch.relu of it. */
+ * Default P = floor((H + top + bottom - ((R-1)*dh + 1)) / sh) + 1, and Q alike. Error: a kernel larger than
+ * the padded image. As torch.nn.functional.conv2d with its bias, and torch.relu after it. */
 pleat_tensor *pleat_conv2d_with(pleat_conv_args args);
 #define pleat_conv2d(...) pleat_conv2d_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
 
 /* y [N,O,P,Q], w [O,C/G,R,S], bias [C] -> x [N,C,H,W]      x = relu(conv2d_transpose(y, w) + bias)
- * Default H = (P-1)*sh + (R-1)*dh + 1 - top - bottom, and W alike: the smallest image that conv2d takes to y's size.
- * PyTorch: torch.nn.functional.conv_transpose2d, where .size is this default plus output_padding. */
+ * Default H = (P-1)*sh + (R-1)*dh + 1 - top - bottom, and W alike: the smallest image that conv2d takes to
+ * y's size. As torch.nn.functional.conv_transpose2d, where .size is this default plus output_padding. */
 pleat_tensor *pleat_conv2d_transpose_with(pleat_conv_args args);
 #define pleat_conv2d_transpose(...) pleat_conv2d_transpose_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
 
 /* x [N,C,H,W], y [N,O,P,Q] -> w [O,C/G,R,S]; .kernel = {R, S} must be given.
- * PyTorch: torch.nn.grad.conv2d_weight. */
+ * As torch.nn.grad.conv2d_weight. */
 pleat_tensor *pleat_conv2d_weight_with(pleat_conv_args args);
 #define pleat_conv2d_weight(...) pleat_conv2d_weight_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
 
@@ -456,39 +477,42 @@ typedef struct pleat_pool_args {
     size_t stride[2];   /* default: the kernel */
     size_t pad[2];      /* both sides of H, of W; at most half the kernel; default {0, 0} */
     size_t dilation[2]; /* max_pool2d only; default {1, 1} */
-    bool
-        ceil_mode; /* keep a last window that leaves the padded image, as long as it begins inside the image or its
-                           leading padding */
-    bool
-        exclude_pad; /* avg_pool2d only: divide by the number of pixels, padding not counted (count_include_pad=False) */
+    /* keep a last window that exceeds the padded image, if it begins inside the image or its leading
+     * padding */
+    bool ceil_mode;
+    /* avg_pool2d only: divide by the number of pixels without padding (count_include_pad=False) */
+    bool exclude_pad;
 } pleat_pool_args;
 
-/* x [N,C,H,W] -> y [N,C,P,Q], P = floor((H + 2 ph - (R-1) dh - 1) / sh) + 1 (ceil with .ceil_mode), and Q alike. The largest
- * (padding is never it), and the mean (padding counts as 0). The first of equal pixels gets the gradient. torch.nn.functional.
- * max_pool2d numbers the places of a kernel in x's type: at most 2^24 in f32. */
+/* x [N,C,H,W] -> y [N,C,P,Q], P = floor((H + 2 ph - (R-1) dh - 1) / sh) + 1 (ceil with .ceil_mode), and Q
+ * alike. The maximum, which is never a pixel of the padding, and the mean, in which padding counts as 0. Of
+ * equal pixels the first gets the gradient. As torch.nn.functional.max_pool2d and avg_pool2d. The position of
+ * the maximum is stored in x's type, so in f32 a max-pool kernel has at most 2^24 pixels; more are an
+ * error. */
 pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args);
 #define pleat_max_pool2d(...) pleat_max_pool2d_with((pleat_pool_args){.unset_ = 0, __VA_ARGS__})
 pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args);
 #define pleat_avg_pool2d(...) pleat_avg_pool2d_with((pleat_pool_args){.unset_ = 0, __VA_ARGS__})
 
-/* x [N,C,H,W] -> y [N,C,P,Q]   y[p,q] is the mean of rows floor(p H/P) .. ceil((p+1) H/P) - 1, and columns alike. P = Q = 1 is
- * global pooling. torch.nn.functional.adaptive_avg_pool2d. */
+/* x [N,C,H,W] -> y [N,C,P,Q]   y[p,q] is the mean of rows floor(p H/P) .. ceil((p+1) H/P) - 1, and columns
+ * alike. P = Q = 1 is global pooling. torch.nn.functional.adaptive_avg_pool2d. */
 pleat_tensor *pleat_adaptive_avg_pool2d(pleat_tensor *x, size_t P, size_t Q);
 
 typedef struct pleat_resize_args {
     int unset_;
     pleat_tensor *x;
     size_t size[2];   /* of the result, or */
-    size_t factor[2]; /* whole numbers to enlarge by; one of both must be given */
-    bool
-        align_corners; /* bilinear, bicubic: the corner pixels' centres stay in place; default: the image's edges do */
-    bool antialias; /* bilinear, bicubic: when shrinking, widen the filter by the ratio (Pillow's resize) */
+    size_t factor[2]; /* integer factors of enlargement; give either size or factor */
+    /* bilinear, bicubic: align the centres of the corner pixels; default: align the edges of the images */
+    bool align_corners;
+    /* bilinear, bicubic: when shrinking, widen the filter by the ratio, as Pillow's resize does */
+    bool antialias;
 } pleat_resize_args;
 
-/* x [N,C,H,W] -> y [N,C,size]    torch.nn.functional.interpolate with mode nearest, bilinear and bicubic (a = -0.75; with
- * .antialias a = -0.5, as there). Each is y = A_h x A_w^T with a sparse matrix for each axis, and so are the mean pools: they
- * are one family, whose gradients are the same with A transposed. Nearest takes pixel floor(p H/P), in whole numbers: torch
- * multiplies by H/P in f32, and is one pixel short where that rounds down (2 to 82 pixels, pixel 41). */
+/* x [N,C,H,W] -> y [N,C,size]    As torch.nn.functional.interpolate with mode nearest, bilinear and bicubic
+ * (a = -0.75; with .antialias a = -0.5). Resizes and mean pools are one family: y = A_h x A_w^T with a sparse
+ * matrix for each axis; their gradients are the same with A transposed. Nearest takes pixel floor(p H/P),
+ * computed in integers. */
 pleat_tensor *pleat_resize_nearest_with(pleat_resize_args args);
 #define pleat_resize_nearest(...) pleat_resize_nearest_with((pleat_resize_args){.unset_ = 0, __VA_ARGS__})
 pleat_tensor *pleat_resize_bilinear_with(pleat_resize_args args);
@@ -496,30 +520,33 @@ pleat_tensor *pleat_resize_bilinear_with(pleat_resize_args args);
 pleat_tensor *pleat_resize_bicubic_with(pleat_resize_args args);
 #define pleat_resize_bicubic(...) pleat_resize_bicubic_with((pleat_resize_args){.unset_ = 0, __VA_ARGS__})
 
-/* x [N,C r r,H,W] -> y [N,C,H r,W r]   y[n,c,h r + i,w r + j] = x[n,(c r + i) r + j,h,w]; and back. Shi et al. 2016. */
+/* x [N,C r r,H,W] -> y [N,C,H r,W r]   y[n,c,h r + i,w r + j] = x[n,(c r + i) r + j,h,w]; and back. Shi et
+ * al. 2016. */
 pleat_tensor *pleat_pixel_shuffle(pleat_tensor *x, size_t r);
 pleat_tensor *pleat_pixel_unshuffle(pleat_tensor *x, size_t r);
 
 /* ---- ops: normalisation ------------------------------------------------------------------------------ */
 
-/* y = (x - mean) / sqrt(var + eps), mean and var over the axes (bits, see PLEAT_AXES); eps > 0. Mean and var are doubles, here and
- * in the gradients: x may have any values in f32, and be up to 1e154 from its mean in f64. Error: over no elements. */
+/* y = (x - mean) / sqrt(var + eps), mean and var over the axes (bits, see PLEAT_AXES); eps > 0. Mean and var
+ * are computed and kept in double, also for the gradients: so any finite x works in f32, and in f64 distances
+ * from the mean up to 1e154. Error: over no elements. */
 pleat_tensor *pleat_normalize(pleat_tensor *x, unsigned axes, double eps);
 
 typedef struct pleat_norm_args {
     int unset_;
     pleat_tensor *x;
     pleat_tensor *weight, *bias; /* y = weight normalized(x) + bias; each may be NULL */
-    pleat_tensor *mean, *var;    /* batch_norm only: [C], in place of the batch's own; both or none */
+    pleat_tensor *mean, *var;    /* batch_norm only: [C], in place of the batch's statistics; both or none */
     size_t groups;               /* group_norm only: a divisor of C; must be given */
-    size_t axes;                 /* layer_norm only: how many trailing axes; default 1 */
+    size_t axes;                 /* layer_norm only: the number of trailing axes; default 1 */
     double eps;                  /* default 1e-5 */
 } pleat_norm_args;
 
-/* x [N,C,..], weight and bias [C]: over N and all axes behind C. Ioffe and Szegedy 2015. */
+/* x [N,C,..], weight and bias [C]: over N and all axes after C. Ioffe and Szegedy 2015. */
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args args);
 #define pleat_batch_norm(...) pleat_batch_norm_with((pleat_norm_args){.unset_ = 0, __VA_ARGS__})
-/* x [N,C,..], weight and bias [C]: over C/groups channels and all axes behind C, for each image. Wu and He 2018. */
+/* x [N,C,..], weight and bias [C]: over C/groups channels and all axes after C, for each image. Wu and He
+ * 2018. */
 pleat_tensor *pleat_group_norm_with(pleat_norm_args args);
 #define pleat_group_norm(...) pleat_group_norm_with((pleat_norm_args){.unset_ = 0, __VA_ARGS__})
 /* x [..,D..], weight and bias [D..]: over the trailing axes D... Ba, Kiros, Hinton 2016. */
@@ -529,32 +556,33 @@ pleat_tensor *pleat_layer_norm_with(pleat_norm_args args);
 /* ---- gradients --------------------------------------------------------------------------------------- */
 
 enum {
-    PLEAT_GRADS_RECORD =
-        1, /* record the gradient's own computation, so that it can be differentiated again */
-    PLEAT_GRADS_STRICT = 2, /* an x on which y does not depend is an error; otherwise its gradient is zeros */
+    /* record the computation of the gradient, so that it can be differentiated again */
+    PLEAT_GRADS_RECORD = 1,
+    /* make an x on which y does not depend an error; otherwise its gradient is zeros */
+    PLEAT_GRADS_STRICT = 2,
 };
 
-/* gxs[i] = sum over k of gy[k] dy[k]/dxs[i], in xs[i]'s shape: the vector-Jacobian product (the cotangent of xs[i]).
- * gy has y's shape; NULL stands for ones and wants a y of one element. The results are contiguous, belong to the
- * innermost open scope, and may share elements with gy or with each other; on an error they are poison and the status is
- * returned. */
+/* gxs[i] = sum over k of gy[k] dy[k]/dxs[i], in xs[i]'s shape: the vector-Jacobian product, or cotangent of
+ * xs[i]. gy has y's shape; NULL means ones, and requires a y of one element. The results are contiguous,
+ * belong to the innermost open scope, and may share elements with gy or with each other. On an error they are
+ * poison. */
 pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
                          pleat_tensor **gxs, unsigned flags);
 
 /* ---- checks ------------------------------------------------------------------------------------------ */
 
-/* What a check found. `text` is one line for people; the rest names the worst element. */
+/* The result of a check. `text` is one line for people; the other members name the worst element. */
 typedef struct pleat_report {
     bool ok;
-    int order;                     /* gradcheck: the order of derivative at which the worst error stands */
-    size_t input;                  /* which of the inputs */
-    size_t index[PLEAT_MAX_RANK];  /* which element of it */
+    int order;                     /* gradcheck: the order of derivative with the worst error */
+    size_t input;                  /* the input, counted from 0, */
+    size_t index[PLEAT_MAX_RANK];  /* and its element */
     double expected, found, error; /* numeric and analytic value; |difference| over the scale */
     char text[640];
 } pleat_report;
 
-/* A function of n tensors, for instance a whole network. It is called many times, on f64 tensors in a scope of its
- * own, and must give the same result each time. */
+/* A function of n tensors, for instance a whole network. It is called many times, on f64 tensors in a
+ * separate scope, and must return the same result each time. */
 typedef pleat_tensor *(*pleat_function)(size_t n, pleat_tensor *const *xs, void *user);
 
 typedef struct pleat_gradcheck_args {
@@ -562,7 +590,7 @@ typedef struct pleat_gradcheck_args {
     pleat_function f;
     size_t n;                /* number of inputs */
     pleat_tensor *const *xs; /* where to check; f64, away from kinks (relu at 0) */
-    void *user;              /* handed to f */
+    void *user;              /* passed to f */
     int order;               /* orders 1..order are checked; default 1 */
     double step;             /* h of the central difference, relative to max(1, |x|); default 6e-6 */
     double tolerance;        /* largest error that passes; default 1e-7 */
@@ -570,12 +598,12 @@ typedef struct pleat_gradcheck_args {
     pleat_report *report;    /* may be NULL */
 } pleat_gradcheck_args;
 
-/* Compare pleat_grads with central differences. For order 1, S1(xs) = <u, f(xs)> with a random u, and every element of
- * dS1/dxs is compared with (S1(x + h) - S1(x - h)) / 2h. Order k+1 does the same to S(k+1) = sum <u_i, dSk/dx_i>.
- * The error is |expected - found| / max(largest |expected|, largest |found|, in that input): it sees signs. The divisor is at least
- * 1e-3 of the sum of the absolute terms of S, below which a difference quotient is nothing but rounding.
- * PLEAT_ERR_CHECK if a derivative is wrong, or if f gives two different results for the same input. The error stays in
- * the report, not in the context. */
+/* Compare pleat_grads with central differences. For order 1, S1(xs) = <u, f(xs)> with a random u, and every
+ * element of dS1/dxs is compared with (S1(x + h) - S1(x - h)) / 2h. Order k+1 does the same to S(k+1) = sum
+ * <u_i, dSk/dx_i>. The error is |expected - found| / max(largest |expected|, largest |found|, in that input):
+ * it detects sign errors. The divisor is at least 1e-3 of the sum of the absolute terms of S; below that, a
+ * difference quotient consists of rounding errors. PLEAT_ERR_CHECK if a derivative is wrong, or if f returns
+ * two different results for one input. The error is in the report, not in the context. */
 pleat_status pleat_gradcheck_with(pleat_gradcheck_args args);
 #define pleat_gradcheck(...) pleat_gradcheck_with((pleat_gradcheck_args){.unset_ = 0, __VA_ARGS__})
 
@@ -585,34 +613,36 @@ typedef pleat_tensor *(*pleat_linear)(pleat_tensor *x, void *user);
 typedef struct pleat_adjointcheck_args {
     int unset_;
     pleat_linear f, adjoint;
-    pleat_tensor *x, *y; /* only their shape and type matter: what f takes, and what it returns */
-    void *user;          /* handed to both */
+    pleat_tensor *x, *y; /* shape and type of f's argument and of its result; the values are not read */
+    void *user;          /* passed to both */
     int tries;           /* random pairs; default 3 */
-    bool integers;       /* draw small whole numbers and ask for equality, bit for bit */
+    bool integers;       /* draw small integers and require equality, bit for bit */
     double tolerance;    /* default 1e-12 in f64, 1e-4 in f32; times |A x| |y| */
     uint64_t seed;
     pleat_report *report; /* may be NULL */
 } pleat_adjointcheck_args;
 
 /* Is <A x, y> = <x, A^T y> for random x and y? Also whether both functions are linear:
- * A(x + 2 z) = A x + 2 A z. Needs no derivative, so it serves for code that pleat knows nothing about. */
+ * A(x + 2 z) = A x + 2 A z. It needs no derivative, so it can check code outside of pleat. */
 pleat_status pleat_adjointcheck_with(pleat_adjointcheck_args args);
 #define pleat_adjointcheck(...) pleat_adjointcheck_with((pleat_adjointcheck_args){.unset_ = 0, __VA_ARGS__})
 
 /* ---- your own ops ------------------------------------------------------------------------------------ */
-/* Every op of the library enters through pleat_apply; so can yours. */
+/* Every op of the library is applied by pleat_apply; so can yours be. */
 
 typedef struct pleat_call pleat_call;
 
 typedef struct pleat_op {
     const char *name;
-    /* Set c->rank and c->shape from the inputs, or report with pleat_call_fail. For a view also c->stride and
-     * c->offset. Before it runs, the inputs are known to be of one context and one type, and not poison. */
+    /* Set c->rank and c->shape from the inputs, for a view also c->stride and c->offset, or report with
+     * pleat_call_fail. Before it runs, pleat_apply has checked that the inputs have one context and one type
+     * and are not poison. */
     bool (*shape)(pleat_call *c);
-    /* Fill the result c->out, which is contiguous and unset. NULL: the result is a view of the first input. */
+    /* Write the result c->out, which is contiguous and uninitialised. NULL: the result is a view of the first
+     * input. */
     bool (*forward)(const pleat_call *c);
-    /* The cotangent of input i, written in ops: g has the result's shape, the return value in[i]'s. NULL as a return
-     * value means zero. NULL as the rule: the op has none, and asking for a gradient is an error that names it. */
+    /* The cotangent of input i, written in ops: g has the result's shape, the return value in[i]'s. NULL as a
+     * return value means zero. NULL in place of the rule: a gradient of the op is an error that names it. */
     pleat_tensor *(*vjp)(const pleat_call *c, size_t i, pleat_tensor *g);
 } pleat_op;
 
@@ -622,19 +652,19 @@ struct pleat_call {
     size_t n;
     pleat_tensor **in;
     pleat_tensor *out; /* the result; NULL while the shape rule runs */
-    const void *attrs; /* the op's own copy of what pleat_apply was given */
+    const void *attrs; /* a copy of the attrs given to pleat_apply */
     pleat_dtype dtype; /* of the inputs, and of the result */
     size_t rank;       /* of the result */
     size_t shape[PLEAT_MAX_RANK];
     ptrdiff_t stride[PLEAT_MAX_RANK]; /* of a view, in elements */
-    ptrdiff_t offset;                 /* of a view, in elements from the first input's first */
+    ptrdiff_t offset;                 /* of a view, in elements from the first element of the first input */
 };
 
 /* Apply op to n tensors (one at least). attrs_bytes bytes of attrs are copied. op must outlive the result. */
 pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in, const void *attrs,
                           size_t attrs_bytes);
 
-/* Report a broken rule; the line gets the op's name and all input shapes by itself. Returns false. */
+/* Report a broken rule; the op's name and all input shapes are put before it. Returns false. */
 bool pleat_call_fail(const pleat_call *c, pleat_status code, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 3, 4)))

@@ -1,15 +1,22 @@
-/* square and sqrt: each other's inverse on x >= 0. Law: sqrt(square(x)) = |x|. */
+/* square, sqrt and pow: powers with a constant exponent. Laws: sqrt(square(x)) = |x|, and pow(x, a) pow(x, b)
+ * = pow(x, a + b) on x > 0. */
 #include "core/core.h"
 
-#define MAP square_map
+#include <math.h>
+
+static bool is_whole(double a) { return a == floor(a); }
+
+#define OP square
 #define EXPR x *x
 #include "core/map1.inc"
-#define MAP sqrt_map
+#define OP sqrt
 #define EXPR sqrt(x)
 #include "core/map1.inc"
-
-static bool square_forward(const pleat_call *c) { return pl_forward_map(c, &square_map); }
-static bool sqrt_forward(const pleat_call *c) { return pl_forward_map(c, &sqrt_map); }
+/* NaN also for (-Inf)^a, for which C has a value. An exponent that T cannot hold is used in double: rounded,
+ * it would be another one, and may even become an integer (2^24 + 1/2). */
+#define OP pow
+#define EXPR x < 0 && !is_whole(a[0]) ? (T)NAN : (T)a[0] == a[0] ? pow(x, (T)a[0]) : (T)pow((double)x, a[0])
+#include "core/map1.inc"
 
 static pleat_tensor *square_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(pleat_scale(g, 2), c->in[i]);
@@ -20,8 +27,16 @@ static pleat_tensor *sqrt_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_div(pleat_scale(g, 0.5), c->out);
 }
 
+/* a x^(a-1); x^0 is 1 everywhere, so its derivative is 0, also where x^-1 is not finite */
+static pleat_tensor *pow_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    double a = *(const double *)c->attrs;
+    return a == 0 ? NULL : pleat_mul(g, pleat_scale(pleat_pow(c->in[i], a - 1), a));
+}
+
 static const pleat_op square_op = {"square", pl_shape_same, square_forward, square_vjp};
 static const pleat_op sqrt_op = {"sqrt", pl_shape_same, sqrt_forward, sqrt_vjp};
+static const pleat_op pow_op = {"pow", pl_shape_same, pow_forward, pow_vjp};
 
 pleat_tensor *pleat_square(pleat_tensor *x) { return pleat_apply(&square_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_sqrt(pleat_tensor *x) { return pleat_apply(&sqrt_op, 1, &x, NULL, 0); }
+pleat_tensor *pleat_pow(pleat_tensor *x, double a) { return pleat_apply(&pow_op, 1, &x, &a, sizeof a); }

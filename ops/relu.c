@@ -1,38 +1,27 @@
-/* relu, clamp, step, and the gates that are their derivatives: piecewise linear functions. A gate passes its first
- * operand where the second lies in a range and is linear in the first; the second only selects, so its gradient is
- * zero. Law: relu(x) = gate(x, x), and relu(x) - relu(-x) = x. */
-#include "core/core.h"
+/* relu, clamp and step, which are piecewise linear, and the gates that are their derivatives. gate(g, x) is g
+ * where x is in a range, else 0. It is linear in g; x only selects, so its gradient is 0. Laws: relu(x) =
+ * gate(x, x), and relu(x) - relu(-x) = x. */
+#include "rules.h"
 
-/* A NaN must come through: NaN > 0 is false, and 0 would hide it. */
-#define MAP relu_map
+/* NaN for NaN: NaN > 0 is false, and 0 would hide it. */
+#define OP relu
 #define EXPR x > 0 ? x : (x == x ? 0 : x)
 #include "core/map1.inc"
-#define MAP clamp_map
+#define OP clamp
 #define EXPR x<(T)a[0] ? (T)a[0] : x>(T) a[1] ? (T)a[1] : x
 #include "core/map1.inc"
-#define MAP step_map
+#define OP step
 #define EXPR x > 0
 #include "core/map1.inc"
-#define MAP within_map
+#define OP within
 #define EXPR x >= (T)a[0] && x <= (T)a[1]
 #include "core/map1.inc"
-#define MAP gate_map
+#define OP gate
 #define EXPR z > 0 ? x : 0
 #include "core/map2.inc"
 
-static bool relu_forward(const pleat_call *c) { return pl_forward_map(c, &relu_map); }
-static bool clamp_forward(const pleat_call *c) { return pl_forward_map(c, &clamp_map); }
-static bool step_forward(const pleat_call *c) { return pl_forward_map(c, &step_map); }
-static bool within_forward(const pleat_call *c) { return pl_forward_map(c, &within_map); }
-static bool gate_forward(const pleat_call *c) { return pl_forward_map(c, &gate_map); }
-
-static pleat_tensor *no_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    (void)c, (void)i, (void)g;
-    return NULL;
-}
-
-static const pleat_op step_op = {"step", pl_shape_same, step_forward, no_vjp};
-static const pleat_op within_op = {"within", pl_shape_same, within_forward, no_vjp};
+static const pleat_op step_op = {"step", pl_shape_same, step_forward, pl_zero_vjp};
+static const pleat_op within_op = {"within", pl_shape_same, within_forward, pl_zero_vjp};
 
 static pleat_tensor *gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return i == 0 ? pl_gate(g, c->in[1]) : NULL;
@@ -40,13 +29,11 @@ static pleat_tensor *gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 
 static const pleat_op gate_op = {"gate", pl_shape_broadcast, gate_forward, gate_vjp};
 
-pleat_tensor *pl_gate(pleat_tensor *g, pleat_tensor *x) {
-    return pleat_apply(&gate_op, 2, (pleat_tensor *[]){g, x}, NULL, 0);
-}
+pleat_tensor *pl_gate(pleat_tensor *g, pleat_tensor *x) { return pl_apply_two(&gate_op, g, x); }
 
 static pleat_tensor *relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) { return pl_gate(g, c->in[i]); }
 
-/* 1 at the ends of the range too, as in PyTorch */
+/* 1 at the ends of the range as well, as in PyTorch */
 static pleat_tensor *clamp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_gate(g, pleat_apply(&within_op, 1, &c->in[i], c->attrs, 2 * sizeof(double)));
 }

@@ -1,4 +1,4 @@
-/* reshape, contiguous, detach: the same elements under another shape, in another order of memory, without a history.
+/* reshape, contiguous, detach: the same elements with another shape, with row-major strides, without history.
  * Law: reshape(reshape(x, s), shape of x) = x. */
 #include <string.h>
 
@@ -29,7 +29,8 @@ typedef struct wish {
     size_t shape[PLEAT_MAX_RANK];
 } wish;
 
-/* The number of elements without PLEAT_REST axes (SIZE_MAX on overflow), and how many of those there are. */
+/* The product of the sizes other than PLEAT_REST (SIZE_MAX on overflow), and the number of PLEAT_REST
+ * axes. */
 static size_t known_elements(const wish *w, size_t *rests) {
     size_t known = 1;
     *rests = 0;

@@ -1,16 +1,13 @@
-/* sigmoid and tanh: the two S-shaped functions. Law: tanh(x) = 2 sigmoid(2x) - 1. */
+/* sigmoid and tanh. Law: tanh(x) = 2 sigmoid(2x) - 1. */
 #include "core/core.h"
 #include "core/exp.h"
 
-#define MAP sigmoid_map
+#define OP sigmoid
 #define EXPR 1 / (1 + pl_exp(-x))
 #include "core/map1.inc"
-#define MAP tanh_map
+#define OP tanh
 #define EXPR tanh(x)
 #include "core/map1.inc"
-
-static bool sigmoid_forward(const pleat_call *c) { return pl_forward_map(c, &sigmoid_map); }
-static bool tanh_forward(const pleat_call *c) { return pl_forward_map(c, &tanh_map); }
 
 /* y (1 - y) = y - y^2 */
 static pleat_tensor *sigmoid_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {

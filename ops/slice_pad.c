@@ -1,10 +1,10 @@
-/* slice and pad: a box of every step-th element, and zeros around such a box. Law: each is the other's adjoint,
- * <slice x, y> = <x, pad y>. */
+/* slice and pad: take a box of every step-th element, and put such a box into zeros. Law: they are adjoint to
+ * each other, <slice x, y> = <x, pad y>. */
 #include <string.h>
 
 #include "core/core.h"
 
-/* `shape` is the sizes that slice takes, or that pad makes. */
+/* `shape` is that of the result, for slice and for pad. */
 typedef struct box {
     size_t start[PLEAT_MAX_RANK], shape[PLEAT_MAX_RANK], step[PLEAT_MAX_RANK];
 } box;
@@ -20,7 +20,7 @@ static box box_of(const pleat_tensor *x, const size_t *start, const size_t *shap
     return b;
 }
 
-/* Do `count` elements from start on, step apart, lie in an axis of `size`? */
+/* Are `count` elements from start on, step apart, inside an axis of `size`? */
 static bool box_fits(const pleat_call *c, size_t axis, size_t count, size_t size) {
     const box *b = c->attrs;
     size_t start = b->start[axis], step = b->step[axis];
@@ -33,7 +33,8 @@ static bool box_fits(const pleat_call *c, size_t axis, size_t count, size_t size
                            step, axis, size);
 }
 
-/* A step that is taken lies inside the tensor; one that is not may be of any size, and no product with it is safe. */
+/* With two or more elements the step is smaller than the axis. With one it is not used and may have any size,
+ * so that products with it could overflow. */
 static ptrdiff_t step_of(const box *b, size_t axis, size_t count) {
     return count > 1 ? (ptrdiff_t)b->step[axis] : 1;
 }
@@ -79,7 +80,7 @@ static bool pad_shape(pleat_call *c) {
 
 static bool pad_forward(const pleat_call *c) {
     const box *b = c->attrs;
-    pleat_tensor inside = *c->out; /* the box in the result, seen as a tensor of x's shape */
+    pleat_tensor inside = *c->out; /* the box in the result, as a tensor of x's shape */
     memset(c->out->data, 0, c->out->numel * pl_element(c->dtype));
     for (size_t k = 0; k < c->rank; k++) {
         inside.shape[k] = c->in[0]->shape[k];

@@ -1,5 +1,5 @@
-/* softmax and log_softmax along an axis: a distribution from scores. Law: softmax sums to 1 along the axis and does not change
- * when a number is added to all scores; log_softmax is its logarithm. */
+/* softmax and log_softmax along an axis. Laws: softmax sums to 1 along the axis; adding a number to all
+ * scores does not change it; log_softmax is its logarithm. */
 #include "core/core.h"
 #include "core/exp.h"
 #include "kernels/parallel.h"
@@ -42,7 +42,7 @@ static bool softmax_forward(const pleat_call *c) { return run(c, false); }
 static bool log_softmax_forward(const pleat_call *c) { return run(c, true); }
 
 static pleat_tensor *sum_of_rows(pleat_tensor *x) {
-    if (pleat_is_poison(x)) return x; /* it has no last axis */
+    if (pleat_is_poison(x)) return x; /* poison has no last axis */
     return pleat_sum(x, 1u << (pleat_rank(x) - 1), .keep = true);
 }
 
@@ -63,15 +63,11 @@ static const pleat_op log_softmax_op = {"log_softmax", pl_shape_same, log_softma
 
 /* ---- along any axis -------------------------------------------------------------------------------------- */
 
-/* Exchange the axis with the last one, which is undone in the same way. */
+/* Exchange the axis with the last one before the op, and again after it. */
 static pleat_tensor *along(const pleat_op *op, pleat_tensor *x, size_t axis) {
     size_t order[PLEAT_MAX_RANK], rank = pleat_rank(x);
     if (x == NULL || pleat_is_poison(x)) return pleat_apply(op, 1, &x, NULL, 0);
-    if (axis >= rank) {
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op->name, "%s: there is no axis %zu", pl_shape_of(x).text,
-                   axis);
-        return pleat_poison(x->ctx);
-    }
+    if (axis >= rank) return pl_reject(x, op->name, PLEAT_ERR_ARGUMENT, "there is no axis %zu", axis);
     if (axis + 1 == rank) return pleat_apply(op, 1, &x, NULL, 0);
     for (size_t k = 0; k < rank; k++) order[k] = k;
     order[axis] = rank - 1;

@@ -1,33 +1,34 @@
-/* sum_to and broadcast_to, each other's adjoint, and sum and mean, which are sum_to under other names. Law:
- * <sum_to x, y> = <x, broadcast_to y>. */
+/* sum_to and broadcast_to, adjoint to each other, and sum and mean, which are sum_to with other arguments. The vjp
+ * of a sum is a broadcast, that of a broadcast operand (arithmetic.c) a sum: the two files call each other,
+ * as the calculus does. Law: <sum_to x, y> = <x, broadcast_to y>. */
 #include <string.h>
 
-#include "core/core.h"
 #include "kernels/parallel.h"
+#include "rules.h"
 
 /* ---- the loops ------------------------------------------------------------------------------------------- */
 
-/* A strided x, its axes parted into those that stay and those that are summed, outermost first, merged where they lie
- * behind one another. If the last axis of x stays, `run` of its elements are summed side by side. */
+/* A strided x whose axes are split into kept and summed ones, outermost first, merged where they are
+ * contiguous with each other. If the last axis of x is kept, `run` of its elements are summed in parallel. */
 typedef struct fold {
     const void *x;
     void *y;
-    size_t kept_rank, summed_rank, outer, blocks; /* outer: combinations of kept axes but the run's */
+    size_t kept_rank, summed_rank, outer, blocks; /* outer: combinations of kept axes without the run */
     size_t kept[PLEAT_MAX_RANK], summed[PLEAT_MAX_RANK];
     ptrdiff_t kept_stride[PLEAT_MAX_RANK], summed_stride[PLEAT_MAX_RANK];
     size_t run; /* of kept elements at stride run_stride; 1 where the last axis is summed */
     ptrdiff_t run_stride;
-    size_t in_turns; /* results that a task sums if the last axis is summed */
+    size_t in_turns; /* results of a task if the last axis is summed */
     double divisor;
 } fold;
 
 enum {
     SIDE_BY_SIDE = 256,
     IN_TURNS = 64,
-    TURN = 65536, /* elements that results summed in turns read before the first is next again */
+    TURN = 65536, /* elements that the results of a task read in one round over them */
 };
 
-/* Moves to the next combination of axes and returns the change of offset; wraps around at the end. */
+/* Move to the next combination of axes and return the change of the offset; wraps around at the end. */
 static ptrdiff_t advance(size_t rank, const size_t *shape, const ptrdiff_t *stride, size_t *index) {
     ptrdiff_t change = 0;
     for (size_t k = rank; k-- > 0;) {
@@ -158,7 +159,7 @@ static pleat_tensor *broadcast_to_vjp(const pleat_call *c, size_t i, pleat_tenso
 
 static const pleat_op broadcast_to_op = {"broadcast_to", broadcast_to_shape, NULL, broadcast_to_vjp};
 
-/* Applies op unless x has the shape already. */
+/* Apply op unless x has the shape. */
 static pleat_tensor *to_shape(const pleat_op *op, pleat_tensor *x, size_t rank, const size_t *shape) {
     if (rank > 0 && shape == NULL) return pl_null(x, op->name, "the shape");
     target t = {.rank = rank};
@@ -218,7 +219,7 @@ static bool reduce_shape(pleat_call *c) {
     return true;
 }
 
-/* The result's shape with the summed axes in place. */
+/* The result's shape with the summed axes kept. */
 static target with_axes(const pleat_call *c) {
     const reduction *r = c->attrs;
     target t = {.rank = c->in[0]->rank};

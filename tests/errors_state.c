@@ -70,6 +70,65 @@ Test(state, poison_goes_through_every_op) {
     cr_assert_eq(pleat_error(ctx)->code, PLEAT_OK);
 }
 
+/* An error's `input` after x1 and x2 went through pleat_concat, or with y through pleat_grads. */
+static size_t input_at_fault(pleat_tensor *y, pleat_tensor *x1, pleat_tensor *x2) {
+    pleat_tensor *xs[] = {x1, x2}, *g[2];
+    pleat_clear_error(ctx);
+    if (y)
+        pleat_grads(y, NULL, 2, xs, g, PLEAT_GRADS_STRICT);
+    else
+        pleat_concat(2, xs, 0);
+    cr_assert_neq(pleat_error(ctx)->code, PLEAT_OK);
+    return pleat_error(ctx)->input;
+}
+
+Test(state, an_error_names_the_input) {
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(2)), *z = whole(PLEAT_F32, PLEAT_SHAPE(2));
+    pleat_tensor *wide = whole(PLEAT_F64, PLEAT_SHAPE(2)), *matrix = whole(PLEAT_F32, PLEAT_SHAPE(2, 2));
+    cr_expect_eq(input_at_fault(NULL, x, NULL), 2);
+    cr_expect_eq(input_at_fault(NULL, NULL, x), 1);
+    cr_expect_eq(input_at_fault(NULL, x, wide), 2);
+    cr_expect_eq(input_at_fault(NULL, x, matrix), 0, "neither of two shapes");
+    pleat_tensor *y = pleat_sum(pleat_square(x)), *poison = pleat_poison(ctx);
+    cr_expect_eq(input_at_fault(y, x, z), 2);
+    cr_expect_eq(input_at_fault(y, z, x), 1);
+    cr_expect_eq(input_at_fault(y, x, NULL), 2);
+    cr_expect_eq(input_at_fault(y, poison, x), 1);
+    pleat_matmul(x, NULL);
+    cr_expect_eq(pleat_error(ctx)->input, 1, "the first error is the one that counts");
+    pleat_clear_error(ctx);
+    pleat_add(x, poison);
+    cr_expect(pleat_error(ctx)->code == PLEAT_OK && pleat_error(ctx)->input == 0);
+}
+
+static bool copy_shape(pleat_call *c) {
+    c->rank = pleat_rank(c->in[0]);
+    memcpy(c->shape, pleat_shape(c->in[0]), c->rank * sizeof *c->shape);
+    return true;
+}
+
+static bool zero_forward(const pleat_call *c) {
+    memset(pleat_f32(c->out), 0, pleat_numel(c->out) * sizeof(float));
+    return true;
+}
+
+/* A rule that fails in a walk of its own. */
+static pleat_tensor *walking_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    pleat_tensor *xs[] = {g, c->in[i]}, *gx[2];
+    pleat_grads(pleat_sum(g), NULL, 2, xs, gx, PLEAT_GRADS_STRICT);
+    return gx[1];
+}
+
+static const pleat_op walking_op = {"walking", copy_shape, zero_forward, walking_vjp};
+
+Test(state, an_error_within_a_walk_names_no_x) {
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(2)), *gx;
+    pleat_tensor *y = pleat_sum(pleat_apply(&walking_op, 1, &x, NULL, 0));
+    cr_expect_eq(pleat_grads(y, NULL, 1, &x, &gx, 0), PLEAT_ERR_GRADIENT);
+    cr_expect_eq(pleat_error(ctx)->input, 0);
+    pleat_clear_error(ctx);
+}
+
 Test(state, poison_reads_as_nan) {
     pleat_tensor *poison = make_poison();
     pleat_clear_error(ctx);

@@ -197,3 +197,32 @@ Test(tensors, geometry) {
         EXPECT_SAME(pleat_contiguous(apply(l, a)), y);
     }
 }
+
+Test(tensors, tensorflow_has_as_many_groups_as_the_channels_say) {
+    pleat_layer l = {.framework = PLEAT_TENSORFLOW, .groups = 1, .channels_last = true};
+    pleat_tensor *weight = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(3, 3, 2, 12));
+    static const struct {
+        size_t channels, groups;
+    } cases[] = {{2, 1}, {6, 3}, {8, 4}, {7, 1}, {0, 1}}; /* 1 as given, where there is no whole number */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t channels = cases[i].channels;
+        pleat_tensor *last = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(1, 5, 9, channels));
+        pleat_tensor *first = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(1, channels, 5, 9));
+        cr_expect_eq(pleat_layer_groups(&l, last, weight), cases[i].groups, "%zu channels", channels);
+        l.channels_last = false;
+        cr_expect_eq(pleat_layer_groups(&l, first, weight), cases[i].groups, "%zu channels", channels);
+        l.channels_last = true;
+    }
+    pleat_tensor *x = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(1, 5, 9, 6)),
+                 *vector = pleat_reshape(x, 1, &(size_t){270});
+    cr_expect_eq(pleat_layer_groups(&l, x, vector), 1);
+    cr_expect_eq(pleat_layer_groups(&l, vector, weight), 1);
+    cr_expect_eq(pleat_layer_groups(&l, x, pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(3, 3, 0, 12))), 1);
+    l.transpose = true;
+    cr_expect_eq(pleat_layer_groups(&l, x, weight), 1, "its weight holds all channels");
+    l.transpose = false;
+    l.framework = PLEAT_KERAS;
+    cr_expect_eq(pleat_layer_groups(&l, x, weight), 1, "Keras has the argument");
+    l.framework = PLEAT_FRAMEWORKS;
+    cr_expect_eq(pleat_layer_groups(&l, x, weight), 1);
+}

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../nn/optimizer.h"
+#include "core/core.h"
 #include "mallocs.h"
 #include "optim.h"
 
@@ -392,6 +393,10 @@ Test(rules, a_loss_need_not_depend_on_frozen_parameters) {
     pleat_tensor *x = pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(1, 2), 1);
     EXPECT_FAILED(pleat_nn_step(opt, pleat_sum(pleat_nn_forward(last, x))), PLEAT_ERR_GRADIENT, "adam",
                   "does not depend on parameter \"0.weight\"", "or be frozen");
+    uint64_t walks = ctx->walks;
+    pleat_nn_step(opt, pleat_sum(pleat_nn_forward(last, x)));
+    cr_expect_eq(ctx->walks - walks, 1, "the walk that failed says which parameter it was");
+    pleat_clear_error(ctx);
     pleat_nn_freeze(pleat_nn_child(net, 0), true);
     EXPECT_OK(pleat_nn_step(opt, pleat_sum(pleat_nn_forward(last, x))));
     pleat_nn_freeze(pleat_nn_child(net, 0), false);

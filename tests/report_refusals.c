@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 #include "pleat_config.h"
+#include "report/report.h"
 #include "scratch.h"
-#include "train/report.h"
 
 TestSuite(report_refusals, .init = scratch_begin, .fini = scratch_end);
 

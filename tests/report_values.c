@@ -5,8 +5,8 @@
 #include <math.h>
 
 #include "pleat_config.h"
+#include "report/report.h"
 #include "scratch.h"
-#include "train/report.h"
 
 TestSuite(report_values, .init = scratch_begin, .fini = scratch_end);
 

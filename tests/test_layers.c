@@ -91,7 +91,7 @@ Test(layers, batch_norm_keeps_running_statistics) {
             expect_close(pleat_nn_find_state(m, "running_mean"), name, "mean", SIZE_MAX);
             expect_close(pleat_nn_find_state(m, "running_var"), name, "var", SIZE_MAX);
         }
-        pleat_nn_train(m, false);
+        pleat_nn_set_training(m, false);
         expect_close(pleat_nn_forward(m, array(t, "steps.eval", "x", SIZE_MAX)), "steps.eval", "y", SIZE_MAX);
         cr_assert_eq(pleat_item(pleat_nn_find_state(m, "num_batches_tracked")), 3);
         cr_assert_eq(pleat_item(array(t, "steps.eval", "count", SIZE_MAX)), 3);
@@ -140,10 +140,10 @@ Test(layers, modes_reach_the_leaves) {
     pleat_tensor *x = pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(40), 1);
     cr_assert(pleat_nn_is_training(m) && pleat_nn_is_training(drop));
     cr_assert(!same(pleat_nn_forward(drop, x), x));
-    pleat_nn_train(m, false);
+    pleat_nn_set_training(m, false);
     cr_assert_not(pleat_nn_is_training(drop));
     EXPECT_SAME(pleat_nn_forward(drop, x), x);
-    pleat_nn_train(m, true);
+    pleat_nn_set_training(m, true);
     cr_assert(pleat_nn_is_training(drop));
     pleat_nn_freeze(pleat_nn_child(m, 0), true);
     for (size_t i = 0; i < 8; i++) cr_assert_eq(pln_param_frozen(m, i), i < 4, "parameter %zu", i);
@@ -156,7 +156,7 @@ Test(layers, summary_is_a_table) {
     char *text = NULL;
     size_t bytes;
     FILE *f = open_memstream(&text, &bytes);
-    pleat_nn_train(pleat_nn_child(m, 2), false);
+    pleat_nn_set_training(pleat_nn_child(m, 2), false);
     pleat_rng before = *pleat_ctx_rng(ctx);
     EXPECT_OK(pleat_nn_summary(m, PLEAT_SHAPE(1, 1, 4, 4), f));
     fclose(f);
@@ -229,7 +229,7 @@ Test(layers, a_relu_behind_a_convolution_changes_no_bit) {
         for (size_t i = 1; i < n; i++) xs[i] = pleat_nn_param(m, i - 1);
         pleat_nn_freeze(pleat_nn_child(m, 3), true);
         for (size_t mode = 0; mode < 2; mode++) {
-            pleat_nn_train(m, mode == 0);
+            pleat_nn_set_training(m, mode == 0);
             used[0] = pleat_memory(ctx).in_use;
             ys[0] = pleat_nn_forward(m, xs[0]);
             used[1] = pleat_memory(ctx).in_use;

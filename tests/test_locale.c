@@ -8,8 +8,8 @@
 
 #include "files/numbers.h"
 #include "pleat_config.h"
+#include "report/report.h"
 #include "scratch.h"
-#include "train/report.h"
 
 /* tests/meson.build makes the locale, which few machines have. */
 static void speak_german(void) {

@@ -172,14 +172,6 @@ static void tell(const result *results, size_t count) {
 
 /* ---- the command ------------------------------------------------------------------------------------- */
 
-/* TensorFlow has no word for the groups of a convolution: they follow from the channels that the weight has. */
-static void infer_groups(pleat_layer *l, pleat_tensor *input, pleat_tensor *weight) {
-    if (l->framework != PLEAT_TENSORFLOW || l->transpose) return;
-    if (pleat_rank(input) != 4 || pleat_rank(weight) != 4) return;
-    size_t channels = pleat_size(input, l->channels_last ? 3 : 1), each = pleat_size(weight, 2);
-    if (each > 0 && channels > 0 && channels % each == 0) l->groups = channels / each;
-}
-
 static int compute(pleat_ctx *ctx, pleat_layer *l, const method *m, const char *const *paths) {
     pleat_tensor *in[INPUTS] = {NULL};
     for (int i = 0; i < INPUTS; i++) {
@@ -187,7 +179,7 @@ static int compute(pleat_ctx *ctx, pleat_layer *l, const method *m, const char *
         in[i] = pleat_nn_read_npy(ctx, paths[i]);
         if (pleat_is_poison(in[i])) return failed(ctx);
     }
-    infer_groups(l, in[INPUT], in[WEIGHT]);
+    l->groups = pleat_layer_groups(l, in[INPUT], in[WEIGHT]);
     layer_result out = run_layer(l, m, in[INPUT], in[WEIGHT], in[BIAS], in[GRAD_OUTPUT]);
     pleat_tensor *tensors[] = {out.output, out.grad_input, out.grad_weight, out.grad_bias};
     result results[FILES - INPUTS];

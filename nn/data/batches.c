@@ -1,4 +1,5 @@
-/* A pass over a data set in shuffled batches: every index once, in an order that only the generator decides. */
+/* A pass over a data set in shuffled batches: every index once, in an order that only the generator
+ * decides. */
 #include <stdlib.h>
 
 #include "pleat_nn.h"
@@ -28,7 +29,8 @@ void pleat_nn_batches_free(pleat_nn_batches *b) {
     *b = (pleat_nn_batches){0};
 }
 
-/* From 0,1,2,... each time, not from the last pass's order: so a pass can be repeated from the generator alone. */
+/* Start from 0,1,2,... and not from the order of the last pass, so that a pass can be repeated from the
+ * generator alone. */
 void pleat_nn_shuffle(pleat_nn_batches *b, pleat_rng *r) {
     restart(b);
     if (!r) return;

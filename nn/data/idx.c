@@ -1,5 +1,6 @@
-/* The IDX format of MNIST and Fashion-MNIST: two zero bytes, element type, rank, big-endian sizes, elements. Packed
- * files are recognized by their content. A header is believed only as far as the file bears it out. */
+/* The IDX format of MNIST and Fashion-MNIST: two zero bytes, element type, rank, big-endian sizes, elements.
+ * Packed files are recognised by their content. The sizes in a header are checked against the length of the
+ * file. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <errno.h>
@@ -20,7 +21,7 @@ typedef struct source {
     pleat_ctx *ctx;
     const char *path;
     size_t file_bytes;
-    bool packed; /* then file_bytes says nothing about the length of the content */
+    bool packed; /* gzip: file_bytes is not the length of the content */
 #ifdef PL_HAVE_ZLIB
     gzFile f;
 #else
@@ -32,7 +33,7 @@ static pleat_status bad(const source *s, const char *what) {
     return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, OP, "%s: %s", s->path, what);
 }
 
-/* Open; read up to n bytes; was a short read anything but the end of the file? */
+/* Open; read up to n bytes; was a short read an error, and not the end of the file? */
 #ifdef PL_HAVE_ZLIB
 static bool source_open(source *s) {
     do s->f = gzopen(s->path, "rb");
@@ -107,7 +108,7 @@ static pleat_status read_header(source *s, size_t rank, size_t *sizes) {
     return PLEAT_OK;
 }
 
-/* How many bytes of elements must follow the header. */
+/* The number of bytes that must follow the header. */
 static pleat_status body_bytes(const source *s, size_t rank, const size_t *sizes, size_t *bytes) {
     size_t whole;
     bool overflow = false;
@@ -121,8 +122,8 @@ static pleat_status body_bytes(const source *s, size_t rank, const size_t *sizes
                       s->path, s->file_bytes, whole);
 }
 
-/* The elements, or as many as there are; NULL without memory. A packed file's length is known only at its end, so
- * the memory grows with what has been read. */
+/* The elements, or fewer if the file ends early; NULL if memory is short. The length of a packed file is
+ * known at its end only, so the memory grows with the data. */
 static uint8_t *read_body(source *s, size_t bytes, size_t *got) {
     size_t room = s->packed && bytes > CHUNK ? CHUNK : bytes;
     uint8_t *body = malloc(room);
@@ -138,7 +139,7 @@ static uint8_t *read_body(source *s, size_t bytes, size_t *got) {
     return body;
 }
 
-/* Is this the end? For a packed file this also makes zlib compare the checksum. */
+/* Is this the end of the file? For a packed file this makes zlib verify the checksum. */
 static pleat_status check_end(source *s, size_t bytes, size_t got) {
     uint8_t extra;
     size_t more = got == bytes ? source_read(s, &extra, 1) : 0;
@@ -164,7 +165,7 @@ static pleat_status read_open(source *s, size_t rank, size_t *sizes, uint8_t **o
     return status;
 }
 
-/* The file's sizes[rank], and its elements, which the caller frees. */
+/* Read the file's sizes[rank] and its elements, which the caller frees. */
 static pleat_status read_elements(pleat_ctx *ctx, const char *path, size_t rank, size_t *sizes,
                                   uint8_t **out) {
     source s = {.ctx = ctx, .path = path};

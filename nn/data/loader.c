@@ -1,5 +1,6 @@
-/* Batches of images, made one ahead by a thread. What a batch holds is a function of seed, epoch and number: the order comes from
- * a random stream of the epoch, each image's transform from one of its own. */
+/* Batches of images, prefetched by a thread. The content of a batch is a function of seed, epoch and number:
+ * the order is drawn from a random stream of the epoch, the transform of each image from a separate
+ * stream. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <pthread.h>
@@ -13,11 +14,11 @@
 
 static const char op[] = "loader_new";
 
-/* Numbers of random streams, far from the small ones of contexts and programs. */
+/* Numbers of random streams, far from the small numbers of contexts and programs. */
 #define ORDER_STREAM ((uint64_t)1 << 63)
 #define IMAGE_STREAM ((uint64_t)1 << 62)
 
-/* The one batch that is being made, or waits to be taken. */
+/* The one batch that is in work or ready. */
 typedef struct slot {
     size_t number, first, n; /* items first..first+n-1 of the order */
     void *x, *clean;
@@ -34,7 +35,7 @@ struct pleat_nn_loader {
     uint64_t seed;
     bool shuffle;
     pleat_nn_batches order;
-    size_t epoch, next; /* the next batch to hand out */
+    size_t epoch, next; /* the next batch to return */
 
     slot slot;
     pid_t owner; /* the process that has the thread, which the child of a fork has not; 0: there is none */
@@ -138,7 +139,7 @@ static void request(pleat_nn_loader *l) {
     pthread_mutex_unlock(&l->mutex);
 }
 
-/* Wait until the thread leaves the slot alone. */
+/* Wait until the thread has finished with the slot. */
 static void settle(pleat_nn_loader *l) {
     if (!has_thread(l)) return;
     pthread_mutex_lock(&l->mutex);
@@ -148,7 +149,7 @@ static void settle(pleat_nn_loader *l) {
 
 /* ---- making and freeing ------------------------------------------------------------------------------------ */
 
-/* The rule that the options break, or NULL; sets the size behind the transforms. */
+/* The rule that the options break, or NULL. Sets the size after the transforms. */
 static const char *broken(const pleat_nn_loader_args *a, size_t size[2]) {
     if (!a->images || !a->images->pixels || !a->images->count) return ".images must be given and hold images";
     if (!a->batch) return ".batch must be given, at least 1";
@@ -236,7 +237,7 @@ void pleat_nn_loader_start(pleat_nn_loader *l, size_t epoch, size_t first) {
     if (aim(l, first)) request(l);
 }
 
-/* A tensor of the innermost scope with a copy of what the slot holds. */
+/* A tensor of the innermost scope with a copy of the slot's data. */
 static pleat_tensor *copy(pleat_nn_loader *l, const void *from) {
     size_t shape[4] = {l->slot.n};
     pleat_nn_loader_shape(l, shape + 1);

@@ -30,7 +30,7 @@ static void names_free(names *n) {
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-/* 1 for a folder, 0 for anything else, and for a link to nowhere; -1 if it cannot be told. */
+/* 1 for a folder, 0 for anything else and for a dangling link; -1 if the system cannot tell. */
 static int is_folder(const char *path) {
     struct stat s;
     if (stat(path, &s)) return errno == ENOENT || errno == ELOOP ? 0 : -1;
@@ -49,7 +49,7 @@ static char *joined(const char *folder, const char *name) {
     return path;
 }
 
-/* Take over path, which may be NULL; false without memory. */
+/* Take ownership of path, which may be NULL; false if memory is short. */
 static bool add(names *n, char *path) {
     char **more = path ? realloc(n->path, (n->count + 1) * sizeof *more) : NULL;
     if (!more) {
@@ -61,7 +61,7 @@ static bool add(names *n, char *path) {
     return true;
 }
 
-/* Take the name, if it is one of what is looked for. */
+/* Add the name if it is of the requested kind. */
 static pleat_status list_one(pleat_ctx *ctx, const char *folder, const char *name, bool folders, names *out) {
     if (name[0] == '.' || (!folders && !ends_in_png(name))) return PLEAT_OK;
     char *path = joined(folder, name);
@@ -91,8 +91,8 @@ static pleat_status list(pleat_ctx *ctx, const char *folder, bool folders, names
 typedef struct reader {
     pleat_ctx *ctx;
     pleat_nn_images made;
-    size_t room; /* images that there is memory for */
-    char *first; /* the file that set the size */
+    size_t room; /* allocated images */
+    char *first; /* the file that defines the size */
 } reader;
 
 static pleat_status grow(reader *r) {

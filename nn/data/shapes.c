@@ -1,4 +1,5 @@
-/* A data set out of nothing: discs, rings, boxes, triangles and crosses. Image i depends on the seed and i only. */
+/* A generated data set of discs, rings, boxes, triangles and crosses. Image i depends on the seed and i
+ * only. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <math.h>
@@ -23,7 +24,7 @@ typedef struct figure {
     double x, y, radius, grey, background; /* in pixels; 0..1 */
 } figure;
 
-/* Somewhere whole within the picture, brighter than the background. */
+/* A random figure, completely inside the picture, brighter than the background. */
 static figure random_figure(pleat_rng *r, size_t H, size_t W) {
     figure f = {.kind = (size_t)pleat_rng_below(r, KINDS)};
     double side = (double)(H < W ? H : W), h = (double)H, w = (double)W;
@@ -35,7 +36,7 @@ static figure random_figure(pleat_rng *r, size_t H, size_t W) {
     return f;
 }
 
-/* The share of pixel (row, column) that the figure covers. */
+/* The fraction of pixel (row, column) that the figure covers. */
 static double coverage(const figure *f, size_t row, size_t column) {
     int hits = 0;
     for (int i = 0; i < SAMPLES; i++) {
@@ -60,7 +61,7 @@ static void draw(const figure *f, size_t H, size_t W, uint8_t *pixels) {
     }
 }
 
-/* NULL without memory. */
+/* NULL if memory is short. */
 static char **names_of_kinds(void) {
     static const char *const kinds[KINDS] = {"disc", "ring", "box", "triangle", "cross"};
     char **names = calloc(KINDS, sizeof *names);

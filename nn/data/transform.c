@@ -25,7 +25,7 @@ const char *pln_wrong_transform(const pleat_nn_transform *t, size_t H, size_t W,
     return NULL;
 }
 
-/* Where the window lies, and how it is read. */
+/* The position of the window, and the direction of reading. */
 typedef struct view {
     ptrdiff_t first[2], step[2]; /* of the image's pixels, along H and W */
 } view;
@@ -48,7 +48,7 @@ static view draw_view(const pln_picture *p, pleat_rng *r) {
     return v;
 }
 
-/* Is it the image as it stands? */
+/* Is the view the whole image, not flipped? */
 static bool is_whole(const pln_picture *p, const view *v) {
     return p->size[0] == p->H && p->size[1] == p->W && v->first[0] == 0 && v->first[1] == 0 &&
            v->step[0] == 1 && v->step[1] == 1;

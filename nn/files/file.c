@@ -1,4 +1,4 @@
-/* Files that are whole or not there: a temporary file beside the target is written, synced and renamed over it. */
+/* Atomic files: a temporary file in the target's folder is written, synced and renamed over the target. */
 #define _GNU_SOURCE /* fopencookie */
 
 #include "files/file.h"
@@ -97,9 +97,10 @@ static size_t folder_length(const char *path) {
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-/* What the names of this machine's temporary files begin with. Locks can be trusted among the processes of one kernel, containers
- * included; on shared folders another machine's may not be seen, so its files have other names, and nobody takes them for a dead
- * one's. Where the system does not tell one kernel from another, names are new each time. False then. */
+/* The prefix of the temporary files of this machine. Locks are visible to all processes of one kernel,
+ * containers included. In a shared folder the locks of another machine may be invisible, so its files have
+ * another prefix, and are never taken for those of a dead process. If the system does not identify its
+ * kernel, the prefix is new each time, and the result false. */
 static bool temporary_prefix(char *to, size_t bytes) {
     char boot[36];
     struct timespec now;
@@ -121,10 +122,12 @@ static const char *name_temporary(pleat_nn_file *file, const char *prefix, int i
     return file->temporary;
 }
 
-/* Clears away what others have left, too. Not mkstemp: its files are private (0600) and the process's umask cannot be asked for
- * without changing it. The name does not contain the target's, which may be as long as names can be. */
+/* Also removes files of dead processes. Not mkstemp: its files are private (0600), and the umask of the
+ * process cannot be read without changing it. The name does not contain the target's, which may have the
+ * largest legal length. */
 static int open_temporary(pleat_nn_file *file, mode_t mode) {
-    /* written into one folder at a time; and where one is looked for though there is none before it, which was finished earlier */
+    /* written into one folder at a time; and where one is looked for though there is none before it, which
+     * was finished earlier */
     enum { MOST = 1000, ANYWAY = 8 };
     char prefix[80];
     int fd = -1;
@@ -142,20 +145,21 @@ static int open_temporary(pleat_nn_file *file, mode_t mode) {
     file->lock = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (file->lock >= 0) return fd;
     if (fd >= 0) unlink(file->temporary), close(fd);
-    free(file->temporary); /* whatever has this name otherwise, it is not ours to remove */
+    free(file->temporary); /* another file may have this name; it must not be removed */
     file->temporary = NULL;
     return -1;
 }
 
-/* Who may read and write the old file may do so with the new one, and nobody else: where the group cannot be kept, it has no
- * rights. Some file systems know no permissions, so a failure does not count; the file is its owner's alone then. */
+/* Give the new file the permissions of the old one, and no others: if the group cannot be kept, it gets no
+ * rights. Some file systems have no permissions, so a failure is ignored; then the file is private to its
+ * owner. */
 static void keep_permissions(int fd, const struct stat *old) {
     mode_t mode = old->st_mode & 0777;
     if (fchown(fd, old->st_uid, old->st_gid) && fchown(fd, (uid_t)-1, old->st_gid)) mode &= 0707;
     fchmod(fd, mode);
 }
 
-/* The file that symbolic links lead to, also where it is still missing, which realpath does not tell. */
+/* The target of symbolic links, also if it does not exist yet, where realpath fails. */
 static char *follow_links(const char *path) {
     char link[PATH_MAX], *at = strdup(path);
     for (int i = 0; at && i < 40; i++) {
@@ -173,8 +177,9 @@ static char *follow_links(const char *path) {
     return NULL;
 }
 
-/* Where to write, and how: a symbolic link is followed; what is not a regular file (/dev/null, a pipe) cannot be
- * replaced, so it is written directly; a read-only file is respected although rename would replace it. */
+/* Choose where and how to write. A symbolic link is followed. A file that is not regular (/dev/null, a pipe)
+ * cannot be replaced, so it is written directly. A read-only file is an error, although rename could replace
+ * it. */
 static int open_target(const char *path, pleat_nn_file *file) {
     struct stat s;
     bool exists = stat(path, &s) == 0, regular = !exists || S_ISREG(s.st_mode);
@@ -217,8 +222,8 @@ static int sync_file(int fd) {
     return failed;
 }
 
-/* Make the rename itself last. Not every file system can do this, and the file is whole without it, so a failure
- * does not count. */
+/* Make the rename durable. Not every file system supports it, and the file is complete without it, so a
+ * failure is ignored. */
 static void sync_folder(pleat_nn_file *file) {
     size_t folder = folder_length(file->path);
     if (folder) file->path[folder] = 0;
@@ -230,7 +235,7 @@ static void sync_folder(pleat_nn_file *file) {
 
 pleat_status pleat_nn_file_commit(pleat_ctx *ctx, pleat_nn_file *file) {
     if (!file->f) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "file_commit", "the file is not open");
-    bool lost = ferror(file->f); /* the system's reason is no longer known */
+    bool lost = ferror(file->f); /* errno of that error is gone */
     if (fflush(file->f) || (file->temporary && sync_file(file->fd)))
         return pln_write_failed(ctx, "file_commit", file);
     if (lost) {
@@ -244,11 +249,12 @@ pleat_status pleat_nn_file_commit(pleat_ctx *ctx, pleat_nn_file *file) {
     if (failed || (file->temporary && rename(file->temporary, file->path)))
         return pln_write_failed(ctx, "file_commit", file);
     if (file->temporary) {
-        close(file->lock); /* not before it was renamed: others would take it for a dead one's */
+        /* after the rename: unlocked, the temporary file would look like that of a dead process */
+        close(file->lock);
         sync_folder(file);
     }
     free(file->temporary);
     file->temporary = NULL;
-    pleat_nn_file_abort(file); /* nothing is left to undo: this frees */
+    pleat_nn_file_abort(file); /* after the rename this frees only */
     return PLEAT_OK;
 }

@@ -1,6 +1,7 @@
-/* A file is its maker's as long as the maker holds a lock (flock) on it; the system releases that when a process ends, however it
- * ends. A number of a process in its name would not tell: in containers each process has the same. Who has got the lock of a file
- * that is still under its name may remove it, and only the holder does; so a file which is locked and has its name keeps both. */
+/* A file belongs to the process that holds a lock (flock) on it. The system releases the lock when the
+ * process ends, in any way. A process number in the name would not do: in containers all processes may have
+ * the same. Only the holder of the lock of a file removes it, and only if the file still has its name. So a
+ * file that is locked and has its name keeps both. */
 #define _GNU_SOURCE /* flock, O_NOFOLLOW */
 
 #include "files/lock.h"
@@ -37,7 +38,7 @@ bool pln_lock_clear(const char *path) {
     if (fd < 0) return errno != ENOENT;
     if (lock(fd) && !fstat(fd, &opened) && !lstat(path, &named) && opened.st_ino == named.st_ino &&
         opened.st_dev == named.st_dev)
-        unlink(path); /* and not: write into it, for somebody else may have it open, or under another name */
+        unlink(path); /* do not write into it: another process may have it open, or have a link to it */
     close(fd);
     return true;
 }
@@ -55,7 +56,7 @@ int pln_lock_hold(const char *path) {
         close(fd);
         errno = why;
         if (!held) return -1;
-        /* who held it last has just removed it: there is another by now, or none */
+        /* the last holder has removed it meanwhile: there is a new file, or none */
     }
 }
 

@@ -1,5 +1,5 @@
-/* NumPy's array files: a magic string, a header that is the text of a Python dict, the elements. The reader parses
- * exactly the dicts that describe arrays of floats, and believes their sizes only as far as the data bears them out. */
+/* NumPy's array files: a magic string, a header with the text of a Python dict, the elements. The reader
+ * parses exactly the dicts of arrays of floats, and checks their sizes against the length of the data. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <ctype.h>
@@ -17,7 +17,7 @@
 
 static const char magic[] = "\x93NUMPY"; /* followed by two bytes: the version */
 
-/* A real header has some hundred bytes, the rest is padding. The elements begin at a multiple of ALIGNMENT. */
+/* A real header has about a hundred bytes, then padding. The elements begin at a multiple of ALIGNMENT. */
 enum { MAGIC = sizeof magic - 1, LONGEST_HEADER = 1 << 20, CHUNK = 1 << 20, ALIGNMENT = 64 };
 
 static size_t element_bytes(pleat_dtype dtype) { return dtype == PLEAT_F32 ? 4 : 8; }
@@ -33,7 +33,7 @@ static bool machine_is_big_endian(void) {
     return first == 0;
 }
 
-/* Turn the bytes of each element around. */
+/* Reverse the bytes of each element. */
 static void swap_elements(uint8_t *at, size_t bytes, size_t element) {
     for (const uint8_t *end = at + bytes; at < end; at += element)
         for (size_t i = 0; i < element / 2; i++) {
@@ -49,7 +49,7 @@ typedef struct source {
     pleat_ctx *ctx;
     const char *op, *name; /* for messages */
     pln_stream in;
-    bool regular; /* then file_bytes is known; of a stream, only its end tells how long it was */
+    bool regular; /* file_bytes is known; the length of a stream is known at its end only */
     size_t file_bytes, used;
     uint8_t *body; /* the elements, if they were read from a stream */
 } source;
@@ -65,7 +65,7 @@ static pleat_status failed(const source *s) {
     return status ? pleat_fail(s->ctx, status, s->op, "cannot read %s: %s", s->name, why) : PLEAT_OK;
 }
 
-/* A short read is the error `wrong`, unless the stream has a reason of its own. */
+/* A short read is the error `wrong`, unless the stream reports another reason. */
 static pleat_status read_bytes(source *s, void *to, size_t n, const char *wrong) {
     if (s->in.read(s->in.user, to, n) == n) {
         s->used += n;
@@ -75,7 +75,7 @@ static pleat_status read_bytes(source *s, void *to, size_t n, const char *wrong)
     return status ? status : bad(s, wrong);
 }
 
-/* All of a stream's elements. The memory grows with what has been read, so a lying header reserves none. */
+/* Read all elements of a stream. The memory grows with the data, so a false header reserves none. */
 static pleat_status read_stream(source *s, size_t bytes) {
     size_t got = 0;
     pleat_status status = PLEAT_OK;
@@ -99,7 +99,7 @@ static pleat_status read_stream(source *s, size_t bytes) {
 
 typedef struct header {
     const source *s;
-    const char *at; /* where the parser stands */
+    const char *at; /* the parser's position */
     unsigned seen;  /* keys, as bits */
     pleat_dtype dtype;
     bool swapped, fortran;
@@ -167,8 +167,8 @@ static pleat_status read_order(header *h) {
     return PLEAT_OK;
 }
 
-/* As in Python, one size needs a comma, since (3) is a number. What does not fit becomes the largest number, which
- * count_bytes refuses. */
+/* As in Python, a single size needs a comma, since (3) is a number. A size that overflows becomes the largest
+ * number, which count_bytes refuses. */
 static pleat_status read_shape(header *h) {
     if (!take(h, '(')) return expected(h, "a tuple of sizes");
     while (next(h) != ')') {
@@ -201,7 +201,7 @@ static pleat_status read_pair(header *h) {
     return k == 0 ? read_descr(h) : k == 1 ? read_order(h) : read_shape(h);
 }
 
-/* A size of 0 does not excuse the others: a tensor's strides must fit, too. */
+/* The product of the sizes other than 0 must not overflow, also if one of them is 0: the strides must fit. */
 static pleat_status count_bytes(header *h) {
     size_t fits = element_bytes(h->dtype);
     bool overflow = false, empty = false;
@@ -229,14 +229,15 @@ static pleat_status parse(header *h) {
     return count_bytes(h);
 }
 
-/* Blanks become spaces. What a message could not show becomes a '?', which no header that is accepted contains. */
+/* White space becomes spaces. Characters that a message cannot show become '?', which no valid header
+ * contains. */
 static void make_printable(char *text, size_t length) {
     for (char *c = text; c < text + length; c++)
         if (*c < ' ' || *c > '~') *c = *c && strchr("\t\n\f\r", *c) ? ' ' : '?';
     text[length] = 0;
 }
 
-/* How long the text of the header is. */
+/* The length of the header's text. */
 static pleat_status read_preamble(source *s, size_t *length) {
     static const char short_header[] = "truncated: it ends within its header";
     uint8_t b[MAGIC + 2 + 4];
@@ -274,7 +275,7 @@ static pleat_status read_header(source *s, header *h) {
 
 /* ---- reading: the elements ------------------------------------------------------------------------------ */
 
-/* The elements as they stand in the file, into t, which has as many. */
+/* Read the elements, in the order of the file, into t, which has the same number. */
 static pleat_status fill(source *s, const header *h, pleat_tensor *t) {
     if (pleat_is_poison(t)) return PLEAT_ERR_MEMORY;
     uint8_t *to = elements(t);
@@ -287,7 +288,7 @@ static pleat_status fill(source *s, const header *h, pleat_tensor *t) {
     return status;
 }
 
-/* In Fortran order an array looks like its transpose in C order. */
+/* An array in Fortran order is its transpose in C order. */
 static pleat_status fill_transposed(source *s, const header *h, pleat_tensor *t) {
     size_t shape[PLEAT_MAX_RANK], order[PLEAT_MAX_RANK];
     if (pleat_is_poison(t)) return PLEAT_ERR_MEMORY;
@@ -356,7 +357,8 @@ pleat_tensor *pleat_nn_read_npy(pleat_ctx *ctx, const char *path) {
 
 /* ---- writing -------------------------------------------------------------------------------------------- */
 
-/* Everything in front of the elements, into text[320]: eight sizes of twenty digits leave room. Returns its bytes. */
+/* Write everything before the elements to text[320], which has room for eight sizes of twenty digits. Returns
+ * its length. */
 static size_t make_header(const pleat_tensor *t, char *text) {
     size_t rank = pleat_rank(t), room = 320, used = MAGIC + 4;
     used +=
@@ -389,8 +391,8 @@ bool pln_write_npy(pleat_tensor *t, FILE *f) {
     return ok;
 }
 
-/* A stream of our own for standard output: whether this array arrived is then known when it is closed, and does not
- * depend on what the program prints later. What it has printed before comes first. */
+/* A separate stream for standard output, so that closing it tells whether this array was written,
+ * independently of later output of the program. Earlier output is flushed first. */
 static pleat_status open_output(pleat_ctx *ctx, pleat_nn_file *out) {
     fflush(NULL);
     int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);

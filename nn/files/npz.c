@@ -25,7 +25,7 @@ pleat_nn_npz *pleat_nn_npz_open(pleat_ctx *ctx, const char *path) {
     return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s", absent), NULL;
 }
 
-/* There is no archive to call them with. */
+/* Without libzip there is no archive to call them with. */
 void pleat_nn_npz_close(pleat_nn_npz *npz) { (void)npz; }
 const char *pleat_nn_npz_name(pleat_nn_npz *npz, size_t i) { return (void)npz, (void)i, NULL; }
 pleat_tensor *pleat_nn_npz_array(pleat_nn_npz *npz, const char *name) { return (void)npz, (void)name, NULL; }
@@ -42,8 +42,8 @@ enum { LONGEST_NAME = 1000, MOST_RATIO = 1032 }; /* of deflate: 258 bytes for tw
 
 /* ---- reading ----------------------------------------------------------------------------------------------- */
 
-/* `other` is what is wrong where neither memory nor the system is. libzip may call an archive broken because it had no memory to
- * look at it; errno knows better, if it was 0 before. */
+/* `other` is the error if neither memory nor the system is the cause. libzip may call an archive broken
+ * because memory was short; errno, if it was 0 before, tells the cause. */
 static pleat_status status_of(const zip_error_t *e, pleat_status other) {
     if (zip_error_code_zip(e) == ZIP_ER_MEMORY || errno == ENOMEM) return PLEAT_ERR_MEMORY;
     return zip_error_system_type(e) == ZIP_ET_SYS ? PLEAT_ERR_IO : other;
@@ -57,7 +57,7 @@ struct pleat_nn_npz {
     pleat_ctx *ctx;
     char *path;
     zip_t *z;
-    char name[LONGEST_NAME + 1]; /* that was asked for last */
+    char name[LONGEST_NAME + 1]; /* the name that was requested last */
 };
 
 /* The archive, or NULL after an error. */
@@ -77,13 +77,13 @@ static zip_t *open_archive(pleat_ctx *ctx, const char *path) {
     return NULL;
 }
 
-/* Where the array of that name stands; -1 after an error. */
+/* The index of the array with that name; -1 after an error. */
 static zip_int64_t find_entry(pleat_ctx *ctx, const char *path, zip_t *z, const char *name) {
     char file[LONGEST_NAME + 8];
     zip_int64_t entries = zip_get_num_entries(z, 0);
     snprintf(file, sizeof file, "%.*s.npy", LONGEST_NAME, name);
-    zip_int64_t found =
-        zip_name_locate(z, file, ZIP_FL_ENC_RAW); /* names are unique, or libzip does not open it */
+    /* libzip does not open archives with equal names */
+    zip_int64_t found = zip_name_locate(z, file, ZIP_FL_ENC_RAW);
     if (found >= 0) return found;
     const char *first = entries > 0 ? zip_get_name(z, 0, ZIP_FL_ENC_RAW) : NULL;
     pleat_fail(ctx, PLEAT_ERR_ARGUMENT, READ, "%s: there is no array %.64s; it has %lld%s%.64s", path,
@@ -92,7 +92,7 @@ static zip_int64_t find_entry(pleat_ctx *ctx, const char *path, zip_t *z, const 
     return -1;
 }
 
-/* What the directory says of an entry, before any of it is unpacked. */
+/* Check an entry by the directory, before any of it is unpacked. */
 static pleat_status check_entry(pleat_ctx *ctx, const char *name, zip_t *z, zip_uint64_t i) {
     zip_stat_t s;
     const zip_uint64_t wanted =
@@ -123,7 +123,7 @@ static size_t entry_read(void *user, void *to, size_t n) {
     return got < 0 ? 0 : (size_t)got;
 }
 
-/* zip_fread finds a wrong checksum when it has read everything. */
+/* zip_fread detects a wrong checksum at the end of the entry. */
 static pleat_status entry_failure(void *user, const char **why) {
     entry *e = user;
     if (!e->failed) return PLEAT_OK;
@@ -193,7 +193,7 @@ pleat_tensor *pleat_nn_read_npz(pleat_ctx *ctx, const char *path, const char *na
 
 /* ---- writing ----------------------------------------------------------------------------------------------- */
 
-/* Why the names cannot be those of an archive, or NULL. */
+/* The rule that the names break, or NULL. */
 static const char *wrong_names(size_t n, const char *const *names, pleat_tensor *const *ts) {
     if (!n || !names || !ts) return "at least one array must be given, with its name";
     for (size_t i = 0; i < n; i++) {
@@ -207,7 +207,7 @@ static const char *wrong_names(size_t n, const char *const *names, pleat_tensor 
     return NULL;
 }
 
-/* t as the bytes of a npy file. The caller frees *text; false without memory. */
+/* t as the bytes of an npy file. The caller frees *text; false if memory is short. */
 static bool as_npy(pleat_tensor *t, char **text, size_t *bytes) {
     *text = NULL;
     FILE *f = open_memstream(text, bytes);
@@ -218,8 +218,9 @@ static bool as_npy(pleat_tensor *t, char **text, size_t *bytes) {
     return f && fclose(f) == 0 && ok;
 }
 
-/* Stored as numpy.savez does, with a fixed date, so that the same arrays give the same bytes. *text must live as long as z, and is
- * the caller's: whether libzip has freed a text that it was given, nobody knows after an error. */
+/* Stored as by numpy.savez, with a fixed date, so that equal arrays give equal bytes. *text must live as long
+ * as z and belongs to the caller: after an error it is unknown whether libzip has freed a text that it was
+ * given. */
 static bool add_array(zip_t *z, const char *name, pleat_tensor *t, char **text) {
     enum { DAY_ONE = 33 }; /* the first of January 1980 */
     char file[LONGEST_NAME + 8];
@@ -233,11 +234,11 @@ static bool add_array(zip_t *z, const char *name, pleat_tensor *t, char **text) 
            !zip_file_set_dostime(z, (zip_uint64_t)i, 0, DAY_ONE, 0);
 }
 
-/* The archive in the memory behind `whole`. */
+/* Write the archive to memory, through the source `whole`. */
 static bool make_archive(zip_source_t *whole, size_t n, const char *const *names, pleat_tensor *const *ts) {
     char **texts = calloc(n, sizeof *texts);
     if (!texts) return false;
-    zip_source_keep(whole); /* closing the archive gives one reference up */
+    zip_source_keep(whole); /* closing the archive releases one reference */
     zip_t *z = zip_open_from_source(whole, ZIP_TRUNCATE, NULL);
     bool ok = z;
     for (size_t i = 0; i < n && ok; i++) ok = add_array(z, names[i], ts[i], &texts[i]);

@@ -1,5 +1,5 @@
-/* Floating numbers as text and back, in the locale "C". It is part of the C library, so asking for it allocates nothing; and it is
- * this thread's alone, so other threads of the program do not notice. */
+/* Floating numbers as text and back, in the locale "C". It is part of the C library, so newlocale allocates
+ * nothing. It is set for this thread only, so other threads of the program are not affected. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "files/numbers.h"

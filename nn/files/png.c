@@ -25,7 +25,7 @@ pleat_status pln_grid_of(const char *op, const pleat_tensor *x, pln_grid *g) {
     return PLEAT_OK;
 }
 
-/* `count` images of `size` pixels, one pixel between them, zoomed; 0 where that is too long. */
+/* The length of `count` images of `size` pixels with gaps of one pixel, zoomed; 0 if it is too long. */
 static size_t side(size_t count, size_t size, size_t zoom) {
     size_t length;
     bool huge =
@@ -126,7 +126,7 @@ static void on_error(png_structp png, png_const_charp why) {
 
 static void on_warning(png_structp png, png_const_charp why) { (void)png, (void)why; }
 
-/* libpng leaves through longjmp: what must be freed then is held by the caller. */
+/* libpng reports errors by longjmp, so the caller holds everything that must be freed. */
 static bool encode(job *j, png_structp png, png_infop info) {
     const pln_grid *g = j->g;
     if (setjmp(png_jmpbuf(png))) return false;
@@ -146,7 +146,7 @@ static bool encode(job *j, png_structp png, png_infop info) {
 }
 
 pleat_status pln_png(const pln_grid *g, pln_sink sink, void *user, char why[PLN_PNG_WHY]) {
-    /* memory is what is left to fail, once the sizes are checked and the sink takes all */
+    /* once the sizes are checked and the sink has not failed, only memory can be the cause */
     job j = {.g = g, .sink = sink, .user = user, .status = PLEAT_ERR_MEMORY, .why = why};
     snprintf(why, PLN_PNG_WHY, "no memory for a picture of %zux%zu", g->height, g->width);
     j.channels = g->C + g->clear;

@@ -1,5 +1,5 @@
-/* PNG files as pixels, through libpng. (Not through its simplified interface: up to 1.6.39 that one mixes up the rows of
- * interlaced images of 16 bits.) The size that a file claims is looked at before memory is taken. */
+/* PNG files as pixels, by libpng. (Not by its simplified interface, which up to 1.6.39 mixes up the rows of
+ * interlaced images of 16 bits.) The size in the header is checked before memory is allocated. */
 #include "files/png_read.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, pln_
 #    define MOST_RATIO 1032              /* of deflate: 258 bytes for two bits */
 #    define ANY_FILE ((uint64_t)1 << 26) /* bytes that any file may become: a blank page is packed well */
 
-/* What is held while libpng may leave by longjmp. */
+/* The resources that are held while libpng may longjmp. */
 typedef struct job {
     FILE *f;
     size_t file_bytes, H, W;
@@ -95,11 +95,11 @@ static bool allocate(job *j) {
     return !j->no_memory;
 }
 
-/* Everything becomes 8 bits a sample, a palette its colours, a transparent colour an alpha channel. */
+/* Convert to 8 bits per sample, palettes to colours, a transparent colour to an alpha channel. */
 static bool decode(job *j, png_structp png, png_infop info) {
     if (setjmp(png_jmpbuf(png))) return false;
-    png_set_user_limits(png, 0x7fffffff, 0x7fffffff); /* the message of ours says more */
-    /* texts, profiles and the like are passed over, and take no memory whatever length they claim */
+    png_set_user_limits(png, 0x7fffffff, 0x7fffffff); /* our own message is more precise */
+    /* texts, profiles and other chunks are skipped, and take no memory whatever length they claim */
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_read_fn(png, j, read_bytes);
     png_read_info(png, info);
@@ -118,7 +118,7 @@ static bool decode(job *j, png_structp png, png_infop info) {
     return true;
 }
 
-/* [H,W,samples] to [C,H,W]; transparent pixels are laid on black. */
+/* [H,W,samples] to [C,H,W]; transparent pixels are blended with black. */
 static bool deal_out(const job *j, pln_bytes *to) {
     size_t plane = j->H * j->W;
     *to = (pln_bytes){.C = j->samples < 3 ? 1 : 3, .H = j->H, .W = j->W};

@@ -1,5 +1,5 @@
-/* Named tensors and texts as a safetensors file: 8 bytes of header length, a JSON header, the elements; all little-endian. This is
- * the list of what is written or read, and the writer; the reader is in tensors_read.c. */
+/* Named tensors and texts as a safetensors file: 8 bytes of header length, a JSON header, the elements; all
+ * little-endian. Here are the list of tensors and texts, and the writer; the reader is in tensors_read.c. */
 #include "files/tensors.h"
 
 #include <math.h>
@@ -111,7 +111,7 @@ void pln_tensors_say(pln_tensors *s, const char *key, const char *text) {
         pln_tensors_fail(s, PLEAT_ERR_MEMORY, "no memory for the header");
 }
 
-/* Two tensors may get one name by the names of modules and parts. */
+/* Names of modules and parts may combine to equal names of two tensors. */
 static void check_names(pln_tensors *s) {
     for (size_t i = 0; i < s->n; i++) {
         const char *name = s->named[i].name;
@@ -126,7 +126,7 @@ static void check_names(pln_tensors *s) {
     }
 }
 
-/* One tensor behind the other. */
+/* The tensors follow one another. */
 static void lay_out(pln_tensors *s) {
     s->bytes = 0;
     for (size_t i = 0; i < s->n; i++) {
@@ -154,7 +154,7 @@ static bool describe(cJSON *root, const pln_named *e) {
     return ok && shape && add_number(offsets, e->begin) && add_number(offsets, e->end);
 }
 
-/* NULL without memory; the caller gives it to cJSON_free. */
+/* NULL if memory is short; the caller frees it with cJSON_free. */
 static char *header_text(pln_tensors *s) {
     bool ok = s->root;
     for (size_t i = 0; i < s->n && ok; i++) ok = describe(s->root, &s->named[i]);

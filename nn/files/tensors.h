@@ -1,4 +1,4 @@
-/* tensors.h: named tensors and texts as a safetensors file: what parameters' files and checkpoints share.
+/* tensors.h: named tensors and texts as a safetensors file, for files of parameters and for checkpoints.
  *
  *     pln_tensors s = {.ctx = ctx, .op = "save", .path = path};          s = {.., .op = "load", .whose = "the network"};
  *     pln_tensors_say(&s, "title", "x");                                 pln_tensors_add(&s, w, 0, "0.weight");
@@ -18,7 +18,8 @@ enum {
     PLN_OPTIONAL = 2, /* the file may lack it */
 };
 
-/* The longest name; a buffer for names that may be longer, and are cut, has room for one more. */
+/* The longest name. A buffer for names that may be longer, and are truncated, has room for one more
+ * character. */
 enum { PLN_LONGEST_NAME = 255 };
 
 /* A tensor with its place in a file. */
@@ -26,14 +27,14 @@ typedef struct pln_named {
     char name[PLN_LONGEST_NAME + 1];
     pleat_tensor *t; /* reading, NULL is a matrix of f64 of any size */
     unsigned flags;
-    const struct cJSON *json;           /* what the file says about it */
+    const struct cJSON *json;           /* its entry in the header */
     size_t rank, shape[PLEAT_MAX_RANK]; /* in the file */
     size_t begin, end;                  /* its bytes, counted from the end of the header */
-    pleat_tensor *fresh;                /* what was read */
+    pleat_tensor *fresh;                /* the tensor that was read */
 } pln_named;
 
-/* The user sets the first members, the rest is zero. The first failure is reported, and from then on nothing happens, so
- * that it is enough to look at what write, open and read return. */
+/* The caller sets the first members; the others are zero. The first failure is reported, and all later calls
+ * do nothing, so it is enough to check the results of write, open and read. */
 typedef struct pln_tensors {
     pleat_ctx *ctx;
     const char *op, *path;
@@ -47,27 +48,27 @@ typedef struct pln_tensors {
     size_t bytes; /* of all elements */
 } pln_tensors;
 
-/* The next tensor, under a name in printf's manner. */
+/* Add the next tensor, with a name formatted as by printf. */
 void pln_tensors_add(pln_tensors *s, pleat_tensor *t, unsigned flags, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 4, 5)))
 #endif
     ;
 
-/* Writing: a text in UTF-8 in the file's metadata. Each key is given once. */
+/* Writing: add a text in UTF-8 to the metadata. Each key is unique. */
 void pln_tensors_say(pln_tensors *s, const char *key, const char *text);
-/* Everything, in the order in which it was added. */
+/* Write everything in the order in which it was added. */
 pleat_status pln_tensors_write(pln_tensors *s);
 
 /* Open the file and read its header. */
 pleat_status pln_tensors_open(pln_tensors *s);
-/* The metadata's text of that key, or NULL; until close. */
+/* The text of that key in the metadata, or NULL; valid until close. */
 const char *pln_tensors_text(const pln_tensors *s, const char *key);
-/* Read and check everything into named[].fresh, tensors of the innermost scope (NULL where an optional one is missing). What the
- * file has, and only that, must have been added; types and shapes must be the same. No tensor has changed. Opens the file, if it
- * is not open, and puts named into the order of the file. */
+/* Read and check everything into named[].fresh, tensors of the innermost scope (NULL for a missing optional
+ * one). The tensors of the file and those added must be the same, with equal types and shapes. Changes no
+ * tensor of the caller. Opens the file if it is not open, and sorts named in the order of the file. */
 pleat_status pln_tensors_read(pln_tensors *s);
-/* Copy what was read into the tensors; cannot fail. */
+/* Copy the tensors that were read into those of the caller; cannot fail. */
 void pln_tensors_assign(pln_tensors *s);
 
 void pln_tensors_close(pln_tensors *s);
@@ -75,7 +76,7 @@ void pln_tensors_close(pln_tensors *s);
 /* ---- shared by writing (tensors.c) and reading (tensors_read.c) ----------------------------------------- */
 
 #define PLN_METADATA "__metadata__"
-#define PLN_LARGEST_WHOLE 9007199254740992.0 /* up to here, doubles tell whole numbers apart */
+#define PLN_LARGEST_WHOLE 9007199254740992.0 /* up to here every integer is a double */
 
 /* The first failure becomes s->status. */
 pleat_status pln_tensors_fail(pln_tensors *s, pleat_status code, const char *format, ...)
@@ -84,7 +85,7 @@ pleat_status pln_tensors_fail(pln_tensors *s, pleat_status code, const char *for
 #endif
     ;
 
-/* As the format asks of all its texts; cJSON passes other bytes on. */
+/* Is the text valid UTF-8, as the format requires? cJSON does not check it. */
 bool pln_is_utf8(const char *text);
 
 /* Of an element in the file: its bytes, and the format's name for its type. */

@@ -1,5 +1,6 @@
-/* Reading safetensors files. Nothing is taken on trust: every byte belongs to the header or to one tensor, names are there once,
- * and memory is what the file's length bears out. No tensor changes before everything has been read. */
+/* The reader of safetensors files. Everything is checked: every byte belongs to the header or to one tensor,
+ * names are unique, and memory is bounded by the length of the file. No tensor changes before everything has
+ * been read. */
 #include "files/tensors.h"
 
 #include <errno.h>
@@ -21,8 +22,8 @@ const char *pln_tensors_text(const pln_tensors *s, const char *key) { return (vo
 #else
 #    include <cjson/cJSON.h>
 
-/* Room for a hundred thousand tensors. The reference implementation allows 100 MB, but parsed JSON takes some thirty
- * times its text, and a hostile file should not cost gigabytes. */
+/* Room for a hundred thousand tensors. The reference implementation allows 100 MB, but parsed JSON takes some
+ * thirty times its text, and a hostile file should not cost gigabytes. */
 #    define MAX_HEADER ((size_t)16 << 20)
 
 static pleat_status bad(pln_tensors *s, const char *what) {
@@ -46,7 +47,7 @@ static bool has_escaped_nul(const char *text) {
     return false;
 }
 
-/* `text` has length + 1 bytes. cJSON would pass over a NUL byte as if it were a blank, and end a name at one. */
+/* `text` has length + 1 bytes. cJSON would skip a NUL byte like a blank, and end a name at it. */
 static void parse(pln_tensors *s, char *text, size_t length) {
     const char *end = text;
     pleat_status wrong = PLEAT_ERR_FORMAT;
@@ -60,7 +61,7 @@ static void parse(pln_tensors *s, char *text, size_t length) {
     else {
         errno = 0;
         s->root = cJSON_ParseWithLengthOpts(text, length + 1, &end, true);
-        if (errno == ENOMEM) wrong = PLEAT_ERR_MEMORY; /* cJSON itself does not tell */
+        if (errno == ENOMEM) wrong = PLEAT_ERR_MEMORY; /* cJSON does not report the cause */
     }
     if (!s->root)
         pln_tensors_fail(s, wrong, "%s: %s from byte %zu on (of %zu)", s->path,
@@ -143,7 +144,7 @@ const char *pln_tensors_text(const pln_tensors *s, const char *key) {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(metadata, key));
 }
 
-/* ---- does the file hold what was asked for? -------------------------------------------------------------- */
+/* ---- does the file have the requested tensors? ----------------------------------------------------------- */
 
 static pln_named *find_entry(const pln_tensors *s, const char *name) {
     for (size_t i = 0; i < s->n; i++)
@@ -151,7 +152,7 @@ static pln_named *find_entry(const pln_tensors *s, const char *name) {
     return NULL;
 }
 
-/* Give each entry what the file says about it. Returns the first name that was not asked for, or NULL. */
+/* Find the file's entry of each tensor. Returns the first name that was not requested, or NULL. */
 static const char *match_names(pln_tensors *s) {
     const char *unknown = NULL;
     for (const cJSON *item = s->root->child; item; item = item->next) {
@@ -195,7 +196,7 @@ static void check_shape(pln_tensors *s, pln_named *e, const cJSON *shape) {
                          pleat_shape_text(e->t, own, sizeof own), s->whose);
 }
 
-/* The shape of a matrix that is not known beforehand is only a claim. */
+/* The shape of a matrix whose size is not known in advance is checked against the data. */
 static bool bytes_of(const pln_named *e, size_t *bytes) {
     size_t n = pln_named_width(e);
     for (size_t k = 0; k < e->rank; k++)
@@ -254,7 +255,7 @@ static int by_place(const void *a, const void *b) {
     return x->end < y->end ? -1 : x->end > y->end;
 }
 
-/* Every byte behind the header must belong to one tensor. Puts them in the order of the file. */
+/* Every byte after the header must belong to one tensor. Sorts them in the order of the file. */
 static void check_places(pln_tensors *s) {
     size_t at = 0;
     if (s->n) qsort(s->named, s->n, sizeof *s->named, by_place);

@@ -1,8 +1,9 @@
-/* Checkpoints: everything that a run needs to go on as if it had never stopped, as one safetensors file. What is no tensor is a
- * text in its metadata:
- *     pleat.parts           "net, net.optimizer, net.ema": what the file holds, so that a run which differs is told first
- *     pleat.rng             the context's random stream, as its members are
- *     pleat.optimizer.net   the learning rate, and the updates that each parameter has had: "0.001 12 12 0"
+/* Checkpoints: the whole state of a run in one safetensors file. All of it that is not a tensor is text in
+ * the metadata:
+ *
+ *     pleat.parts           "net, net.optimizer, net.ema": the parts, compared first, so that an error names the difference
+ *     pleat.rng             the members of the context's random stream
+ *     pleat.optimizer.net   the learning rate, and the number of updates of each parameter: "0.001 12 12 0"
  *     note.KEY              a note */
 #include <inttypes.h>
 #include <math.h>
@@ -57,7 +58,7 @@ static const char *broken(const pleat_nn_checkpoint *c) {
     return why;
 }
 
-/* What more must be right of one that is written. */
+/* Further rules for a checkpoint that is written. */
 static const char *broken_contents(const pleat_nn_checkpoint *c) {
     const pleat_tensor *t = c->history;
     bool fine = pleat_ctx_of(t) == c->ctx && pleat_rank(t) == 2 && pleat_dtype_of(t) == PLEAT_F64;
@@ -132,7 +133,7 @@ static void say_optimizer(pln_tensors *s, const pleat_nn_part *p) {
     free(text);
 }
 
-/* Check the text; `set` the optimizer to it, too. */
+/* Check the text, and with `set` apply it to the optimizer. */
 static bool read_optimizer(const char *text, const pleat_nn_part *p, bool set) {
     double lr, steps;
     if (!text || !pln_read_number(&text, &lr) || !pln_is_not_negative(lr)) return false;
@@ -192,7 +193,7 @@ pleat_status pleat_nn_save_checkpoint(const char *path, const pleat_nn_checkpoin
 
 /* ---- loading ----------------------------------------------------------------------------------------------- */
 
-/* Is it a checkpoint, and of the same parts? */
+/* Check that the file is a checkpoint with the same parts. */
 static void check_parts(pln_tensors *s, const pleat_nn_checkpoint *c, pleat_rng *rng) {
     const char *parts = pln_tensors_text(s, "pleat.parts"), *stream = pln_tensors_text(s, "pleat.rng");
     char own[PARTS_TEXT];
@@ -205,7 +206,7 @@ static void check_parts(pln_tensors *s, const pleat_nn_checkpoint *c, pleat_rng 
                          pln_shown(parts).text, pln_shown(own).text);
 }
 
-/* Both texts, from a little before the place where they differ. */
+/* Write both texts, from a little before the first difference. */
 static void other_note(pln_tensors *s, const pleat_nn_note *note, const char *text) {
     size_t same = 0;
     while (text[same] && text[same] == note->must[same]) same++;
@@ -232,7 +233,7 @@ static void check_optimizer(pln_tensors *s, const pleat_nn_part *p) {
                          s->path, p->name);
 }
 
-/* Nothing can fail any more. */
+/* From here on nothing can fail. */
 static void take_over(pln_tensors *s, pleat_nn_checkpoint *c, const pleat_rng *rng) {
     pln_tensors_assign(s);
     *pleat_ctx_rng(c->ctx) = *rng;

@@ -16,7 +16,7 @@ static size_t parts_of(const pleat_nn_fit_args *a) {
 }
 
 static void set_mode(const pleat_nn_fit_args *a, bool training) {
-    for (size_t i = 0; i < parts_of(a); i++) pleat_nn_train(a->part[i].net, training);
+    for (size_t i = 0; i < parts_of(a); i++) pleat_nn_set_training(a->part[i].net, training);
 }
 
 /* ---- validation -------------------------------------------------------------------------------------------- */
@@ -64,7 +64,7 @@ pleat_status pleat_nn_evaluate(const pleat_nn_fit_args *a, pleat_nn_loader *load
     bool recording = pleat_set_recording(ctx, false);
     set_mode(a, false);
     pleat_status status = evaluate(a, ctx, loader, sums);
-    for (size_t i = 0; i < parts_of(a); i++) pleat_nn_train(a->part[i].net, training[i]);
+    for (size_t i = 0; i < parts_of(a); i++) pleat_nn_set_training(a->part[i].net, training[i]);
     pleat_set_recording(ctx, recording);
     if (loss) *loss = sums[0];
     if (metric) *metric = sums[1];
@@ -116,7 +116,7 @@ static pleat_status one_batch(pln_fit *f, const pleat_nn_batch *b) {
 
 /* ---- an epoch ---------------------------------------------------------------------------------------------- */
 
-/* From f->batch to the end of the epoch, or until a signal comes. */
+/* Train from f->batch to the end of the epoch, or until a signal arrives. */
 static pleat_status run_batches(pln_fit *f, pln_signals *signals, pleat_nn_progress *bar) {
     pleat_nn_batch b;
     size_t first = f->batch;
@@ -145,13 +145,13 @@ static pleat_status validate(pln_fit *f, pleat_nn_epoch *e) {
     return status;
 }
 
-/* What the best epoch is told by. */
+/* The value that defines the best epoch. */
 static double value_of(const pln_fit *f, const pleat_nn_epoch *e) {
     if (f->a->best_by_metric) return f->a->valid ? e->valid_metric : e->metric;
     return f->a->valid ? e->valid_loss : e->loss;
 }
 
-/* Note the epoch's value; true if it is the best so far. */
+/* Store the epoch's value; true if it is the best so far. */
 static bool is_best(pln_fit *f, double value) {
     bool first = f->run->epochs == 1;
     bool better = f->a->best_by_metric ? value > f->best_value : value < f->best_value;
@@ -162,7 +162,7 @@ static bool is_best(pln_fit *f, double value) {
     return true;
 }
 
-/* What the plateau does to the first rate, it does to all. */
+/* Scale the rates of all optimizers as the plateau scales the first. */
 static void lower_rates(pln_fit *f, double value) {
     double ratio = pleat_nn_plateau_lr(f->a->plateau, f->base[0], value) / f->base[0];
     for (size_t i = 0; i < parts_of(f->a); i++) f->base[i] *= ratio;
@@ -267,7 +267,7 @@ pleat_status pleat_nn_fit_with(pleat_nn_fit_args a) {
     for (size_t i = 0; i < parts_of(&a); i++) training[i] = pleat_nn_is_training(a.part[i].net);
     pleat_status status = wrong ? pleat_fail(f.ctx, PLEAT_ERR_ARGUMENT, op, "%s", wrong) : fit(&f);
     if (status) f.run->outcome = PLEAT_NN_FAILED;
-    for (size_t i = 0; i < parts_of(&a); i++) pleat_nn_train(a.part[i].net, training[i]);
+    for (size_t i = 0; i < parts_of(&a); i++) pleat_nn_set_training(a.part[i].net, training[i]);
     pln_fit_leave(&f);
     if (f.run == &unused) pleat_nn_run_free(&unused);
     return status;

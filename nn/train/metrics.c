@@ -1,4 +1,4 @@
-/* What a run leaves in its folder besides checkpoints: metrics.csv, and the best epoch's parameters. */
+/* The files of a run besides checkpoints: metrics.csv, and the parameters of the best epoch. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "train/train.h"
@@ -29,7 +29,8 @@ pleat_status pln_fit_folder(pln_fit *f) {
         snprintf(f->path[i], bytes, "%s/%s", folder, names[i]);
     }
     f->lock = pln_lock_hold(f->path[PLN_LOCK]);
-    if (f->lock >= 0 || errno != EWOULDBLOCK) return PLEAT_OK; /* what cannot be locked may yet be written */
+    /* a folder without locks may still be writable */
+    if (f->lock >= 0 || errno != EWOULDBLOCK) return PLEAT_OK;
     return pleat_fail(f->ctx, PLEAT_ERR_IO, "fit",
                       "%s: another run writes into this folder; give this one a folder of its own", folder);
 }

@@ -1,4 +1,5 @@
-/* One line of progress: rewritten in place on a terminal (with blanks, not with escape codes), ten lines elsewhere. */
+/* The progress line: on a terminal rewritten in place, with blanks in place of escape codes; elsewhere ten
+ * lines. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <string.h>
@@ -17,7 +18,7 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Columns that a line may fill; the last one stays free, because some terminals wrap there. */
+/* The columns of a line; the last one of the terminal stays free, since some terminals wrap there. */
 static int columns(const pleat_nn_progress *p) {
     struct winsize w;
     int all = ioctl(fileno(p->out), TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
@@ -54,7 +55,7 @@ static void numbers(const pleat_nn_progress *p, size_t done, size_t items, doubl
              pln_fixed((double)done * (double)items / passed, 0).s, ended ? "took" : "ETA", time);
 }
 
-/* The bar gives way where the line would not fit. */
+/* Leave the bar out if the line would not fit. */
 static void draw(const pleat_nn_progress *p, size_t done, const char *text) {
     char line[2 * LINE], bar[BAR + 1];
     int width = columns(p), spare = width - (int)(strlen(p->title) + strlen(text)) - 6;

@@ -1,4 +1,4 @@
-/* A run in a checkpoint: where it stands, as notes, and its epochs, as the history. */
+/* A run in a checkpoint: its position as notes, its epochs as the history. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "train/train.h"
@@ -23,9 +23,8 @@ static void name_notes(pleat_nn_note note[NOTES]) {
 }
 
 pleat_status pln_fit_make_room(pln_fit *f, size_t n) {
-    size_t bytes,
-        room =
-            n < 8 ? 8 : n + n / 2; /* the number of epochs is where the run may end, and it may be far away */
+    /* not room for all epochs: their number is an upper bound, and may be very large */
+    size_t bytes, room = n < 8 ? 8 : n + n / 2;
     if (n <= f->room) return PLEAT_OK;
     pleat_nn_epoch *more =
         __builtin_mul_overflow(room, sizeof *more, &bytes) ? NULL : realloc(f->run->epoch, bytes);
@@ -38,7 +37,7 @@ pleat_status pln_fit_make_room(pln_fit *f, size_t n) {
 
 /* ---- saving ------------------------------------------------------------------------------------------------ */
 
-/* Counts as well: each is less than 2^53. */
+/* Counts are stored as doubles, too: each is less than 2^53. */
 static void put(pleat_nn_note *note, size_t n, const double *v) {
     size_t used = 0;
     for (size_t i = 0; i < n; i++)
@@ -139,7 +138,8 @@ static pleat_status read_history(pln_fit *f, pleat_tensor *t) {
     return status;
 }
 
-/* Another schedule is allowed, as is another number of epochs, on which it may depend; but it has to be said. */
+/* Another number of epochs is allowed, and so is another schedule, which may depend on it; but the user is
+ * told. */
 static void compare_schedule(const pln_fit *f, const char *kept) {
     pleat_nn_note now;
     put_schedule(&now, &f->a->schedule);
@@ -162,7 +162,7 @@ static pleat_status load(pln_fit *f, pleat_nn_checkpoint *c) {
 
 pleat_status pln_fit_resume(pln_fit *f) {
     if (!f->a->resume || !f->path[PLN_CHECKPOINT]) return PLEAT_OK;
-    if (access(f->path[PLN_CHECKPOINT], F_OK)) /* only one that is not there may be made anew */
+    if (access(f->path[PLN_CHECKPOINT], F_OK)) /* only a missing checkpoint may be replaced by a new run */
         return errno == ENOENT ? PLEAT_OK : pln_read_failed(f->ctx, "fit", f->path[PLN_CHECKPOINT]);
     pleat_nn_note note[NOTES] = {{.key = NULL}};
     name_notes(note);
@@ -172,6 +172,6 @@ pleat_status pln_fit_resume(pln_fit *f) {
     pleat_scope scope = pleat_begin(f->ctx);
     pleat_status status = load(f, &c);
     pleat_end(scope);
-    if (status) f->run->epochs = f->run->steps = f->run->best = 0; /* as many as epoch[] has */
+    if (status) f->run->epochs = f->run->steps = f->run->best = 0; /* the length of epoch[] */
     return status;
 }

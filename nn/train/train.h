@@ -1,22 +1,22 @@
-/* What the files of a training run share. */
+/* The struct of a training run, and its parts. */
 #ifndef PLN_TRAIN_H
 #define PLN_TRAIN_H
 
 #include "pleat_nn.h"
 
-/* A run under way. What a checkpoint keeps of it is marked. */
+/* A run in progress. "kept": stored in checkpoints. */
 typedef struct pln_fit {
     const pleat_nn_fit_args *a;
     pleat_ctx *ctx;
     pleat_nn_run *run;           /* kept */
     double base[PLEAT_NN_PARTS]; /* kept: the optimizers' rates before the schedule */
-    size_t batch;                /* kept: of this epoch, the next one */
-    double sum_loss, sum_metric; /* kept: over this epoch's batches so far */
-    double best_value;           /* kept: of run->best */
-    size_t bad;                  /* kept: epochs since then */
-    size_t room;                 /* epochs in run->epoch */
-    char *path[4]; /* of metrics.csv, checkpoint.safetensors, best.safetensors and the lock; NULL: nowhere */
-    int lock;      /* held while the run writes into its folder; -1: it is not, or cannot be */
+    size_t batch;                /* kept: the next batch of this epoch */
+    double sum_loss, sum_metric; /* kept: over the batches of this epoch so far */
+    double best_value;           /* kept: the value of epoch run->best */
+    size_t bad;                  /* kept: epochs since the best one */
+    size_t room;                 /* allocated epochs of run->epoch */
+    char *path[4]; /* of metrics.csv, checkpoint.safetensors, best.safetensors and the lock; NULL: no files */
+    int lock;      /* descriptor of the folder's lock; -1: not locked, or the file system has no locks */
 } pln_fit;
 
 enum { PLN_METRICS, PLN_CHECKPOINT, PLN_BEST, PLN_LOCK };
@@ -38,15 +38,15 @@ void pln_signals_release(pln_signals *s);
 
 /* ---- what stays on disk ---- */
 
-/* The folder, which is this run's alone from then on, and its paths. */
+/* Create and lock the folder, and set its paths. */
 pleat_status pln_fit_folder(pln_fit *f);
 void pln_fit_leave(pln_fit *f);
-/* All epochs so far as metrics.csv. */
+/* Write all epochs so far to metrics.csv. */
 pleat_status pln_fit_write_metrics(const pln_fit *f);
-/* part[0]'s parameters, averaged if it has an ema. */
+/* Write the parameters of part[0], or their average if it has an ema. */
 pleat_status pln_fit_write_best(const pln_fit *f);
 pleat_status pln_fit_save(const pln_fit *f);
-/* Take up the folder's checkpoint; does nothing if there is none. */
+/* Load the folder's checkpoint; does nothing if there is none. */
 pleat_status pln_fit_resume(pln_fit *f);
 /* Make room for n epochs. */
 pleat_status pln_fit_make_room(pln_fit *f, size_t n);

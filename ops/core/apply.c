@@ -1,5 +1,5 @@
-/* The door through which every op enters: inputs are checked, the shape rule runs, the result is made, filled and
- * remembered. */
+/* pleat_apply, the entry of every op: check the inputs, run the shape rule, create the result, compute and
+ * record it. */
 #include <string.h>
 
 #include "core/core.h"
@@ -11,32 +11,38 @@ static pleat_ctx *context_of(size_t n, pleat_tensor *const *in) {
     return NULL;
 }
 
-/* False where the result is poison: by a new error, or because an input is. */
+/* False if the result must be poison: after a new error, or because input i is poison. */
+static bool input_is_fine(const pleat_call *c, size_t i) {
+    const pleat_tensor *t = c->in[i];
+    if (t == NULL) {
+        pleat_fail(c->ctx, PLEAT_ERR_ARGUMENT, c->op->name, "tensor %zu is a null pointer", i + 1);
+        return false;
+    }
+    if (t->ctx != c->ctx) {
+        return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "tensor %zu%s belongs to another context", i + 1,
+                               t->poison ? " is poison and" : "");
+    }
+    if (t->poison) return false;
+    if (t->dtype == c->in[0]->dtype) return true;
+    return pleat_call_fail(c, PLEAT_ERR_DTYPE, "tensor 1 is %s and tensor %zu is %s; convert one of them",
+                           c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i + 1,
+                           t->dtype == PLEAT_F32 ? "f32" : "f64");
+}
+
 static bool inputs_are_fine(const pleat_call *c) {
+    bool clean = c->ctx->error.code == PLEAT_OK;
     for (size_t i = 0; i < c->n; i++) {
-        const pleat_tensor *t = c->in[i];
-        if (t == NULL) {
-            pleat_fail(c->ctx, PLEAT_ERR_ARGUMENT, c->op->name, "tensor %zu is a null pointer", i + 1);
-            return false;
-        }
-        if (t->ctx != c->ctx) {
-            return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "tensor %zu%s belongs to another context", i + 1,
-                                   t->poison ? " is poison and" : "");
-        }
-        if (t->poison) return false;
-        if (t->dtype != c->in[0]->dtype) {
-            return pleat_call_fail(
-                c, PLEAT_ERR_DTYPE, "tensor 1 is %s and tensor %zu is %s; convert one of them",
-                c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i + 1, t->dtype == PLEAT_F32 ? "f32" : "f64");
-        }
+        if (input_is_fine(c, i)) continue;
+        if (clean && c->ctx->error.code != PLEAT_OK) c->ctx->error.input = i + 1;
+        return false;
     }
     return true;
 }
 
-/* attrs may hold any type, so they begin at a multiple of the largest alignment */
+/* attrs may hold any type, so they are aligned to the largest alignment */
 static size_t up_to_16(size_t bytes) { return (bytes + 15) / 16 * 16; }
 
-/* Make out remember how it came about. The call, its inputs and attrs lie in one block. */
+/* Record the call in its result. The call, its inputs and attrs share one block. */
 static bool record(const pleat_call *c, size_t attrs_bytes) {
     size_t head = up_to_16(sizeof(pleat_call)), list = up_to_16(c->n * sizeof *c->in);
     pleat_call *call = pl_take(&c->ctx->memory, head + list + attrs_bytes);
@@ -59,7 +65,7 @@ static pleat_tensor *result(const pleat_call *c) {
     return pl_tensor_new(c->ctx, c->op->name, c->dtype, c->rank, c->shape);
 }
 
-/* Poison without an error would leave the user in the dark; an error that the op has reported goes first. */
+/* Poison always has an error. If the op has reported one, that one is kept. */
 static pleat_tensor *unexplained(const pleat_call *c, const char *what) {
     pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "%s without giving a reason", what);
     return pleat_poison(c->ctx);
@@ -80,12 +86,21 @@ pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in,
     return unexplained(&c, "the op failed");
 }
 
+pleat_tensor *pl_apply_two(const pleat_op *op, pleat_tensor *x, pleat_tensor *y) {
+    return pleat_apply(op, 2, (pleat_tensor *[]){x, y}, NULL, 0);
+}
+
 pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what) {
     if (!pleat_is_poison(x)) pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op, "%s is a null pointer", what);
     return pleat_poison(pleat_ctx_of(x));
 }
 
-/* ---- shape rules that several ops share ---------------------------------------------------------------- */
+/* ---- rules that several ops share ---------------------------------------------------------------------- */
+
+pleat_tensor *pl_zero_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)c, (void)i, (void)g;
+    return NULL;
+}
 
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape) {
     c->rank = rank;

@@ -22,7 +22,7 @@ static pl_memory memory_of(const pleat_ctx_args *a) {
                        .user = own ? a->user : NULL};
 }
 
-/* An experiment or a test forces a path; the program is not asked. */
+/* The environment forces a path, so that experiments and tests need no change of the program. */
 static void read_environment(pleat_ctx *ctx) {
     const char *engine = getenv("PLEAT_ENGINE"), *isa = getenv("PLEAT_ISA");
     if (!pleat_path_parse(engine, NULL, &ctx->path))
@@ -77,7 +77,7 @@ void pleat_set_threads(pleat_ctx *ctx, int threads) {
 }
 
 pleat_pool *pl_pool_for(pleat_ctx *ctx, double work) {
-    /* waking the threads costs a few microseconds, about what one thread needs for this many additions */
+    /* waking the threads costs a few microseconds, about the time of this many additions on one thread */
     enum { WORTH = 65536 };
     if (work < WORTH || ctx->threads == 1) return NULL;
     if (ctx->pool == NULL) ctx->pool = pleat_pool_new(ctx->threads);
@@ -100,7 +100,7 @@ void pleat_trim(pleat_ctx *ctx) {
 }
 
 pleat_tensor *pleat_poison(pleat_ctx *ctx) {
-    /* never written to: every function that changes a tensor leaves poison alone */
+    /* never written: functions that change a tensor ignore poison */
     static const pleat_tensor nowhere = {.poison = true, .numel = 1, .refs = 1, .list = PL_NOWHERE};
     return ctx != NULL ? &ctx->poison : (pleat_tensor *)&nowhere;
 }

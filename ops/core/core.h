@@ -1,4 +1,4 @@
-/* core.h: what the files of ops/ share and users do not see. */
+/* core.h: the data structures and helpers of ops/ that are not public. */
 #ifndef PL_CORE_H
 #define PL_CORE_H
 
@@ -7,7 +7,7 @@
 
 /* ---- memory: blocks that the context recycles --------------------------------------------------------- */
 
-/* Size classes: four to a power of two, from 64 bytes on. */
+/* The number of size classes: four per power of two, from 64 bytes. */
 #define PL_CLASSES 172
 
 typedef struct pl_block pl_block;
@@ -20,7 +20,7 @@ typedef struct pl_memory {
     pleat_memory_info info;
 } pl_memory;
 
-/* A block of at least `bytes`, aligned to 64, contents unset; NULL if there is no memory (nothing is reported). */
+/* A block of at least `bytes`, aligned to 64, uninitialised; NULL, without a report, if memory is short. */
 void *pl_take(pl_memory *m, size_t bytes);
 void pl_give(pl_memory *m, void *block); /* NULL is allowed */
 void pl_memory_trim(pl_memory *m);
@@ -30,14 +30,14 @@ static inline bool pl_mul_ok(size_t a, size_t b, size_t *out) { return !__builti
 
 /* ---- tensors ------------------------------------------------------------------------------------------ */
 
-/* Elements that tensors share: a tensor and its views. */
+/* The elements of a tensor, shared with its views. */
 typedef struct pl_storage {
     size_t refs;
     size_t bytes;
     void *data;
 } pl_storage;
 
-/* Where a tensor is listed: a scope's place on the stack, or one of these. */
+/* The list of a tensor: the index of a scope on the stack, or one of these. */
 enum { PL_HELD = 0, PL_ROOT = 1 };
 #define PL_NOWHERE SIZE_MAX
 
@@ -51,21 +51,23 @@ struct pleat_tensor {
     size_t shape[PLEAT_MAX_RANK];
     ptrdiff_t stride[PLEAT_MAX_RANK]; /* in elements */
 
-    pleat_call *call; /* how it was computed; NULL for a leaf */
-    size_t refs;      /* its scope, each recorded call that reads it, and a gradient walk under way */
+    pleat_call *call; /* the op call that computed it; NULL for a leaf */
+    /* one for its list, for each recorded call that reads it, and for a running gradient walk */
+    size_t refs;
 
     size_t list; /* PL_HELD, PL_ROOT, a scope, or PL_NOWHERE */
     pleat_tensor *previous, *next;
 
-    uint64_t mark; /* the gradient walk that met it last, */
-    size_t slot;   /* and its place in that walk */
+    uint64_t mark; /* the latest gradient walk that reached it, */
+    size_t slot;   /* and its index in that walk */
 };
 
 size_t pl_element(pleat_dtype dtype); /* bytes */
 /* How many whole numbers, from 0 on, the type tells apart; or SIZE_MAX, if size_t cannot count as far. */
 size_t pl_counts(pleat_dtype dtype);
 
-/* A new tensor, unset, row-major, in the innermost scope; poison if the shape is too large or memory is short. */
+/* A new tensor, uninitialised, row-major, in the innermost scope; poison if the shape is too large or memory
+ * is short. */
 pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, size_t rank,
                             const size_t *shape);
 /* A new tensor in the innermost scope that shares the elements of `base`. */
@@ -73,13 +75,14 @@ pleat_tensor *pl_tensor_view(pleat_tensor *base, const char *op, size_t rank, co
                              const ptrdiff_t *stride, ptrdiff_t offset);
 
 pleat_tensor *pl_retain(pleat_tensor *t);
-void pl_release(pleat_tensor *t); /* the last one frees t, and what only t kept alive */
+void pl_release(pleat_tensor *t); /* the last reference frees t and all tensors that only t referenced */
 
-/* Put t on a scope's list (the list owns one reference, which the caller hands over), or take it off. */
+/* Put t on a list, which takes over one of the caller's references, or remove it from its list. */
 void pl_list(pleat_tensor *t, size_t list);
 void pl_unlist(pleat_tensor *t);
 
-/* t itself, or a row-major copy that no gradient knows of; retained either way. Poison if memory is short. */
+/* t itself if it is row-major, else a copy outside of the recorded history; both retained. Poison if memory
+ * is short. */
 pleat_tensor *pl_dense(pleat_tensor *t);
 
 void pl_row_major(size_t rank, const size_t *shape, ptrdiff_t *stride);
@@ -93,15 +96,15 @@ static inline ptrdiff_t pl_stride_from_end(const pleat_tensor *t, size_t k) {
     return k < t->rank && t->shape[t->rank - 1 - k] != 1 ? t->stride[t->rank - 1 - k] : 0;
 }
 
-/* A phrase for a shape: "[2,3]". */
+/* A shape as text: "[2,3]". */
 typedef struct pl_text {
     char text[PLEAT_MAX_RANK * 21 + 3];
 } pl_text;
 pl_text pl_shape_phrase(size_t rank, const size_t *shape);
 static inline pl_text pl_shape_of(const pleat_tensor *t) { return pl_shape_phrase(t->rank, t->shape); }
 
-/* A number with so many digits, and a point in every locale: printf's is the locale's, so nothing else in ops/ gives
- * it a floating number. */
+/* v with `digits` significant digits and a decimal point in every locale. printf uses the locale's decimal
+ * point, so no other function of ops/ passes a floating number to it. */
 typedef struct pl_digits {
     char text[32];
 } pl_digits;
@@ -135,7 +138,7 @@ typedef struct pl_plans {
 
 struct pleat_ctx {
     pl_memory memory;
-    int threads; /* wanted */
+    int threads; /* requested */
     pleat_pool *pool;
     pleat_path path; /* forced by the environment */
     pl_plans plans;  /* of convolutions */
@@ -157,55 +160,46 @@ void pl_plans_free(pl_plans *plans);
 
 /* ---- ops ---------------------------------------------------------------------------------------------- */
 
-/* Shape rule of two operands that are broadcast; and of an op that keeps its first input's shape. */
+/* The shape rules of two broadcast operands, and of an op whose result has the shape of its first input. */
 bool pl_shape_broadcast(pleat_call *c);
 bool pl_shape_same(pleat_call *c);
 
-/* Reports that an op was given a null pointer for its `what`; poison. */
+/* Report an error about x; the line is x's shape, then `format` as printf formats it. Returns poison. */
+pleat_tensor *pl_reject(const pleat_tensor *x, const char *op, pleat_status code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Apply an op of two tensors without attrs. */
+pleat_tensor *pl_apply_two(const pleat_op *op, pleat_tensor *x, pleat_tensor *y);
+
+/* Report that the argument `what` of an op is a null pointer; poison. */
 pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what);
 
-/* Set c's shape to the one given. */
+/* The gradient rule of a piecewise constant op: zero for every input. */
+pleat_tensor *pl_zero_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
+
+/* Set the shape of c's result. */
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape);
-
-/* sum_to the shape of `like` (ops/sums.c): what a vjp does with a cotangent of an operand that was broadcast. */
-pleat_tensor *pl_sum_like(pleat_tensor *g, const pleat_tensor *like);
-
-/* g where x > 0, else 0 (ops/relu.c): what the vjp of relu does with a cotangent. */
-pleat_tensor *pl_gate(pleat_tensor *g, pleat_tensor *x);
-
-/* (x - mean) factor for x [N,C,..], mean and factor [C], with the difference in double (ops/normalize.c). */
-pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor);
-
-/* Complete the options of a pool of a->x, which is neither NULL nor poison, and work out the sizes {H, W} and {P, Q}; false
- * after an error of `op` (ops/pool.c). */
-bool pl_pool_geometry(const char *op, pleat_pool_args *a, size_t image[2], size_t map[2]);
 
 /* ---- element by element ------------------------------------------------------------------------------- */
 
 #define PL_JOIN_(a, b) a##b
 #define PL_JOIN(a, b) PL_JOIN_(a, b)
 
-/* One run of n elements: p[0] is written, p[1].. are read, s[] are their steps in elements. */
+/* A loop over n elements: p[0] is written, p[1].. are read; s[] are their strides in elements. */
 typedef void (*pl_loop)(size_t n, void *const p[], const ptrdiff_t s[], const void *attrs);
-/* The same text compiled for both types (core/map1.inc, core/map2.inc). */
+/* One expression compiled for both types (core/map1.inc, core/map2.inc). */
 typedef struct pl_map {
     pl_loop f32, f64;
 } pl_map;
 
-/* y = map(x[0], .., x[n-1]) for n of 1 or 2, the x broadcast to y's shape. y's elements overlap with no x's. */
+/* y = map(x[0], .., x[n-1]) for n of 1 or 2, each x broadcast to y's shape. y overlaps with no x. */
 void pl_each(const pl_map *map, pleat_tensor *y, size_t n, pleat_tensor *const *x, const void *attrs);
-
-/* Forward of an op that is one map. */
-static inline bool pl_forward_map(const pleat_call *c, const pl_map *map) {
-    pl_each(map, c->out, c->n, c->in, c->attrs);
-    return true;
-}
 
 /* Copy src to dst of the same shape, converting the type. They do not overlap. */
 void pl_copy(pleat_tensor *dst, pleat_tensor *src);
 
-/* The context's threads if `work` elementary operations are worth waking them, otherwise NULL. They start when they are first
- * wanted. */
+/* The context's thread pool if `work` elementary operations are enough to pay for it, otherwise NULL. The
+ * threads start at the first such call. */
 pleat_pool *pl_pool_for(pleat_ctx *ctx, double work);
 
 #endif

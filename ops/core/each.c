@@ -1,11 +1,11 @@
-/* One loop over the elements of a strided tensor and its operands, for all element-wise ops: axes that lie behind one
- * another are merged, the last one is handed to the op's inner loop, the rest is shared among the threads. */
+/* One loop nest over strided tensors for all element-wise ops. Axes that are contiguous with each other are
+ * merged, the last axis goes to the op's inner loop, and the others are split among the threads. */
 #include "core/core.h"
 #include "kernels/parallel.h"
 
 enum { OPERANDS = 3, PIECE = 16384 };
 
-/* The merged loop nest. Axis 0 is the outermost, axis rank-1 the run. */
+/* The merged loop nest. Axis 0 is the outermost; axis rank-1 is the inner loop. */
 typedef struct nest {
     pl_loop loop;
     const void *attrs;
@@ -24,7 +24,7 @@ static bool merges(const nest *t, size_t axis, const ptrdiff_t *inner, size_t in
     return true;
 }
 
-/* Append an axis on the inside, or merge it with the one before. */
+/* Append an inner axis, or merge it with the previous one. */
 static void add_axis(nest *t, size_t size, const ptrdiff_t *stride) {
     if (size == 1) return;
     if (t->rank > 0 && merges(t, t->rank - 1, stride, size)) {
@@ -46,7 +46,7 @@ static void nest_init(nest *t, pleat_tensor *const *operand) {
         for (size_t i = 0; i < t->operands; i++) stride[i] = pl_stride_from_end(operand[i], k);
         add_axis(t, pl_size_from_end(y, k), stride);
     }
-    if (t->rank == 0) t->shape[t->rank++] = 1; /* a scalar is a run of one; its strides are zero already */
+    if (t->rank == 0) t->shape[t->rank++] = 1; /* a scalar is one element; its strides are zero */
     size_t run = t->shape[t->rank - 1];
     t->rows = 1;
     for (size_t k = 0; k + 1 < t->rank; k++) t->rows *= t->shape[k];
@@ -98,7 +98,7 @@ static void run_nest(nest *t, pleat_tensor *const *operand) {
     if (y->numel == 0) return;
     nest_init(t, operand);
     size_t tasks = t->pieces > 1 ? t->rows * t->pieces : (t->rows + t->rows_per_task - 1) / t->rows_per_task;
-    /* four elements, and more of the common ops, are as quick as one multiply-add of other loops */
+    /* four elements cost about as much as one multiply-add of other loops */
     pl_parallel(pl_pool_for(y->ctx, (double)y->numel / 4), tasks, run_task, t);
 }
 

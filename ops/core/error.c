@@ -8,7 +8,8 @@
 
 #include "core/core.h"
 
-/* Names of files and texts out of them may hold anything, but an error is one line, and does nothing to the terminal that shows it. */
+/* File names, and texts from files, may contain any byte. An error must be one line and must not control the
+ * terminal. */
 static void make_one_line(char *text) {
     for (; *text; text++)
         if ((unsigned char)*text < ' ' || *text == 127) *text = '?';
@@ -34,7 +35,7 @@ pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const
     return code;
 }
 
-/* The locale "C" is part of the C library: asking for it allocates nothing. */
+/* The locale "C" is part of the C library, so newlocale allocates nothing. */
 pl_digits pl_number(double v, int digits) {
     pl_digits phrase;
     locale_t before = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
@@ -43,7 +44,7 @@ pl_digits pl_number(double v, int digits) {
     return phrase;
 }
 
-/* "[2,3] and [4]": the shapes an op was given. */
+/* The shapes of an op's inputs: "[2,3] and [4]". */
 static void input_shapes(const pleat_call *c, char *buffer, size_t bytes) {
     size_t used = 0;
     buffer[0] = 0;
@@ -67,6 +68,16 @@ bool pleat_call_fail(const pleat_call *c, pleat_status code, const char *format,
     input_shapes(c, shapes, sizeof shapes);
     pleat_fail(c->ctx, code, c->op->name, "%s: %s", shapes, rule);
     return false;
+}
+
+pleat_tensor *pl_reject(const pleat_tensor *x, const char *op, pleat_status code, const char *format, ...) {
+    char rule[320];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(rule, sizeof rule, format, args);
+    va_end(args);
+    pleat_fail(x->ctx, code, op, "%s: %s", pl_shape_of(x).text, rule);
+    return pleat_poison(x->ctx);
 }
 
 const pleat_error_info *pleat_error(const pleat_ctx *ctx) {

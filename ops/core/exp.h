@@ -1,5 +1,5 @@
-/* exp.h: an exponential that compilers make vector code of, and that is the same bits wherever the library runs: C libraries
- * have their own, and call it number by number. */
+/* exp.h: an exponential that compilers vectorise, with the same bits on every platform. The exp of a C
+ * library is called per element, and its last bit depends on the library. */
 #ifndef PL_EXP_H
 #define PL_EXP_H
 
@@ -7,10 +7,11 @@
 #include <stdint.h>
 #include <string.h>
 
-/* e^x = 2^n e^r with a whole n and |r| <= log(2)/2, in double, which has room for all n that a float needs. The series ends with
- * r^8/8!: one result in fifty thousand is not the float nearest to the true value, but the one beside it. */
+/* e^x = 2^n e^r with an integer n and |r| <= log(2)/2, in double, whose exponent has room for every n of a
+ * float. The series ends with r^8/8!: one result in fifty thousand is not the nearest float but its
+ * neighbour. */
 static inline float pl_exp_f32(float v) {
-    static const double shift = 0x1.8p52; /* added, it leaves a whole number in the last bits */
+    static const double shift = 0x1.8p52; /* adding it rounds to an integer in the low bits */
     double x = v < -150 ? -150 : v > 150 ? 150 : v;
     double whole = x * 0x1.71547652b82fep0 + shift, r = x - (whole - shift) * 0x1.62e42fefa39efp-1;
     double low = 1 + r + r * r * (1.0 / 2 + r * (1.0 / 6));
@@ -19,7 +20,7 @@ static inline float pl_exp_f32(float v) {
     uint64_t bits, n;
     memcpy(&bits, &y, sizeof bits);
     memcpy(&n, &whole, sizeof n);
-    bits += n << 52; /* to the exponent */
+    bits += n << 52; /* add n to the exponent */
     memcpy(&y, &bits, sizeof y);
     return (float)y;
 }

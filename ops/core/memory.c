@@ -1,10 +1,10 @@
-/* Blocks of memory in size classes. A block that is given back waits in its class for the next taker, so a loop that
- * repeats the same sizes stops asking the allocator after its first turn. */
+/* Blocks of memory in size classes. A returned block waits in the free list of its class, so a loop that
+ * repeats the same sizes calls the allocator in its first iteration only. */
 #include "core/core.h"
 
 enum { ALIGN = 64 };
 
-/* Lies in front of what the taker sees, and keeps its alignment. */
+/* The header of a block, before the bytes that the caller gets; it keeps their alignment. */
 struct pl_block {
     _Alignas(ALIGN) void *raw; /* what the allocator returned */
     size_t class;
@@ -16,8 +16,8 @@ static size_t class_size(size_t class) { return (size_t)(4 + class % 4) << (clas
 
 static size_t class_of(size_t bytes) {
     if (bytes <= ALIGN) return 0;
-    size_t power =
-        63 - (size_t)__builtin_clzll((unsigned long long)(bytes - 1)); /* 2^power < bytes <= 2^(power+1) */
+    /* 2^power < bytes <= 2^(power+1) */
+    size_t power = 63 - (size_t)__builtin_clzll((unsigned long long)(bytes - 1));
     size_t quarter = (size_t)1 << (power - 2);
     size_t steps = (bytes - ((size_t)1 << power) + quarter - 1) / quarter; /* 1..4 */
     return (power - 6) * 4 + steps;

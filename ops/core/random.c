@@ -40,7 +40,7 @@ static uint64_t u64(pleat_rng *r) {
 
 uint64_t pleat_rng_below(pleat_rng *r, uint64_t n) {
     if (n == 0) return 0;
-    /* numbers below 2^64 mod n would make the small results more likely */
+    /* reject numbers below 2^64 mod n, which would make small results more likely */
     uint64_t floor = (0 - n) % n, x;
     do x = u64(r);
     while (x < floor);
@@ -54,7 +54,8 @@ double pleat_rng_normal(pleat_rng *r) {
     return sqrt(-2 * log(u)) * cos(6.283185307179586477 * v);
 }
 
-/* x as a number of the type in [low, high), which rounding may have left on either side, if there is one. */
+/* Round x to the type and keep it in [low, high), which rounding may leave on either side; if the type has a
+ * number there. */
 static double in_range(double x, pleat_dtype dtype, double low, double high) {
     if (low >= high) return x;
     if (dtype == PLEAT_F64) return x < high ? x : nextafter(high, low);
@@ -63,7 +64,7 @@ static double in_range(double x, pleat_dtype dtype, double low, double high) {
     return (double)y < high ? (double)y : (double)nextafterf(y, -INFINITY);
 }
 
-/* Where the width of the range overflows, its ends do not. */
+/* The width of the range may overflow; its ends do not. */
 static double between(double low, double high, double u) {
     double width = high - low;
     return isfinite(width) ? low + width * u : low * (1 - u) + high * u;

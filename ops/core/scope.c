@@ -1,4 +1,4 @@
-/* Scopes: lists of tensors on a stack. A tensor stands on at most one list, and the list owns one reference. */
+/* Scopes: a stack of lists of tensors. A tensor is on at most one list, and the list owns one reference. */
 #include <string.h>
 
 #include "core/core.h"
@@ -49,7 +49,7 @@ pleat_scope pleat_begin(pleat_ctx *ctx) {
 
 void pleat_end(pleat_scope scope) {
     pleat_ctx *ctx = scope.ctx;
-    if (ctx == NULL) return; /* pleat_begin failed and has said so */
+    if (ctx == NULL) return; /* pleat_begin has failed and reported it */
     if (scope.depth <= PL_ROOT || scope.depth >= ctx->open ||
         ctx->scopes[scope.depth].serial != scope.serial) {
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "end", "this scope is not open: it ended before, or never began");

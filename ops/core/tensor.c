@@ -1,4 +1,4 @@
-/* Tensors: a shape and strides over shared elements, counted references, and the ways in and out for data. */
+/* Tensors: shape and strides over shared elements, reference counts, and input and output of data. */
 #include "pleat.h"
 
 #include <float.h>
@@ -42,9 +42,9 @@ bool pl_same_shape(const pleat_tensor *a, const pleat_tensor *b) {
     return a->rank == b->rank && memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0;
 }
 
-/* ---- life --------------------------------------------------------------------------------------------- */
+/* ---- lifetime --------------------------------------------------------------------------------------------- */
 
-/* Bytes of a shape. A size of 0 does not excuse the others: their product must fit, too. */
+/* Bytes of a shape. The product of the sizes other than 0 must not overflow, also if one of them is 0. */
 static bool count_bytes(pleat_dtype dtype, size_t rank, const size_t *shape, size_t *bytes) {
     size_t all = pl_element(dtype), fits = all;
     for (size_t i = 0; i < rank; i++) {
@@ -72,7 +72,7 @@ static bool shape_is_legal(pleat_ctx *ctx, const char *op, pleat_dtype dtype, si
     return false;
 }
 
-/* A tensor without elements yet, in the innermost scope. */
+/* A tensor in the innermost scope, still without storage. */
 static pleat_tensor *tensor_shell(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape) {
     pleat_tensor *t = pl_take(&ctx->memory, sizeof *t);
     if (t == NULL) return NULL;
@@ -118,7 +118,7 @@ pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, s
 
 pleat_tensor *pl_tensor_view(pleat_tensor *base, const char *op, size_t rank, const size_t *shape,
                              const ptrdiff_t *stride, ptrdiff_t offset) {
-    size_t bytes = 0; /* a view that repeats elements may have more of them than its base */
+    size_t bytes = 0; /* a broadcast view may have more elements than its base */
     if (!shape_is_legal(base->ctx, op, base->dtype, rank, shape, &bytes)) return pleat_poison(base->ctx);
     pleat_tensor *t = tensor_shell(base->ctx, base->dtype, rank, shape);
     if (t == NULL) {
@@ -138,7 +138,7 @@ pleat_tensor *pl_retain(pleat_tensor *t) {
     return t;
 }
 
-/* Frees t and puts the inputs that only t kept alive in front of `rest`. */
+/* Free t, and prepend the inputs that only t referenced to `rest`. */
 static pleat_tensor *free_one(pleat_tensor *t, pleat_tensor *rest) {
     pl_memory *m = &t->ctx->memory;
     for (size_t i = 0; t->call != NULL && i < t->call->n; i++) {
@@ -159,12 +159,12 @@ static pleat_tensor *free_one(pleat_tensor *t, pleat_tensor *rest) {
 
 void pl_release(pleat_tensor *t) {
     if (t->poison || --t->refs > 0) return;
-    /* a list instead of recursion: a history may be a million calls deep */
+    /* a list in place of recursion: a history may be a million calls deep */
     t->next = NULL;
     while (t != NULL) t = free_one(t, t->next);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------- */
+/* ---- creation ------------------------------------------------------------------------------------------- */
 
 static void fill(pleat_tensor *t, double value) {
     if (t->poison) return;
@@ -227,7 +227,7 @@ pleat_tensor *pleat_from_f64(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, con
     return t;
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------- */
+/* ---- queries ------------------------------------------------------------------------------------------- */
 
 pleat_ctx *pleat_ctx_of(const pleat_tensor *t) { return t == NULL ? NULL : t->ctx; }
 pleat_dtype pleat_dtype_of(const pleat_tensor *t) { return t == NULL ? PLEAT_F32 : t->dtype; }

@@ -1,10 +1,10 @@
-/* A layer on tensors in its framework's layouts: one op of the convolution family with every size explicit, a bias, and views
- * around them. Law: the result is what the plan says of the natural one, out[i] = natural[i + crop]. */
+/* A layer on tensors in its framework's layouts: one op of the convolution family with every size explicit, a
+ * bias, and views around them. Law: out[i] = natural[i + crop], with the crop of the plan. */
 #include "frameworks.h"
 
 typedef struct call {
     const pleat_layer *layer;
-    pleat_tensor *input, *weight, *bias; /* as they are given */
+    pleat_tensor *input, *weight, *bias; /* as given */
     bool kernel_first;
     pleat_layer_plan plan;
 } call;
@@ -33,6 +33,15 @@ static bool tensors_are_there(const call *c) {
            misfit(c, "the ranks must be 4, 4 and 1");
 }
 
+size_t pleat_layer_groups(const pleat_layer *l, const pleat_tensor *input, const pleat_tensor *weight) {
+    const pl_framework *f = pl_framework_of(l->framework);
+    if (f == NULL || f->groups == NULL || l->transpose) return l->groups;
+    if (pleat_rank(input) != 4 || pleat_rank(weight) != 4) return l->groups;
+    size_t groups =
+        f->groups(pleat_size(input, l->channels_last ? 3 : 1), pleat_size(weight, f->kernel_first ? 2 : 1));
+    return groups > 0 ? groups : l->groups;
+}
+
 static bool plan(call *c) {
     const pl_framework *f = pl_framework_of(c->layer->framework);
     c->kernel_first = f != NULL && f->kernel_first;
@@ -43,7 +52,7 @@ static bool plan(call *c) {
     return false;
 }
 
-/* The channels of the three tensors, held against each other in the framework's own letters. */
+/* Compare the channels of the three tensors; an error uses the framework's letters. */
 static bool channels_fit(const call *c) {
     static const char *const wants[2][2] = {
         {"the weight must be [Cout,Cin/G,R,S]", "the weight must be [Cin,Cout/G,R,S]"},
@@ -60,7 +69,7 @@ static bool channels_fit(const call *c) {
            misfit(c, "the bias must be [Cout]");
 }
 
-/* The op, between views in its own layout. */
+/* The op, on views in its layout. */
 static pleat_tensor *run(const call *c) {
     static const size_t from_nhwc[] = {0, 3, 1, 2}, to_nhwc[] = {0, 2, 3, 1}, from_hwio[] = {3, 2, 0, 1};
     const pleat_layer *l = c->layer;

@@ -1,5 +1,6 @@
-/* keras.layers.Conv2D and Conv2DTranspose. Law: output_padding counts from (in-1) * stride plus the kernel ("valid") or plus its
- * last bit ("same"), and without it the result has in * stride pixels, or the kernel's overhang more. */
+/* keras.layers.Conv2D and Conv2DTranspose. Law: output_padding counts from (in-1) * stride plus the kernel
+ * ("valid") or plus its last bit ("same"). Without output_padding the result has in * stride pixels, plus the
+ * overhang of the kernel for "valid". */
 #include "frameworks.h"
 
 /* Keras compares the largest of both axes. */
@@ -18,7 +19,7 @@ static bool keras_conv(pl_axis *a) {
 
 static bool keras_transpose(pl_axis *a) {
     bool same = a->layer->padding == PLEAT_PADDING_SAME, given = a->layer->has_output_padding;
-    ptrdiff_t begin = a->scaled - a->stride; /* where the last kernel is laid down */
+    ptrdiff_t begin = a->scaled - a->stride; /* the position of the last kernel */
     ptrdiff_t least = begin + (same ? a->extent % 2 : a->extent);
     ptrdiff_t standard = begin + (same ? a->stride : pl_max(a->extent, a->stride));
     if (!stride_or_dilation(a) || !pl_range(a, least, pl_max(least + a->stride - 1, standard))) return false;

@@ -1,5 +1,5 @@
-/* A layer in a framework's words becomes a plan: the words are checked against those the framework has, the sizes against
- * overflow, and each axis goes through the framework's rule. */
+/* From a layer in a framework's arguments to a plan: check that the framework has the arguments and that no
+ * size overflows, then apply the framework's rule to each axis. */
 #include "frameworks.h"
 
 #include <stdarg.h>
@@ -108,7 +108,7 @@ static bool padding_is_known(const pl_framework *f, const pleat_layer *l, pleat_
     return true;
 }
 
-/* Words that are given, but not known here, and words that are set without being given. */
+/* Check for arguments that the framework does not have, and for values of arguments that are not given. */
 static bool options_are_known(const pl_framework *f, const pleat_layer *l, pleat_layer_plan *p) {
     bool padding = l->has_output_padding, size = l->has_output_size;
     const char *size_name = f->output_size != NULL ? f->output_size : "output_size";

@@ -1,5 +1,6 @@
-/* The ONNX operators Conv and ConvTranspose as ONNX Runtime computes them. Law: what exceeds the wanted size is cut from both
- * sides, the odd pixel from the end for SAME_UPPER, and what is missing is zeros at the end. */
+/* The ONNX operators Conv and ConvTranspose as ONNX Runtime computes them. Law: pixels beyond the requested
+ * size are cut from both sides, an odd one from the end for SAME_UPPER; missing pixels are zeros at the
+ * end. */
 #include "frameworks.h"
 
 static bool is_same(const pl_axis *a) {
@@ -13,7 +14,7 @@ static bool onnx_conv(pl_axis *a) {
                          a->dilation, a->name);
     ptrdiff_t total = pl_same_total(a);
     bool lower = a->layer->padding == PLEAT_PADDING_SAME_LOWER;
-    /* where the stride skips pixels, half of all but one of them is cut; both halves are rounded towards zero */
+    /* if the stride skips pixels, half of all but one of them is cut; both halves are rounded towards zero */
     ptrdiff_t halved = total < 0 ? total + 1 : total;
     ptrdiff_t before = (lower ? halved + 1 : halved) / 2;
     return pl_conv_padded(a, before, total - before);

@@ -1,6 +1,10 @@
-/* tf.nn.conv2d and tf.nn.conv2d_transpose. Law: the transpose is the gradient of the convolution that takes output_shape to
- * the input's size, so its padding is that convolution's, and depends on output_shape. */
+/* tf.nn.conv2d and tf.nn.conv2d_transpose. Law: the transpose is the gradient of the convolution that takes
+ * output_shape to the input's size, so its padding is that convolution's, and depends on output_shape. */
 #include "frameworks.h"
+
+static size_t tensorflow_groups(size_t input, size_t weight) {
+    return weight > 0 && input % weight == 0 ? input / weight : 0;
+}
 
 static bool tensorflow_conv(pl_axis *a) {
     if (a->layer->padding == PLEAT_PADDING_SAME) return pl_conv_same(a);
@@ -16,7 +20,7 @@ static bool tensorflow_transpose(pl_axis *a) {
         if (!pl_within(a, "output_shape", a->out, a->least, a->most)) return false;
     } else if (a->layer->padding == PLEAT_PADDING_EXPLICIT) {
         a->out = a->least;
-    } else { /* the call wants an output_shape; this is the one that Keras computes for it */
+    } else { /* TensorFlow requires an output_shape; this is the one that Keras computes */
         a->out = same ? a->scaled : a->scaled - a->stride + pl_max(a->extent, a->stride);
     }
     a->crop = same ? pl_max(a->natural - a->out, 0) / 2 : a->before;
@@ -30,6 +34,7 @@ const pl_framework pl_tensorflow = {
     .output_size = "output_shape",
     .channels_last = true,
     .kernel_first = true,
+    .groups = tensorflow_groups,
     .conv = tensorflow_conv,
     .transpose = tensorflow_transpose,
 };

@@ -1,5 +1,5 @@
-/* torch.nn.functional.conv2d and conv_transpose2d, and the output_size of ConvTranspose2d. Law: padding is cut from both
- * sides of the natural length, and output_padding lengthens its end. */
+/* torch.nn.functional.conv2d and conv_transpose2d, and the output_size of ConvTranspose2d. Law: padding is
+ * cut from both sides of the natural length, and output_padding lengthens its end. */
 #include "frameworks.h"
 
 static bool is_even(const pl_axis *a) {
@@ -17,11 +17,12 @@ static bool torch_conv(pl_axis *a) {
 
 static bool torch_transpose(pl_axis *a) {
     ptrdiff_t shortest = a->natural - a->before - a->after;
-    ptrdiff_t paddings = pl_max(a->stride, a->dilation); /* how many output paddings there are */
+    ptrdiff_t paddings = pl_max(a->stride, a->dilation); /* the number of legal output paddings */
     if (!is_even(a) || !pl_range(a, shortest, shortest + paddings - 1)) return false;
     a->crop = a->before;
     a->out = a->output_size;
-    /* the module takes output_padding from output_size, and then only below the stride; its own it forgets */
+    /* with output_size the module derives output_padding from it, below the stride only, and ignores its
+     * own */
     if (a->layer->has_output_size)
         return pl_within(a, "output_size", a->out, pl_max(shortest, 1), shortest + a->stride - 1);
     a->out = shortest + a->output_padding;

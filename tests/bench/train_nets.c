@@ -67,9 +67,9 @@ void trainee_infer(void *arg) {
     trainee *t = arg;
     pleat_scope scope = pleat_begin(t->ctx);
     bool recorded = pleat_set_recording(t->ctx, false);
-    pleat_nn_train(t->module, false);
+    pleat_nn_set_training(t->module, false);
     pleat_nn_forward(t->module, t->x);
-    pleat_nn_train(t->module, true);
+    pleat_nn_set_training(t->module, true);
     pleat_set_recording(t->ctx, recorded);
     pleat_end(scope);
 }

@@ -81,7 +81,7 @@ TUNING = {
     "ops/matmul.c": "cut macs",
 }
 # Drawings: where things stand is looked at (outer/report.sh), and what they show is read by test_report.
-LOOKS = re.compile(r"nn/train/report_(style|page|frame)\.c$")
+LOOKS = re.compile(r"nn/report/(style|page|frame)\.c$")
 # Leaks are the sanitizers' affair, who see them in the same tests: tests/run.sh --sanitize.
 FREEING = re.compile(r"^ +(free|fclose|pl_give|pl_release|pthread_\w+_destroy|\w+_free|\w+_close|\w+_end|\w+_discard)\(.*\);$")
 # What the work is thought to cost, behind the context.

@@ -28,7 +28,7 @@ LIKELY = [
     ("nn/files/npz", "npz npy"),
     ("nn/files/png", "png files data"),
     ("nn/files/", "files checkpoint data"),
-    ("nn/train/(report|charts)", "report"),
+    ("nn/report/", "report"),
     ("nn/train/", "fit checkpoint report"),
     ("nn/(adam|sgd|rmsprop|optim|schedules|ema|losses|bce|cross)", "optim nn"),
     ("nn/", "nn layers optim"),

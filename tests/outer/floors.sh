@@ -1,8 +1,10 @@
 #!/bin/sh
-# The floors of the house: includes point downwards only, each outside library has one place where it is used, and the
+# The floors of the house: includes and calls point downwards only, each outside library has one place where it is used, and the
 # library neither prints, ends the program, depends on the locale, nor has globals that change.
 . "$(dirname "$0")/common.sh"
 
+library=${2:-} # a path from where the test is started
+[ -z "$library" ] || library=$(realpath -e "$library") || fail "there is no library $2"
 cd "$root" || exit 1
 wrong=0
 complain() {
@@ -17,10 +19,11 @@ floor() {
         *pleat_config.h) echo 0 ;;
         ops/kernels/*) echo 1 ;;
         ops/pleat.h | ops/core/*) echo 2 ;;
-        ops/frameworks/*) echo 4 ;;
+        ops/autograd/*) echo 4 ;;
+        ops/frameworks/*) echo 5 ;;
         ops/*) echo 3 ;;
-        nn/*) echo 5 ;;
-        *) echo 6 ;;
+        nn/*) echo 6 ;;
+        *) echo 7 ;;
     esac
 }
 
@@ -68,7 +71,6 @@ only 'nn/files/numbers\.[ch]|ops/core/error\.c|examples/.*' \
 only 'nothing' '\<setlocale\>'
 
 # The library as it was compiled. Sanitizers and coverage add symbols of their own, so this is left out with them.
-library=${2:-}
 if [ -n "$library" ]; then
     names=$(nm -g --defined-only "$library" | awk 'NF == 3 && $3 !~ /^(pleat_|pl_|pln_)/ { print $3 }')
     [ -z "$names" ] || complain "global names without the prefix pleat_, pl_ or pln_: $names"
@@ -83,5 +85,29 @@ if [ -n "$library" ]; then
     names=$(nm -u "$library" | awk '{ print $NF }' | sort -u |
         grep -xE '_*(v?printf|puts|putchar|perror|abort|exit|_exit|quick_exit)(_chk)?|stdout|stderr')
     [ -z "$names" ] || complain "the library must not print or end the program, but uses: $names"
+
+    # Who calls whom: an object uses no name that an object of a higher floor defines. A public header declares names of several
+    # floors, so includes alone do not show it. The address of a function in a table (a vjp, a kind) is no call.
+    objects=$(nm -A -g "$library" | sed -nE 's/^[^ ]*[:\/]([^:\/]*)\.o: *[0-9a-f]* *([A-Za-z]) (.*)/\1 \2 \3/p')
+    floors=$(for object in $(echo "$objects" | cut -d' ' -f1 | sort -u); do
+        # kernels_conv.c, which stands in a library of its own, is ops/kernels/conv/conv.c, too
+        path=$(echo "$object" | sed -E 's/^ops_//; s/^(kernels|core|autograd|frameworks)_/\1\//; /^nn_/!s/^/ops\//; s/^nn_/nn\//')
+        echo "$object @ $(floor "$path") $path"
+    done)
+    calls=$(printf '%s\n' "$floors" "$objects" | awk '
+        $2 == "@" { floor[$1] = $3; path[$1] = $4; next }
+        $2 == "U" || $2 == "w" { uses[$1, $3]; next }
+        { home[$3] = $1 }
+        END {
+            for (use in uses) {
+                split(use, at, SUBSEP)
+                if (!(at[2] in home) || home[at[2]] == at[1]) continue
+                seen += floor[home[at[2]]] < floor[at[1]]
+                if (floor[home[at[2]]] > floor[at[1]])
+                    print path[at[1]] " calls " at[2] " of " path[home[at[2]]] ", which is on a higher floor"
+            }
+            if (seen < 300) print "only " seen + 0 " calls of lower floors were seen"
+        }' | sort)
+    [ -z "$calls" ] || complain "$calls"
 fi
 [ $wrong = 0 ] || fail "see above"

@@ -21,7 +21,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 3; i++) pleat_nn_forward(net, x); /* the running statistics move */
     if (!strcmp(argv[1], "load")) pleat_nn_load(argv[2], net);
     if (!strcmp(argv[1], "save")) pleat_nn_save(argv[2], net);
-    pleat_nn_train(net, false);
+    pleat_nn_set_training(net, false);
     pleat_nn_write_npy("input.npy", x);
     pleat_nn_write_npy(argv[3], pleat_nn_forward(net, x));
     bool failed = pleat_error(ctx)->code != PLEAT_OK;

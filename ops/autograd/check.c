@@ -1,5 +1,5 @@
-/* What the checkers share: random tensors, and reports. */
-#include "core/check.h"
+/* Random tensors and reports for both checkers. */
+#include "autograd/check.h"
 
 #include <math.h>
 #include <stdio.h>

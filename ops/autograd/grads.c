@@ -1,14 +1,14 @@
-/* Reverse mode. The recorded calls that lead from the xs to y are put in order, then walked from y backwards; the
- * cotangents are values that the rules return, and each is dropped as soon as it has been handed on. */
+/* Reverse mode. The recorded calls between the xs and y are sorted topologically and visited backwards from
+ * y. Cotangents are values that the rules return; each is released as soon as it has been passed on. */
 #include <string.h>
 
 #include "core/core.h"
 
-/* One tensor on the way from y to the xs. */
+/* One tensor of the walk from y to the xs. */
 typedef struct stop {
     pleat_tensor *tensor;
-    pleat_tensor *cotangent; /* what has come in so far, retained; NULL is zero */
-    bool needed;             /* some x lies below, or is it */
+    pleat_tensor *cotangent; /* the sum of the contributions so far, retained; NULL is zero */
+    bool needed;             /* depends on an x, or is one */
     bool wanted;             /* is one of the xs: its cotangent is a result */
 } stop;
 
@@ -16,9 +16,10 @@ typedef struct walk {
     pleat_ctx *ctx;
     stop *stops; /* inputs before results */
     size_t count, capacity;
-    pleat_tensor **path; /* the tensors that the search is inside of */
-    size_t *child;       /* and which of their inputs comes next */
-    size_t *edges; /* for each stop's inputs in turn their stops; the rules may start walks of their own */
+    pleat_tensor **path; /* the stack of the depth-first search, */
+    size_t *child;       /* and for each tensor on it the next input to visit */
+    /* the stops of the inputs of each stop; not their slots, as a rule may start another walk */
+    size_t *edges;
     size_t depth, path_capacity, edge_count;
     bool record;
 } walk;
@@ -57,7 +58,7 @@ static bool leave(walk *w) {
     return true;
 }
 
-/* Depth-first from y: a tensor follows all its inputs. */
+/* Depth-first search from y: a tensor comes after all its inputs. */
 static bool order_from(walk *w, pleat_tensor *y) {
     w->ctx->walks++;
     if (!enter(w, y)) return false;
@@ -109,7 +110,7 @@ static void collect(stop *s, pleat_tensor *g) {
     s->cotangent = sum;
 }
 
-/* Is g what the rule of c may return for tensor i? */
+/* Is g a valid cotangent of tensor i of c? */
 static bool cotangent_fits(const pleat_call *c, size_t i, const pleat_tensor *g) {
     if (g->poison) {
         return pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the rule's cotangent of tensor %zu is poison", i + 1);
@@ -121,7 +122,7 @@ static bool cotangent_fits(const pleat_call *c, size_t i, const pleat_tensor *g)
         pl_shape_of(g).text);
 }
 
-/* Hand stop k's cotangent to the inputs of its call. */
+/* Pass stop k's cotangent to the inputs of its call. */
 static bool hand_down(walk *w, size_t k, const size_t *edges) {
     const pleat_call *c = w->stops[k].tensor->call;
     for (size_t i = 0; i < c->n; i++) {
@@ -135,7 +136,10 @@ static bool hand_down(walk *w, size_t k, const size_t *edges) {
         pleat_tensor *g = c->op->vjp(c, i, w->stops[k].cotangent);
         if (g != NULL && cotangent_fits(c, i, g)) collect(below, g);
         pleat_end(scratch);
-        if (w->ctx->error.code != PLEAT_OK) return false;
+        if (w->ctx->error.code == PLEAT_OK) continue;
+        /* the rule's ops, or a walk that it has started, count other inputs than the xs */
+        w->ctx->error.input = 0;
+        return false;
     }
     return true;
 }
@@ -155,7 +159,7 @@ static bool walk_back(walk *w) {
     return true;
 }
 
-/* The results become tensors of the caller's scope, each an own one, and contiguous. */
+/* The results become contiguous tensors of the caller's scope, a separate one for each x. */
 static bool hand_out(walk *w, size_t n, pleat_tensor *const *xs, const size_t *slots, pleat_tensor **gxs,
                      bool strict) {
     for (size_t i = 0; i < n; i++) {
@@ -163,6 +167,7 @@ static bool hand_out(walk *w, size_t n, pleat_tensor *const *xs, const size_t *s
         if (g == NULL && strict) {
             pleat_fail(w->ctx, PLEAT_ERR_GRADIENT, "grads", "y does not depend on x %zu %s", i,
                        pl_shape_of(xs[i]).text);
+            w->ctx->error.input = i + 1;
             return false;
         }
         if (g == NULL) {
@@ -201,10 +206,15 @@ static bool fail(pleat_ctx *ctx, pleat_status code, const char *text) {
 static bool arguments_are_fine(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs) {
     pleat_ctx *ctx = y->ctx;
     for (size_t i = 0; i < n; i++) {
-        if (xs[i] == NULL || xs[i]->ctx != ctx) {
-            return fail(ctx, PLEAT_ERR_ARGUMENT, "an x is a null pointer or belongs to another context");
-        }
-        if (xs[i]->poison) return fail(ctx, PLEAT_ERR_ARGUMENT, "an x is poison");
+        const char *wrong = NULL;
+        if (xs[i] == NULL || xs[i]->ctx != ctx)
+            wrong = "an x is a null pointer or belongs to another context";
+        else if (xs[i]->poison)
+            wrong = "an x is poison";
+        if (wrong == NULL) continue;
+        fail(ctx, PLEAT_ERR_ARGUMENT, wrong);
+        ctx->error.input = i + 1;
+        return false;
     }
     if (gy == NULL && y->numel != 1) {
         pleat_fail(ctx, PLEAT_ERR_SHAPE, "grads",

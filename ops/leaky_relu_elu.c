@@ -1,33 +1,25 @@
-/* leaky_relu and elu: rectifiers that let something of the negative side through. Law: leaky_relu(x, 1) = x, and
- * leaky_relu(x, 0) = relu(x). */
+/* leaky_relu and elu: rectifiers with a negative side. Laws: leaky_relu(x, 1) = x, and leaky_relu(x, 0) =
+ * relu(x). */
 #include "core/core.h"
 
-#define MAP leaky_relu_map
+#define OP leaky_relu
 #define EXPR x > 0 ? x : (T)a[0] * x
 #include "core/map1.inc"
-#define MAP slope_map
+#define OP slope
 #define EXPR x > 0 ? 1 : (T)a[0]
 #include "core/map1.inc"
-#define MAP elu_map
+#define OP elu
 #define EXPR x > 0 ? x : (T)a[0] * expm1(x)
 #include "core/map1.inc"
 
-static bool leaky_relu_forward(const pleat_call *c) { return pl_forward_map(c, &leaky_relu_map); }
-static bool slope_forward(const pleat_call *c) { return pl_forward_map(c, &slope_map); }
-static bool elu_forward(const pleat_call *c) { return pl_forward_map(c, &elu_map); }
-
-static pleat_tensor *slope_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    (void)c, (void)i, (void)g;
-    return NULL;
-}
-
-static const pleat_op slope_op = {"slope", pl_shape_same, slope_forward, slope_vjp};
+static const pleat_op slope_op = {"slope", pl_shape_same, slope_forward, pl_zero_vjp};
 
 static pleat_tensor *leaky_relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_apply(&slope_op, 1, &c->in[i], c->attrs, sizeof(double)));
 }
 
-/* 1 where x > 0, a e^x elsewhere; the exponent is min(x, 0), so that what is not chosen does not overflow */
+/* 1 where x > 0, else a e^x; the exponent is min(x, 0), so that e^x does not overflow where it is not
+ * chosen */
 static pleat_tensor *elu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     pleat_tensor *x = c->in[i], *positive = pleat_step(x);
     pleat_tensor *decay =

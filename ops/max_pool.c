@@ -1,8 +1,9 @@
-/* max_pool2d: the largest pixel of each window. A first op, without a gradient, finds the largest pixels and their places; the result
- * is a view of the former. By the places gather and scatter, which are linear and each other's adjoint, move values, so gradients exist
- * to any order. Law: <gather(x, places), y> = <x, scatter(y, places)>. */
-#include "core/core.h"
+/* max_pool2d: the largest pixel of each window. A first op, without a gradient, finds the largest pixels and
+ * their places in the windows; the result is a view of the pixels. gather and scatter move values by these
+ * places. They are linear and adjoint to each other, so gradients exist to any order. Law: <gather(x,
+ * places), y> = <x, scatter(y, places)>. */
 #include "kernels/parallel.h"
+#include "rules.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,7 +14,7 @@ typedef struct windows {
 
 /* ---- the loops ------------------------------------------------------------------------------------------- */
 
-/* Plane after plane; `places` belongs to the second half of what search_op makes. */
+/* The planes of a call; `places` is the second half of the result of search_op. */
 typedef struct planes {
     const windows *w;
     size_t count, per_task;
@@ -21,28 +22,28 @@ typedef struct planes {
     void *to;
 } planes;
 
-/* Rows (columns) of a kernel. */
+/* A range of rows or columns of a kernel. */
 typedef struct span {
-    size_t first, last; /* the last is not among them */
+    size_t first, last; /* last is one past the end */
 } span;
 
-/* Those of window p that lie on the image and not in its padding. */
+/* The rows or columns of window p that are on the image, not in its padding. */
 static inline span inside(const windows *w, size_t axis, size_t p) {
     size_t at = p * w->stride[axis], d = w->dilation[axis], pad = w->pad[axis], end = pad + w->image[axis];
     if (at >= pad && at + (w->kernel[axis] - 1) * d < end)
-        return (span){0, w->kernel[axis]}; /* no division */
+        return (span){0, w->kernel[axis]}; /* the common case, without a division */
     size_t first = at < pad ? (pad - at + d - 1) / d : 0, last = at < end ? (end - at + d - 1) / d : 0;
     if (last > w->kernel[axis]) last = w->kernel[axis];
     return (span){first < last ? first : last, last};
 }
 
-/* The pixel of a plane under row r and column s of window (p, q), which lies on the image. */
+/* The index in the plane of row r and column s of window (p, q), which must be on the image. */
 static size_t place(const windows *w, size_t r, size_t s, size_t p, size_t q) {
     size_t h = p * w->stride[0] + r * w->dilation[0] - w->pad[0];
     return h * w->image[1] + q * w->stride[1] + s * w->dilation[1] - w->pad[1];
 }
 
-/* The windows of a row that lie on the image with all their columns. */
+/* The windows of a row whose columns are all on the image. */
 static span whole_windows(const windows *w) {
     size_t s = w->stride[1], pad = w->pad[1], reach = (w->kernel[1] - 1) * w->dilation[1],
            end = pad + w->image[1];
@@ -51,7 +52,7 @@ static span whole_windows(const windows *w) {
     return (span){first < last ? first : last, last};
 }
 
-/* Are the windows 2x2 pixels, side by side from the corner on? It is what most networks ask for. */
+/* Are the windows 2x2 pixels with stride 2 and without padding? Most networks use these. */
 static bool in_quarters(const windows *w) {
     for (size_t k = 0; k < 2; k++) {
         bool plain = w->kernel[k] == 2 && w->stride[k] == 2 && w->dilation[k] == 1 && w->pad[k] == 0;
@@ -63,17 +64,17 @@ static bool in_quarters(const windows *w) {
 #define T float
 #define BITS uint32_t
 #define NAME(f) f##_f32
-#include "pool.inc"
+#include "max_pool.inc"
 #undef T
 #undef BITS
 #undef NAME
 #define T double
 #define BITS uint64_t
 #define NAME(f) f##_f64
-#include "pool.inc"
+#include "max_pool.inc"
 
 static bool run(const pleat_call *c, pl_task f32, pl_task f64) {
-    enum { PIECE = 16384 }; /* pixels a task */
+    enum { PIECE = 16384 }; /* pixels per task */
     const windows *w = c->attrs;
     pleat_tensor *from = pl_dense(c->in[0]), *found = c->n > 1 ? pl_dense(c->in[1]) : NULL;
     bool usable = !from->poison && (found == NULL || !found->poison);
@@ -111,7 +112,7 @@ static bool image_shape(pleat_call *c) {
     return plane_shape(c, c->in[0], 0, ((const windows *)c->attrs)->image);
 }
 
-/* The largest pixels, and behind them their places. */
+/* The largest pixels, followed by their places. */
 static bool found_shape(pleat_call *c) {
     const windows *w = c->attrs;
     size_t shape[5] = {2, c->in[0]->shape[0], c->in[0]->shape[1], w->map[0], w->map[1]};
@@ -125,16 +126,11 @@ static bool first_half_shape(pleat_call *c) {
     return true;
 }
 
-static pleat_tensor *search_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    (void)c, (void)i, (void)g;
-    return NULL;
-}
-
 static pleat_tensor *max_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *gather_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
-static const pleat_op search_op = {"max_pool2d", found_shape, search_forward, search_vjp};
+static const pleat_op search_op = {"max_pool2d", found_shape, search_forward, pl_zero_vjp};
 static const pleat_op max_op = {"max_pool2d", first_half_shape, NULL, max_vjp}; /* of (found, x) */
 static const pleat_op gather_op = {"max_pool2d_gather", map_shape, gather_forward, gather_vjp};
 static const pleat_op scatter_op = {"max_pool2d_scatter", image_shape, scatter_forward, scatter_vjp};
@@ -155,7 +151,8 @@ static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     return i == 0 ? move(&gather_op, g, c->in[1], c->attrs) : NULL;
 }
 
-/* A place is a number of x's type, so there must not be more of them than the type tells apart. False after an error. */
+/* A place is stored as a number of x's type, so a kernel must not have more places than the type has exact
+ * integers. False after an error. */
 static bool places_are_few(const pleat_pool_args *a) {
     size_t places, most = pl_counts(a->x->dtype);
     if (!pl_mul_ok(a->kernel[0], a->kernel[1], &places)) places = SIZE_MAX;
@@ -171,11 +168,8 @@ pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args) {
     if (args.dilation[0] == 0 && args.dilation[1] == 0) w.dilation[0] = w.dilation[1] = 1;
     if (args.x == NULL || args.x->poison) return pleat_apply(&search_op, 1, &args.x, NULL, 0);
     args.dilation[0] = w.dilation[0], args.dilation[1] = w.dilation[1];
-    if (args.exclude_pad) {
-        pleat_fail(args.x->ctx, PLEAT_ERR_ARGUMENT, search_op.name, "%s: exclude_pad is for avg_pool2d only",
-                   pl_shape_of(args.x).text);
-        return pleat_poison(args.x->ctx);
-    }
+    if (args.exclude_pad)
+        return pl_reject(args.x, search_op.name, PLEAT_ERR_ARGUMENT, "exclude_pad is for avg_pool2d only");
     if (!pl_pool_geometry(search_op.name, &args, w.image, w.map) || !places_are_few(&args))
         return pleat_poison(args.x->ctx);
     memcpy(w.kernel, args.kernel, sizeof w.kernel);
@@ -183,65 +177,4 @@ pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args) {
     memcpy(w.pad, args.pad, sizeof w.pad);
     pleat_tensor *found = pleat_apply(&search_op, 1, &args.x, &w, sizeof w);
     return move(&max_op, found, args.x, &w);
-}
-
-/* ---- what both pools share ------------------------------------------------------------------------------- */
-
-/* The number of windows along an axis; 0 if not one fits. */
-static size_t windows_along(const pleat_pool_args *a, size_t axis, size_t size) {
-    size_t extent = (a->kernel[axis] - 1) * a->dilation[axis] + 1, s = a->stride[axis];
-    size_t room = size + 2 * a->pad[axis] + (a->ceil_mode ? s - 1 : 0);
-    if (room < extent) return 0;
-    size_t n = (room - extent) / s + 1;
-    return a->ceil_mode && (n - 1) * s >= size + a->pad[axis] ? n - 1 : n;
-}
-
-static const char *const axes[] = {"H", "W"};
-
-/* The rule that the options break along an axis, or NULL. Sizes are kept small enough that none of the sums above overflow. */
-static const char *broken(const pleat_pool_args *a, size_t axis) {
-    const size_t most = SIZE_MAX / 8;
-    size_t extent;
-    if (a->kernel[axis] == 0) return ".kernel = {R, S} must be given, both at least 1";
-    if (a->stride[axis] == 0) return "stride must be at least 1 along both axes";
-    if (a->dilation[axis] == 0) return "dilation must be at least 1 along both axes";
-    if (!pl_mul_ok(a->kernel[axis], a->dilation[axis], &extent) || extent > most || a->stride[axis] > most)
-        return "the kernel's extent and the stride must fit size_t";
-    return NULL;
-}
-
-/* Completes the options; false after an error. */
-static bool options_are_fine(const char *op, pleat_pool_args *a) {
-    const pleat_tensor *x = a->x;
-    const char *wrong = x->rank != 4 ? "x must be [N,C,H,W], of rank 4" : NULL;
-    if (a->stride[0] == 0 && a->stride[1] == 0) memcpy(a->stride, a->kernel, sizeof a->stride);
-    for (size_t k = 0; k < 2 && wrong == NULL; k++) wrong = broken(a, k);
-    if (wrong != NULL) {
-        pleat_fail(x->ctx, x->rank != 4 ? PLEAT_ERR_SHAPE : PLEAT_ERR_ARGUMENT, op, "%s: %s",
-                   pl_shape_of(x).text, wrong);
-        return false;
-    }
-    for (size_t k = 0; k < 2; k++) {
-        if (a->pad[k] <= a->kernel[k] / 2) continue;
-        pleat_fail(x->ctx, PLEAT_ERR_ARGUMENT, op,
-                   "%s: along axis %s pad is %zu; it must be at most half the kernel, %zu",
-                   pl_shape_of(x).text, axes[k], a->pad[k], a->kernel[k] / 2);
-        return false;
-    }
-    return true;
-}
-
-bool pl_pool_geometry(const char *op, pleat_pool_args *a, size_t image[2], size_t map[2]) {
-    const pleat_tensor *x = a->x;
-    if (!options_are_fine(op, a)) return false;
-    for (size_t k = 0; k < 2; k++) {
-        image[k] = x->shape[2 + k];
-        map[k] = image[k] > 0 ? windows_along(a, k, image[k]) : 0;
-        if (map[k] > 0) continue;
-        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op,
-                   "%s: along axis %s the kernel (%zu, dilation %zu) exceeds the image (%zu) padded by %zu",
-                   pl_shape_of(x).text, axes[k], a->kernel[k], a->dilation[k], image[k], a->pad[k]);
-        return false;
-    }
-    return true;
 }

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "core/check.h"
+#include "autograd/check.h"
 
 typedef struct adjointcheck {
     const pleat_adjointcheck_args *args;

@@ -1,17 +1,15 @@
-/* softplus and silu: the integral of the sigmoid, and x times it. Law: softplus(x) - softplus(-x) = x. */
+/* softplus, the integral of the sigmoid, and silu, x times the sigmoid. Law: softplus(x) - softplus(-x) =
+ * x. */
 #include "core/core.h"
 #include "core/exp.h"
 
-/* e^-|x| does not overflow */
-#define MAP softplus_map
+/* the exponent is -|x|, so e does not overflow */
+#define OP softplus
 #define EXPR x > 0 ? x + log1p(exp(-x)) : log1p(exp(x))
 #include "core/map1.inc"
-#define MAP silu_map
+#define OP silu
 #define EXPR x / (1 + pl_exp(-x))
 #include "core/map1.inc"
-
-static bool softplus_forward(const pleat_call *c) { return pl_forward_map(c, &softplus_map); }
-static bool silu_forward(const pleat_call *c) { return pl_forward_map(c, &silu_map); }
 
 static pleat_tensor *softplus_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_sigmoid(c->in[i]));

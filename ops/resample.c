@@ -1,8 +1,9 @@
-/* avg_pool2d, adaptive_avg_pool2d, resize_nearest, resize_bilinear, resize_bicubic: one family, y = A_h x A_w^T with a sparse
- * matrix for each axis. An axis has a rule that gives a row of its matrix; the adjoint is the same loop over the transposed
- * matrices. Law: <A_h x A_w^T, y> = <x, A_h^T y A_w>, and the rows of A that interpolate sum to 1. */
-#include "core/core.h"
+/* avg_pool2d, adaptive_avg_pool2d, resize_nearest, resize_bilinear, resize_bicubic: one family, y = A_h x
+ * A_w^T with a sparse matrix for each axis. The rule of an axis computes a row of its matrix; the adjoint is
+ * the same loop over the transposed matrices. Laws: <A_h x A_w^T, y> = <x, A_h^T y A_w>, and the rows of an
+ * interpolating A sum to 1. */
 #include "kernels/parallel.h"
+#include "rules.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,15 +14,15 @@ typedef struct axis axis;
 
 struct axis {
     size_t in, out;
-    size_t most; /* entries in a row, at most */
-    /* Entries of row i: the first column into *start, the weights into w; returns how many. */
+    size_t most; /* the largest number of entries in a row */
+    /* Write the first column of row i to *start and the weights of its entries to w; return their number. */
     size_t (*row)(const axis *a, size_t i, size_t *start, double *w);
     size_t kernel, stride, pad; /* of a pool */
     bool exclude_pad;
-    double scale; /* of a resize: pixels of the input for one of the output */
-    bool align;   /* the corners' centres stay */
-    double support,
-        sharp; /* antialias: half the width of the filter, and how much narrower than that it is drawn */
+    double scale;   /* of a resize: input pixels per output pixel */
+    bool align;     /* align the centres of the corner pixels */
+    double support; /* antialias: half the width of the filter, */
+    double sharp;   /* and the factor from pixels to its argument */
 };
 
 static size_t pool_row(const axis *a, size_t i, size_t *start, double *w) {
@@ -41,7 +42,8 @@ static size_t adaptive_row(const axis *a, size_t i, size_t *start, double *w) {
     return last - first;
 }
 
-/* In whole numbers. PyTorch multiplies i by in/out in f32, and takes the pixel before this one where that falls just short. */
+/* In integers. PyTorch multiplies i by in/out in f32, and takes the previous pixel where the product rounds
+ * down. */
 static size_t nearest_row(const axis *a, size_t i, size_t *start, double *w) {
     *start = i * a->in / a->out;
     w[0] = 1;
@@ -52,7 +54,8 @@ static double position(const axis *a, size_t i) {
     return a->align ? (double)i * a->scale : ((double)i + 0.5) * a->scale - 0.5;
 }
 
-/* Weights for n columns from `first` on, some of which may lie outside: these count for the pixel at the edge. */
+/* Write the weights of n columns from `first` on. The weights of columns outside go to the pixel at the
+ * edge. */
 static size_t clamped(const axis *a, ptrdiff_t first, size_t n, const double *from, size_t *start,
                       double *w) {
     ptrdiff_t end = (ptrdiff_t)a->in - 1, low = first < 0 ? 0 : first > end ? end : first, high = low;
@@ -71,7 +74,7 @@ static size_t bilinear_row(const axis *a, size_t i, size_t *start, double *w) {
     return clamped(a, (ptrdiff_t)floor(at), 2, (double[]){1 - t, t}, start, w);
 }
 
-/* Keys 1981: the cubic kernel with slope a at 1, at distance x >= 0. */
+/* The cubic kernel with slope a at 1, at distance x >= 0. Keys 1981. */
 static double cubic(double a, double x) {
     if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
     return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
@@ -86,7 +89,7 @@ static size_t bicubic_row(const axis *a, size_t i, size_t *start, double *w) {
 
 static double triangle(double x) { return x < 1 ? 1 - x : 0; }
 
-/* A filter that is stretched over all pixels that an output pixel stands for, and normalised. */
+/* The filter, stretched over all input pixels of an output pixel, and normalised. */
 static size_t antialias_row(const axis *a, size_t i, size_t *start, double *w) {
     double centre = a->scale * ((double)i + 0.5), sum = 0;
     size_t first = centre - a->support + 0.5 > 0 ? (size_t)(centre - a->support + 0.5) : 0;
@@ -103,10 +106,11 @@ static size_t antialias_row(const axis *a, size_t i, size_t *start, double *w) {
 
 /* ---- the loops ------------------------------------------------------------------------------------------- */
 
-/* A matrix, row by row: row i has the weights offset[i] .. offset[i + 1] - 1, for columns from start[i] on. */
+/* A sparse matrix by rows: row i has the weights offset[i] .. offset[i + 1] - 1, for columns from start[i]
+ * on. */
 typedef struct taps {
     size_t *start, *offset;
-    double *weight; /* the block that also holds the other two */
+    double *weight; /* the start of the block, which also holds the other two */
 } taps;
 
 typedef struct resample {
@@ -119,17 +123,17 @@ typedef struct planes {
     taps taps[2];
     const void *from;
     void *to;
-    double *rows; /* one of the input's width for each thread */
+    double *rows; /* for each thread one row of the input's width */
 } planes;
 
 #define T float
 #define NAME(f) f##_f32
-#include "resize.inc"
+#include "resample.inc"
 #undef T
 #undef NAME
 #define T double
 #define NAME(f) f##_f64
-#include "resize.inc"
+#include "resample.inc"
 
 static bool take_taps(const pleat_call *c, size_t rows, size_t weights, taps *t) {
     size_t bytes, indices;
@@ -145,7 +149,7 @@ static bool take_taps(const pleat_call *c, size_t rows, size_t weights, taps *t)
 
 static bool make_taps(const pleat_call *c, const axis *a, taps *t) {
     size_t weights;
-    if (!pl_mul_ok(a->out, a->most, &weights)) weights = SIZE_MAX; /* which is refused */
+    if (!pl_mul_ok(a->out, a->most, &weights)) weights = SIZE_MAX; /* take_taps refuses it */
     if (!take_taps(c, a->out, weights, t)) return false;
     t->offset[0] = 0;
     for (size_t i = 0; i < a->out; i++)
@@ -153,8 +157,8 @@ static bool make_taps(const pleat_call *c, const axis *a, taps *t) {
     return true;
 }
 
-/* The first and the last entry of a row never lie before those of the row above, so the rows that have an entry in a column lie
- * side by side, too. */
+/* First and last entry of the rows never move to the left, so the rows with an entry in one column are
+ * adjacent. */
 static bool transpose_taps(const pleat_call *c, const axis *a, const taps *from, taps *t) {
     if (!take_taps(c, a->in, from->offset[a->out], t)) return false;
     memset(t->offset, 0, (a->in + 1) * sizeof *t->offset);
@@ -247,11 +251,6 @@ static pleat_tensor *apply(pleat_tensor *x, const resample *r) {
     return pleat_apply(r->op, 1, &x, r, sizeof *r);
 }
 
-static pleat_tensor *refuse(const pleat_tensor *x, const char *op, pleat_status code, const char *rule) {
-    pleat_fail(x->ctx, code, op, "%s: %s", pl_shape_of(x).text, rule);
-    return pleat_poison(x->ctx);
-}
-
 /* ---- mean pools ------------------------------------------------------------------------------------------ */
 
 pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args) {
@@ -259,7 +258,7 @@ pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args) {
     size_t image[2], map[2];
     if (args.x == NULL || args.x->poison) return apply(args.x, &r);
     if (args.dilation[0] > 1 || args.dilation[1] > 1)
-        return refuse(args.x, r.op->name, PLEAT_ERR_ARGUMENT, "dilation is for max_pool2d only");
+        return pl_reject(args.x, r.op->name, PLEAT_ERR_ARGUMENT, "dilation is for max_pool2d only");
     args.dilation[0] = args.dilation[1] = 1;
     if (!pl_pool_geometry(r.op->name, &args, image, map)) return pleat_poison(args.x->ctx);
     for (size_t k = 0; k < 2; k++)
@@ -274,7 +273,7 @@ pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args) {
     return apply(args.x, &r);
 }
 
-/* Can x [N,C,H,W] become `size` pixels? False after an error. */
+/* Check that x [N,C,H,W] can be resized to `size` pixels; false after an error. */
 static bool fits(const pleat_tensor *x, const char *op, const size_t size[2]) {
     const char *wrong = NULL;
     size_t end, product;
@@ -283,7 +282,7 @@ static bool fits(const pleat_tensor *x, const char *op, const size_t size[2]) {
     else if (x->shape[2] == 0 || x->shape[3] == 0)
         wrong = "an image must have at least 1x1 pixels";
     if (wrong != NULL) {
-        refuse(x, op, PLEAT_ERR_SHAPE, wrong);
+        pl_reject(x, op, PLEAT_ERR_SHAPE, "%s", wrong);
         return false;
     }
     if (size[0] == 0 || size[1] == 0) wrong = "it must have at least 1x1 pixels";
@@ -291,8 +290,7 @@ static bool fits(const pleat_tensor *x, const char *op, const size_t size[2]) {
         if (__builtin_add_overflow(size[k], 2, &end) || !pl_mul_ok(x->shape[2 + k], end, &product))
             wrong = "the sizes of image and result overflow";
     if (wrong != NULL)
-        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, op, "%s: a result of %zux%zu pixels: %s", pl_shape_of(x).text,
-                   size[0], size[1], wrong);
+        pl_reject(x, op, PLEAT_ERR_SHAPE, "a result of %zux%zu pixels: %s", size[0], size[1], wrong);
     return wrong == NULL;
 }
 
@@ -313,7 +311,7 @@ pleat_tensor *pleat_adaptive_avg_pool2d(pleat_tensor *x, size_t P, size_t Q) {
 static axis resize_axis(const pleat_resize_args *a, size_t in, size_t out, size_t width,
                         size_t (*row)(const axis *, size_t, size_t *, double *)) {
     axis x = {.in = in, .out = out, .most = width, .row = row, .kernel = width, .align = a->align_corners};
-    if (in == out) { /* a copy: neighbours of weight 0 would make NaN where they are infinite */
+    if (in == out) { /* a copy: infinite neighbours of weight 0 would make NaN */
         x.row = nearest_row;
         return x;
     }
@@ -335,14 +333,14 @@ static pleat_tensor *resize(const pleat_op *op, pleat_resize_args a, size_t widt
     if (a.x == NULL || a.x->poison) return apply(a.x, &r);
     bool sized = a.size[0] != 0 || a.size[1] != 0, enlarged = a.factor[0] != 0 || a.factor[1] != 0;
     if (sized == enlarged)
-        return refuse(a.x, op->name, PLEAT_ERR_ARGUMENT,
-                      "give .size = {H, W} or .factor = {fh, fw}, and not both");
+        return pl_reject(a.x, op->name, PLEAT_ERR_ARGUMENT,
+                         "give .size = {H, W} or .factor = {fh, fw}, and not both");
     for (size_t k = 0; enlarged && a.x->rank == 4 && k < 2; k++)
         if (!pl_mul_ok(a.x->shape[2 + k], a.factor[k], &a.size[k]))
-            return refuse(a.x, op->name, PLEAT_ERR_SHAPE, "size times factor overflows");
+            return pl_reject(a.x, op->name, PLEAT_ERR_SHAPE, "size times factor overflows");
     if ((a.align_corners || a.antialias) && width == 1)
-        return refuse(a.x, op->name, PLEAT_ERR_ARGUMENT,
-                      "align_corners and antialias are for bilinear and bicubic");
+        return pl_reject(a.x, op->name, PLEAT_ERR_ARGUMENT,
+                         "align_corners and antialias are for bilinear and bicubic");
     if (!fits(a.x, op->name, a.size)) return pleat_poison(a.x->ctx);
     for (size_t k = 0; k < 2; k++) r.axis[k] = resize_axis(&a, a.x->shape[2 + k], a.size[k], width, row);
     return apply(a.x, &r);

@@ -1,10 +1,10 @@
-/* Axes: from values to places, with numbers at round values. */
+/* Axes: from values to positions, with ticks at round values. */
 #include <math.h>
 #include <string.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
-static const double HUGEST = 1e300, LEAST = 1e-290; /* what differs by less is one value */
+static const double HUGEST = 1e300, LEAST = 1e-290; /* numbers that differ by less are equal */
 
 bool pln_drawable(double v) { return fabs(v) <= HUGEST; }
 
@@ -30,7 +30,8 @@ size_t pln_axis_width(const pln_axis *a) {
     return most;
 }
 
-/* The least of 1, 2, 5, 10, 20, ... and their tenths that is not below v; *exponent is that of its power of ten. */
+/* The smallest of 1, 2, 5, 10, 20, ... and their tenths that is at least v; *exponent is that of its power of
+ * ten. */
 static double round_up(double v, int *exponent) {
     static const double firsts[] = {1, 2, 5, 10};
     double power = pow(10, floor(log10(v)));
@@ -55,7 +56,7 @@ static void linear_ticks(pln_axis *a, const pln_axis_args *args) {
     static const double slack = 1e-6;
     int exponent;
     double step, first, last, most = (double)args->most;
-    do { /* once, unless no multiple of so wide a step lies in the range */
+    do { /* once, unless the range contains no multiple of this step */
         step = round_up((a->high - a->low) / most, &exponent);
         if (args->whole && step < 1) step = 1, exponent = 0;
         first = args->grow ? floor(a->low / step + slack) : ceil(a->low / step - slack);
@@ -68,7 +69,8 @@ static void linear_ticks(pln_axis *a, const pln_axis_args *args) {
     write_labels(a, exponent);
 }
 
-/* The range grows to the next 1, 2 or 5 times a power of ten; ticks are there, or at the powers where these are many. */
+/* Extend the range to the next 1, 2 or 5 times a power of ten. Ticks are at these values, or at the powers if
+ * there are many. */
 static void log_ticks(pln_axis *a, const pln_axis_args *args) {
     static const double firsts[] = {1, 2, 5};
     double low = 0, high = HUGE_VAL, least = a->low * (1 + 1e-9), most = a->high * (1 - 1e-9);
@@ -90,7 +92,8 @@ static void log_ticks(pln_axis *a, const pln_axis_args *args) {
         }
 }
 
-/* A range that can be divided by. Below 1e-5 of the values, labels would need more than six digits. */
+/* Widen the range so that it can be a divisor. Below 1e-5 of the values, labels would need more than six
+ * digits. */
 static pln_range widen(pln_range r) {
     if (r.low > r.high) return (pln_range){0, 1};
     double most = fmax(fabs(r.low), fabs(r.high)), middle = r.low / 2 + r.high / 2;

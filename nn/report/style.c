@@ -1,8 +1,8 @@
-/* How the page looks. Colours are Okabe and Ito's (jfly.uni-koeln.de/color), which most colour-blind people tell apart; those too pale for
- * a white page are darker there. */
-#include "train/report.h"
+/* The style of the page. The colours are those of Okabe and Ito (jfly.uni-koeln.de/color), which most
+ * colour-blind people can distinguish; those too pale for a white page are darkened. */
+#include "report/report.h"
 
-/* In two parts: a string of C is at most 4095 characters long. */
+/* In two parts: C guarantees strings of 4095 characters. */
 const char *const pln_report_style[] = {
     ":root{color-scheme:light dark;"
     "--page:#f3f5f7;--card:#fff;--ink:#191d22;--muted:#565f69;--line:#e2e6ea;--axis:#8c959f;"

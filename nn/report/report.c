@@ -1,5 +1,5 @@
-/* The report: a page that is put together in memory and written as a whole. Its markup is HTML that XML parsers read, too. */
-#include "train/report.h"
+/* The report: a page that is built in memory and written at the end. Its HTML is also well-formed XML. */
+#include "report/report.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 
 #include "files/file.h"
 
-/* The policy makes browsers refuse scripts and anything from elsewhere, whatever the texts may hold. */
+/* The policy makes browsers refuse scripts and external resources, whatever the texts contain. */
 static const char head[] =
     "<!DOCTYPE html>\n"
     "<html lang=\"en\">\n"

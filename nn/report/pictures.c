@@ -1,17 +1,17 @@
-/* Images and filters as a picture within the page. It has one pixel for each of theirs; the browser enlarges it. */
+/* Images and filters as a picture in the page, one pixel for each of theirs; the browser enlarges it. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "files/png.h"
-#include "train/report.h"
+#include "report/report.h"
 
 static bool into_page(void *user, const void *bytes, size_t n) {
     errno = ENOMEM;
     return pln_put(user, bytes, n);
 }
 
-/* "16 images of 28 x 28 pixels, 8 in a row" behind the caption, for those who do not see them. */
+/* The text alternative, after the caption: "16 images of 28 x 28 pixels, 8 in a row". */
 static void write_image(pln_page *p, const pln_grid *g, size_t zoom, const char *caption,
                         const pln_page *png) {
     pln_html(p, "<img width=\"%zu\" height=\"%zu\" alt=\"", g->width * zoom, g->height * zoom);
@@ -53,7 +53,7 @@ static void draw_grid(pleat_nn_report *r, const char *op, const char *caption, c
     pln_report_done(r, op);
 }
 
-/* The grid's places, checked at the size at which it will be seen. */
+/* Lay out the grid, checked at the size of display. */
 static bool lay_out(pleat_nn_report *r, const char *op, pln_grid *g, size_t zoom) {
     g->zoom = zoom;
     if (!r->status) r->status = pln_grid_lay_out(r->ctx, op, g);
@@ -91,18 +91,18 @@ void pleat_nn_report_images(pleat_nn_report *r, const char *caption, pleat_tenso
 
 /* ---- filters ------------------------------------------------------------------------------------------- */
 
-/* n values from their own range to 0..1; all the same become 0.5. */
+/* Map n values from their range to 0..1; equal values become 0.5. */
 static void stretch(double *v, size_t n) {
     double low = HUGE_VAL, high = -HUGE_VAL;
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(v[i])) continue;
         low = fmin(low, v[i]), high = fmax(high, v[i]);
     }
-    double range = high / 2 - low / 2; /* the difference may be too large */
+    double range = high / 2 - low / 2; /* high - low may overflow */
     for (size_t i = 0; i < n; i++) v[i] = range > 0 ? (v[i] / 2 - low / 2) / range : isfinite(v[i]) ? 0.5 : 0;
 }
 
-/* The channels that are seen, of each filter one behind the other, in place. */
+/* Compact the visible channels of all filters, in place. */
 static void keep_channels(double *values, const pln_grid *g, size_t C) {
     size_t size = g->H * g->W;
     for (size_t i = 0; i < g->n; i++) {
@@ -112,7 +112,7 @@ static void keep_channels(double *values, const pln_grid *g, size_t C) {
     }
 }
 
-/* A filter is seen at about 32 pixels, and a row at about 500. */
+/* A filter is displayed at about 32 pixels, and a row at about 500. */
 void pleat_nn_report_filters(pleat_nn_report *r, const char *caption, pleat_tensor *weight) {
     static const char op[] = "report_filters";
     char shape[96];

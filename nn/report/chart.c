@@ -1,19 +1,19 @@
-/* Line charts: a path for each series with gaps where a value is not finite, signs where the points are few, and the last values
- * at the right. */
+/* Line charts: a path for each series with gaps at values that are not finite, signs if the points are few,
+ * and the last values at the right. */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 #define OP "report_chart"
 
 enum {
     WIDTH = 480,
     HEIGHT = 280,
-    FEW = 40,    /* points that have a sign each */
-    MOST = 1000, /* points of a path; more could not be seen */
-    LABELLED = 8 /* series whose last value stands at the right */
+    FEW = 40,    /* up to this number, each point has a sign */
+    MOST = 1000, /* points of a path; more would not be visible */
+    LABELLED = 8 /* series whose last value is shown at the right */
 };
 
 typedef struct drawing {
@@ -58,12 +58,13 @@ static pln_axis y_axis(const pleat_nn_chart *c) {
 
 #define GAP SIZE_MAX
 
-/* Which points are drawn, in their order. */
+/* The points that are drawn, in order. */
 typedef struct points {
     size_t n, at[MOST];
 } points;
 
-/* Of each part of a long series, the lowest and the highest point, so that no peak is lost. A part without a value is a gap. */
+/* The lowest and the highest point of each part of a long series, so that no peak is lost. A part without
+ * values is a gap. */
 static void choose(const pleat_nn_series *s, points *out) {
     size_t part = s->n > MOST ? (s->n - 1) / (MOST / 2) + 1 : 1;
     out->n = 0;
@@ -103,7 +104,7 @@ static void name_point(const drawing *d, size_t k, size_t i) {
     pln_html(d->p, " %s: %s", pln_short(x_of(d->c, i), 6).s, pln_short(d->c->series[k].y[i], 5).s);
 }
 
-/* On each point of a short series; else where a point has no neighbours, and its line no length. */
+/* Signs on all points of a short series; otherwise on points without neighbours, whose line has no length. */
 static void draw_signs(const drawing *d, size_t k, const points *w) {
     const pleat_nn_series *s = &d->c->series[k];
     for (size_t i = 0; i < w->n; i++) {
@@ -148,7 +149,7 @@ static int by_y(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Labels that would touch move apart, down first, and up again from the plot's end. */
+/* Move labels apart that would overlap: down first, then up from the end of the plot. */
 static void spread(last *l, size_t n, double bottom) {
     for (size_t i = 1; i < n; i++) l[i].y = fmax(l[i].y, l[i - 1].y + PLN_LINE);
     for (size_t i = n; i > 0; i--) l[i - 1].y = fmin(l[i - 1].y, bottom - (double)(n - i) * PLN_LINE);
@@ -174,7 +175,7 @@ static void write_last(const drawing *d) {
 
 /* ---- the chart ----------------------------------------------------------------------------------------- */
 
-/* A line across the plot, with its word where the first series is not. */
+/* A line across the plot, with its word away from the first series. */
 static void draw_mark(const drawing *d, size_t mark) {
     const pleat_nn_chart *c = d->c;
     if (!c->count || mark >= c->series[0].n || c->series[0].n < 2) return;
@@ -186,7 +187,7 @@ static void draw_mark(const drawing *d, size_t mark) {
              pln_tenths(right ? x - 5 : x + 5).s, pln_tenths(high ? d->f.bottom - 7 : d->f.top + 14).s);
 }
 
-/* "Loss. train: 0.9 to 0.1 in 10 points. valid: ..." for those who do not see the drawing. */
+/* The text alternative of the drawing: "Loss. train: 0.9 to 0.1 in 10 points. valid: ..." */
 static void describe(const drawing *d) {
     const pleat_nn_chart *c = d->c;
     pln_text(d->p, c->title);

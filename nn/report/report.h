@@ -1,11 +1,11 @@
-/* What the parts of the report share: a page that grows, numbers as text, axes, and the report itself. */
+/* The parts of the report: a page that grows, numbers as text, axes, and the report itself. */
 #ifndef PLN_REPORT_H
 #define PLN_REPORT_H
 
 #include "files/numbers.h"
 #include "pleat_nn.h"
 
-/* ---- report_numbers.c ----------------------------------------------------------------------------------- */
+/* ---- numbers.c --------------------------------------------------------------------------------------------- */
 
 pln_digits pln_tenths(double v);                 /* "12.3", a place in a drawing; |v| < 1e6 */
 pln_digits pln_short(double v, int digits);      /* "0.125", "1.25e-7", a dash for NaN */
@@ -14,31 +14,31 @@ pln_digits pln_count(double v);                  /* "12,544" */
 pln_digits pln_scaled(double v);                 /* "1.23 M" */
 pln_digits pln_duration(double seconds);         /* "3 min 12 s" */
 
-/* ---- report_page.c -------------------------------------------------------------------------------------- */
+/* ---- page.c ------------------------------------------------------------------------------------------------ */
 
 typedef struct pln_page {
     char *text; /* UTF-8, not terminated */
     size_t length, room;
-    bool lost; /* there was no memory for a part; what follows is dropped */
+    bool lost; /* memory was short for a part; all further parts are dropped */
 } pln_page;
 
 bool pln_put(pln_page *p, const void *bytes, size_t n);
-/* Markup of our own in printf's manner; floating numbers as texts of numbers.h. */
+/* Append trusted markup, formatted as by printf; floating numbers as texts of numbers.h. */
 void pln_html(pln_page *p, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 2, 3)))
 #endif
     ;
-/* A text of the user's, escaped for elements and attributes; NULL is empty. What is no UTF-8 becomes U+FFFD, control characters
- * but for line breaks and tabs are dropped. */
+/* Append a text of the user, escaped for elements and attributes; NULL is empty. Invalid UTF-8 becomes
+ * U+FFFD; control characters except line breaks and tabs are dropped. */
 void pln_text(pln_page *p, const char *text);
 void pln_base64(pln_page *p, const void *bytes, size_t n);
 
-/* ---- report_axis.c -------------------------------------------------------------------------------------- */
+/* ---- axis.c ------------------------------------------------------------------------------------------------ */
 
 enum { PLN_TICKS = 16 };
 
-/* Values low..high along from..to of a drawing, with numbers at round places. */
+/* The values low..high at from..to of a drawing, with ticks at round values. */
 typedef struct pln_axis {
     double low, high, from, to;
     bool log;
@@ -51,50 +51,51 @@ typedef struct pln_range {
     double low, high; /* low > high: there are no values */
 } pln_range;
 
-/* Can v be drawn? It is finite, and sums with it will be. */
+/* Can v be drawn? It must be finite, and so small that sums with it are finite. */
 bool pln_drawable(double v);
 void pln_extend(pln_range *r, double v);
 
-/* About `most` ticks within the range; with `grow`, it is extended to the next round number on both sides; with `whole`, they are
- * whole numbers. A range of one value or none is made wider. */
+/* About `most` ticks in the range. `grow` extends the range to the next round number on both sides; `whole`
+ * restricts ticks to integers. A range of one value or none is widened. */
 typedef struct pln_axis_args {
     pln_range range;
     size_t most;
     bool grow, whole, log;
 } pln_axis_args;
 pln_axis pln_axis_new(pln_axis_args a);
-/* Where v stands, between from and to. */
+/* The position of v, between from and to. */
 double pln_axis_at(const pln_axis *a, double v);
 /* Characters of the longest label. */
 size_t pln_axis_width(const pln_axis *a);
 
-/* ---- report_frame.c ------------------------------------------------------------------------------------- */
+/* ---- frame.c ----------------------------------------------------------------------------------------------- */
 
-/* Units of a drawing that a character of its labels may need: they are larger where the drawing is small. */
+/* Units of a drawing for a character of its labels, and for a line: labels are larger in a small display. */
 enum { PLN_LETTER = 10, PLN_LINE = 18 };
 
-/* The axes of a drawing, and where the plot lies in it. */
+/* The axes of a drawing, and the position of the plot in it. */
 typedef struct pln_frame {
-    double width, height, room; /* of the viewBox; what is left free to the right of the plot */
+    double width, height, room; /* the viewBox; the free space to the right of the plot */
     double left, top, right, bottom;
     pln_axis x, y;
 } pln_frame;
 
-/* The places from width, height, room and the axes; draws grid, numbers and names. */
+/* Compute the positions from width, height, room and the axes; draw grid, numbers and names. */
 void pln_draw_frame(pln_page *p, pln_frame *f, const char *x_name, const char *y_name);
-/* The sign of series or class k, as data of a path; signs, colours and dashes differ for the first forty. */
+/* The sign of series or class k, as path data. The combinations of sign, colour and dashes differ for the
+ * first forty. */
 void pln_sign(pln_page *p, size_t k, double x, double y);
 size_t pln_colour(size_t k);
 size_t pln_dashes(size_t k);
 /* An entry of a legend; its text and "</li>" are the caller's. */
 void pln_key(pln_page *p, size_t k, bool line);
 
-/* ---- charts.c ------------------------------------------------------------------------------------------- */
+/* ---- chart.c ----------------------------------------------------------------------------------------------- */
 
 /* A line chart; the point `mark` of all series is called "best", if there is one. */
 void pln_line_chart(pleat_nn_report *r, const pleat_nn_chart *c, size_t mark);
 
-/* ---- report.c ------------------------------------------------------------------------------------------- */
+/* ---- report.c ---------------------------------------------------------------------------------------------- */
 
 struct pleat_nn_report {
     pleat_ctx *ctx;
@@ -104,7 +105,7 @@ struct pleat_nn_report {
 
 /* Is there a report without an error? */
 bool pln_report_open(const pleat_nn_report *r);
-/* The same, and something for it to show; NULL is reported under the name `op`. */
+/* The same, and `something` is not NULL; NULL is an error of `op`. */
 bool pln_report_takes(pleat_nn_report *r, const char *op, const void *something);
 /* Report an error and remember it. */
 void pln_report_fail(pleat_nn_report *r, pleat_status code, const char *op, const char *format, ...)
@@ -112,13 +113,13 @@ void pln_report_fail(pleat_nn_report *r, pleat_status code, const char *op, cons
     __attribute__((format(printf, 4, 5)))
 #endif
     ;
-/* The end of each addition: was there memory for all of it? */
+/* End a part: report an error of `op` if memory was short. */
 void pln_report_done(pleat_nn_report *r, const char *op);
-/* A container that scrolls, for a table. */
+/* A scrollable container for a table. */
 void pln_table_begin(pln_page *p, const char *kind, const char *caption);
 void pln_table_end(pln_page *p);
 
-/* report_style.c */
+/* style.c */
 extern const char *const pln_report_style[]; /* NULL ends it */
 
 #endif

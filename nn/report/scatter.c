@@ -2,16 +2,16 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 #define OP "report_scatter"
 
 enum {
     WIDTH = 480,
     HEIGHT = 430,
-    FEW = 60,    /* points that have a title each */
+    FEW = 60,    /* up to this number, each point has a title */
     MOST = 5000, /* points that are drawn */
-    ROUNDS = 8   /* all classes are drawn in turn, so that the last does not hide the others */
+    ROUNDS = 8   /* the classes are drawn in turns, so that the last does not hide the others */
 };
 
 typedef struct cloud {

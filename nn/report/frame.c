@@ -1,5 +1,6 @@
-/* What all drawings share: axes with grid and numbers, and signs that are told apart without colours, too. */
-#include "train/report.h"
+/* The frame of all drawings: axes with grid and numbers, and signs that can be distinguished without
+ * colours. */
+#include "report/report.h"
 
 enum { COLOURS = 8, DASHES = 5, SIGNS = 7, PAD = 8 };
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 #define NO_VALUE "\u2013" /* a dash */
 

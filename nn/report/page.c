@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 static bool grow(pln_page *p, size_t more) {
     size_t need, room = p->room ? p->room : 4096;
@@ -42,8 +42,8 @@ void pln_html(pln_page *p, const char *format, ...) {
 
 /* ---- texts --------------------------------------------------------------------------------------------- */
 
-/* The character at `text` and its bytes. What is no UTF-8 (cut off, longer than need be, a surrogate, over 10FFFF) or no character
- * (FFFE, FFFF) is one byte that stands for U+FFFD. */
+/* The character at `text` and its length. A byte of invalid UTF-8 (truncated, overlong, a surrogate, over
+ * 10FFFF) or of a noncharacter (FFFE, FFFF) is replaced by U+FFFD. */
 static size_t character(const char *text, uint32_t *code) {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     const uint8_t *s = (const uint8_t *)text;
@@ -97,7 +97,7 @@ void pln_text(pln_page *p, const char *text) {
 
 /* ---- bytes --------------------------------------------------------------------------------------------- */
 
-/* Three bytes are four digits of six bits; "=" stands for digits without a byte. */
+/* Three bytes are four digits of six bits; "=" pads the last digits. */
 void pln_base64(pln_page *p, const void *bytes, size_t n) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const uint8_t *b = bytes;

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 void pln_table_begin(pln_page *p, const char *kind, const char *caption) {
     pln_html(p, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"");
@@ -67,7 +67,7 @@ void pleat_nn_report_summary(pleat_nn_report *r, pleat_nn_module *net, size_t ra
 
 /* ---- confusions ---------------------------------------------------------------------------------------- */
 
-enum { MOST_CLASSES = 64, WORST = 20 }; /* more classes are a list of so many confusions */
+enum { MOST_CLASSES = 64, WORST = 20 }; /* with more classes, a list of the WORST confusions */
 
 typedef struct confusion {
     pln_page *p;
@@ -100,7 +100,8 @@ static void write_share(pln_page *p, double part, double whole) {
         pln_html(p, "\u2013");
 }
 
-/* The shade is the root of the share of the truth's row, so that rare mistakes are seen; text stays readable on all. */
+/* The shade is the square root of the fraction of the row, so that rare mistakes are visible; text stays
+ * readable. */
 static void write_cell(const confusion *c, size_t truth, size_t guess, double row) {
     double count = count_of(c, truth, guess), shade = row > 0 ? 0.55 * sqrt(count / row) : 0;
     const char *kind = truth == guess ? "hit" : count > 0 ? "miss" : "none";
@@ -131,7 +132,8 @@ static void write_table(const confusion *c, const char *caption) {
     pln_table_end(c->p);
 }
 
-/* The place of the largest count off the diagonal that is behind `last` in falling order; false if there is none. */
+/* The index of the largest count off the diagonal that comes after `last` in descending order; false if there
+ * is none. */
 static bool next_worst(const confusion *c, size_t *last, bool first) {
     size_t n = c->classes * c->classes, best = n;
     for (size_t i = 0; i < n; i++) {

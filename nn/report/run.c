@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "train/report.h"
+#include "report/report.h"
 
 #define OP "report_run"
 
@@ -33,7 +33,7 @@ static void fill(const pleat_nn_run *run, column of, double *y, pln_range *r) {
     }
 }
 
-/* Training and validation over the epochs; the axis is logarithmic where the values span more than LOG_RATIO. */
+/* Training and validation over the epochs; the axis is logarithmic if the values span more than LOG_RATIO. */
 static void draw_curves(pleat_nn_report *r, const pleat_nn_run *run, const char *name, column train,
                         column valid) {
     size_t n = run->epochs;
@@ -117,7 +117,7 @@ static pln_digits whole(double v, int d) {
     return pln_count(v);
 }
 
-/* A column without any value is left out. */
+/* A column without values is left out. */
 static void add_column(table *t, const char *name, const char *part, column of,
                        pln_digits (*write)(double v, int d)) {
     if (!has(t->run, of)) return;
@@ -126,7 +126,7 @@ static void add_column(table *t, const char *name, const char *part, column of,
     t->column[t->columns++].decimals = 3;
 }
 
-/* Four digits for the least value, if the column's values are of much the same size. */
+/* Four digits for the smallest value, if the values of the column are of similar size. */
 static void add_results(table *t, const char *name, const char *part, column of) {
     double least = HUGE_VAL, most = 0;
     for (size_t i = 0; i < t->run->epochs; i++) {

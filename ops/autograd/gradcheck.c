@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/check.h"
+#include "autograd/check.h"
 
-/* S of one order at one point, and how large its terms are. */
+/* S of one order at one point, and the sum of its absolute terms. */
 typedef struct value {
     double s, mass;
     bool ok;
@@ -14,7 +14,7 @@ typedef struct value {
 typedef struct gradcheck {
     const pleat_gradcheck_args *args;
     pleat_ctx *ctx;
-    pleat_tensor **xs;  /* own copies, dense, without history */
+    pleat_tensor **xs;  /* dense copies without history */
     pleat_tensor **gxs; /* room for n gradients */
     pleat_tensor *u;    /* cotangent of f's result */
     pleat_tensor **us;  /* cotangents of the gradients: order * n */
@@ -60,10 +60,10 @@ static value evaluate(gradcheck *g, int order) {
     return v;
 }
 
-/* The difference quotient for one element, and how much the two one-sided ones differ. */
+/* The central difference quotient of one element, and the difference of the two one-sided ones. */
 static double quotient(gradcheck *g, int order, double *x, double here, double *kink) {
     double at = *x, h = (g->args->step > 0 ? g->args->step : 6e-6) * fmax(1, fabs(at));
-    volatile double up = at + h, down = at - h; /* what was really stepped, after rounding */
+    volatile double up = at + h, down = at - h; /* the rounded points, whose distance is the true step */
     *x = up;
     double above = evaluate(g, order).s;
     *x = down;
@@ -87,7 +87,8 @@ static void unravel(const pleat_tensor *t, size_t number, size_t *index) {
     for (size_t k = t->rank; k-- > 0; number /= t->shape[k]) index[k] = number % t->shape[k];
 }
 
-/* Compare all elements of input i with its gradient; keeps the worst of all inputs and orders in the report. */
+/* Compare all elements of input i with its gradient. The report keeps the worst element of all inputs and
+ * orders. */
 static bool check_input(gradcheck *g, int order, size_t i, pleat_tensor *gradient, value here) {
     pleat_tensor *x = g->xs[i];
     double *expected = pl_take(&g->ctx->memory, (2 * x->numel + 1) * sizeof(double));
@@ -104,7 +105,7 @@ static bool check_input(gradcheck *g, int order, size_t i, pleat_tensor *gradien
     }
     for (size_t k = 0; !dense->poison && k < x->numel; k++) {
         double error = expected[k] == found[k] ? 0 : fabs(expected[k] - found[k]) / scale;
-        if (error <= g->report.error) continue; /* NaN goes on */
+        if (error <= g->report.error) continue; /* false for NaN */
         pleat_report *r = &g->report;
         *r = (pleat_report){
             .order = order, .input = i, .expected = expected[k], .found = found[k], .error = error};
@@ -134,7 +135,7 @@ static bool check_order(gradcheck *g, int order) {
     double mass;
     pleat_tensor *s = scalar(g, order, &mass);
     bool done = pleat_grads(s, NULL, g->args->n, g->xs, g->gxs, 0) == PLEAT_OK;
-    /* evaluate uses gxs as room, so each gradient is compared from a list of its own */
+    /* evaluate overwrites gxs, so the gradients are compared from a copy of the list */
     for (size_t i = 0; done && i < g->args->n; i++)
         g->us[(size_t)(g->args->order - 1) * g->args->n + i] = g->gxs[i];
     for (size_t i = 0; done && i < g->args->n; i++) {
@@ -177,7 +178,7 @@ static pleat_status run_gradcheck(gradcheck *g) {
     bool done = prepare(g);
     for (int order = 1; done && order <= a->order; order++) {
         done = check_order(g, order);
-        if (g->report.error > tolerance) break; /* higher orders would only repeat it */
+        if (g->report.error > tolerance) break; /* higher orders would repeat the error */
     }
     if (done && g->report.text[0] == 0) {
         snprintf(g->report.text, sizeof g->report.text, "gradcheck: orders 1 to %d exact", a->order);

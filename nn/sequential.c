@@ -1,0 +1,52 @@
+/* Sequential: one module after another; a convolution and the ReLU that follows it are computed in one
+ * pass. */
+#include <stdio.h>
+
+#include "module.h"
+
+static bool is_observed(const pleat_nn_module *m) {
+    for (; m; m = m->parent)
+        if (m->observer) return true;
+    return false;
+}
+
+/* The function that computes m and the ReLU after it in one pass, or NULL. NULL also for an observed module,
+ * as an observer must see each of the two. */
+static pln_forward *with_relu(const pleat_nn_module *m, const pleat_nn_module *next) {
+    if (!m || !next || !pln_is_relu(next) || is_observed(m) || is_observed(next)) return NULL;
+    return pln_relu_forward(m);
+}
+
+static pleat_tensor *sequential_forward(pleat_nn_module *m, pleat_tensor *x) {
+    for (size_t i = 0; i < m->count; i++) {
+        pleat_nn_module *child = m->entries[i].child;
+        pln_forward *both = with_relu(child, i + 1 < m->count ? m->entries[i + 1].child : NULL);
+        x = both ? pln_forward_by(both, child, x) : pleat_nn_forward(child, x);
+        i += both != NULL;
+    }
+    return x;
+}
+
+static const pleat_nn_kind sequential_kind = {.name = "Sequential", .forward = sequential_forward};
+
+static bool given_before(pleat_nn_module *const *children, size_t i) {
+    for (size_t k = 0; k < i; k++)
+        if (children[k] && children[k] == children[i]) return true;
+    return false;
+}
+
+pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_module *const *children) {
+    pleat_nn_module *m = pleat_nn_module_new(ctx, &sequential_kind, NULL, 0);
+    for (size_t i = 0; i < n; i++) {
+        if (given_before(children, i)) {
+            /* the first of the two frees it, so it must not be touched here */
+            if (m) pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "Sequential", "child \"%zu\" is given twice", i);
+            m = pln_discard(m);
+            continue;
+        }
+        char name[PLN_NAME_BYTES];
+        snprintf(name, sizeof name, "%zu", i);
+        m = pleat_nn_add_child(m, name, children[i]);
+    }
+    return m;
+}
