@@ -130,9 +130,10 @@ typedef struct pleat_ctx_args {
 } pleat_ctx_args;
 
 /* A new context, or NULL if memory is short. The caller frees it with pleat_ctx_free, which also frees every
- * tensor of the context. PLEAT_CONV_PATH=plain, panels, avx2 or avx512 in the environment forces that path,
- * for convolutions and matmul, where processor and shape allow it (pleat_kernels.h); any other name becomes
- * the context's first error. */
+ * tensor of the context. The environment variables PLEAT_ENGINE (auto, reference, im2col, implicit_gemm,
+ * direct) and PLEAT_ISA (auto, baseline, avx2, avx512) force an engine and an instruction set, for convolutions
+ * and matmul, where processor and shape allow it (pleat_kernels.h). Any other word becomes the context's first
+ * error. */
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args);
 #define pleat_ctx_new(...) pleat_ctx_new_with((pleat_ctx_args){.unset_ = 0, __VA_ARGS__})
 void pleat_ctx_free(pleat_ctx *ctx);
@@ -325,8 +326,8 @@ typedef struct pleat_matmul_args {
 
 /* a [..,M,K], b [..,K,N] -> c [..,M,N]      c = a b; leading axes are broadcast as above
  * With .ta, a is [..,K,M]; with .tb, b is [..,N,K]. Both have rank 2 or more. A transposed view is not
- * copied. Computed by BLAS or, where that is faster, by the library's own GEMM: the sizes and PLEAT_CONV_PATH
- * decide. */
+ * copied. Computed by BLAS or, where that is faster, by the library's own GEMM: the sizes, PLEAT_ENGINE
+ * and PLEAT_ISA decide. */
 pleat_tensor *pleat_matmul_with(pleat_matmul_args args);
 #define pleat_matmul(...) pleat_matmul_with((pleat_matmul_args){.unset_ = 0, __VA_ARGS__})
 
