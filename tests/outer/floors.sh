@@ -90,8 +90,8 @@ if [ -n "$library" ]; then
     # floors, so includes alone do not show it. The address of a function in a table (a vjp, a kind) is no call.
     objects=$(nm -A -g "$library" | sed -nE 's/^[^ ]*[:\/]([^:\/]*)\.o: *[0-9a-f]* *([A-Za-z]) (.*)/\1 \2 \3/p')
     floors=$(for object in $(echo "$objects" | cut -d' ' -f1 | sort -u); do
-        # kernels_conv.c, which stands in a library of its own, is ops/kernels/conv/conv.c, too
-        path=$(echo "$object" | sed -E 's/^ops_//; s/^(kernels|core|autograd|frameworks)_/\1\//; /^nn_/!s/^/ops\//; s/^nn_/nn\//')
+        # conv_direct.c, an instance of an engine, is ops/kernels/conv/direct.c
+        path=$(echo "$object" | sed -E 's/^ops_//; s/^(conv|gemm)_/kernels_\1_/; s/^(kernels|core|autograd|frameworks)_/\1\//; /^nn_/!s/^/ops\//; s/^nn_/nn\//')
         echo "$object @ $(floor "$path") $path"
     done)
     calls=$(printf '%s\n' "$floors" "$objects" | awk '

@@ -13,7 +13,7 @@ END
 
 # expect_engines DIR HOW: the optimization that the engines' commands end with, and whether their loops are rolled
 expect_engines() {
-    how=$(awk '/"command".*kernels\/(panels|depthwise|products)\.c/ {
+    how=$(awk '/"command".*kernels\/.*(direct|implicit_gemm|simd_gemm)\.c/ {
         for (i = 1; i <= NF; i++) if ($i ~ /^-O/) level = $i
         print level (/PL_ROLLED/ ? " rolled" : "") }' "$tmp/$1/compile_commands.json" | sort -u)
     [ "$how" = "$2" ] || fail "$1: the engines are compiled with: $how; expected: $2"
