@@ -1,5 +1,5 @@
 /* Time a training step and inference of two small networks, beside the least that they could take. */
-#include "../mallocs.h"
+#include "mallocs.h"
 #include "timing.h"
 #include "train_bound.h"
 #include "train_nets.h"

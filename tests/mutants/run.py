@@ -108,7 +108,7 @@ class Log:
 
     def __init__(self, path, resume):
         self.path, self.known = path, {}
-        self.tests = digest(n for n in tree.project_files() if re.match(r"tests/((decisions/)?[^/]*\.[ch]|decisions/.*\.txt|meson\.build|mutants/(run|tree)\.py)$", n))
+        self.tests = digest(n for n in tree.project_files() if re.match(r"tests/((support|kernels|kernels/decisions|ops|nn|programs)/[^/]*\.([ch]|txt)|meson\.build|mutants/(run|tree)\.py)$", n))
         self.sources = {}
         if resume and path.exists():
             for line in path.read_text().splitlines():

@@ -6,7 +6,7 @@
 #ifndef DECISIONS_H
 #define DECISIONS_H
 
-#include "../geometry.h"
+#include "geometry.h"
 #include "kernels/conv/engine.h"
 
 #include <stdbool.h>

@@ -206,7 +206,7 @@ static bool apply_rule(const decision_set *s, char *line, pairs *p) {
 
 const char *pairs_impossible(const decision_set *s, pairs *p) {
     static char line[400], wrong[600];
-    FILE *f = fopen(PLEAT_ORACLE_DIR "/../decisions/impossible.txt", "r");
+    FILE *f = fopen(PLEAT_ORACLE_DIR "/../kernels/decisions/impossible.txt", "r");
     memset(p, 0, sizeof *p);
     if (!f) return "impossible.txt cannot be read";
     const char *error = NULL;
@@ -221,7 +221,7 @@ const char *pairs_impossible(const decision_set *s, pairs *p) {
 }
 
 size_t decision_cases(pleat_conv_shape *out, size_t most) {
-    FILE *f = fopen(PLEAT_ORACLE_DIR "/../decisions/cases.txt", "r");
+    FILE *f = fopen(PLEAT_ORACLE_DIR "/../kernels/decisions/cases.txt", "r");
     char line[400];
     size_t n = 0;
     while (f && n < most && fgets(line, sizeof line, f)) {

@@ -1,6 +1,6 @@
 /* One case on one engine, against the seven loops. */
-#include "../reference.h"
 #include "decisions.h"
+#include "reference.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -140,7 +140,7 @@ int main(int count, char **argument) {
         search_set(&s, kept, &n, rounds);
     }
     puts(
-        "# Geometries that meet every pair of decisions that some shape has, found by build/tests/decisions_search > tests/decisions/cases.txt");
+        "# Geometries that meet every pair of decisions that some shape has, found by build/tests/decisions_search > tests/kernels/decisions/cases.txt");
     for (size_t i = 0; i < n; i++) puts(geometry_print(&kept[i]).text);
     return 0;
 }
