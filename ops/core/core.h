@@ -35,6 +35,9 @@ typedef struct pl_storage {
     size_t refs;
     size_t bytes;
     void *data;
+    /* Grows with each write in place, and with each pointer that is given out to write by. What was made of the
+     * elements, such as packed weights, is stale when it has grown. */
+    uint64_t version;
 } pl_storage;
 
 /* The list of a tensor: the index of a scope on the stack, or one of these. */

@@ -260,6 +260,7 @@ static void *data_as(pleat_tensor *t, pleat_dtype dtype, const char *op) {
         pleat_fail(t->ctx, PLEAT_ERR_ARGUMENT, op, "%s is a view with gaps; take pleat_contiguous of it",
                    pl_shape_of(t).text);
     } else {
+        t->storage->version++;
         return t->data;
     }
     return NULL;
@@ -341,6 +342,7 @@ pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src) {
                           "%s is broadcast along axis %zu, where its elements are one and the same",
                           pl_shape_of(dst).text, k);
     }
+    dst->storage->version++;
     if (dst->storage != src->storage) {
         pl_copy(dst, (pleat_tensor *)src);
         return PLEAT_OK;

@@ -291,3 +291,18 @@ Test(memory, half_an_allocator_is_none) {
     pleat_ctx_free(own);
     cr_assert_eq(n.allocs, 0);
 }
+
+/* What is made of a tensor's elements can tell that somebody may have written since; reads and new tensors do not count. */
+Test(memory, writes_in_place_are_counted) {
+    pleat_tensor *x = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2, 3)),
+                 *view = pleat_reshape(x, PLEAT_SHAPE(6));
+    uint64_t before = x->storage->version;
+    cr_assert_eq(pleat_item(pleat_sum(pleat_add(x, x))), 0);
+    cr_assert_eq(pleat_at(x, (size_t[]){1, 2}), 0);
+    cr_assert_eq(x->storage->version, before);
+    cr_assert_not_null(pleat_f32(view));
+    cr_assert_gt(x->storage->version, before, "a pointer to the elements of a view");
+    before = x->storage->version;
+    cr_assert_eq(pleat_assign(view, pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(6), 1)), PLEAT_OK);
+    cr_assert_gt(x->storage->version, before, "assign");
+}
