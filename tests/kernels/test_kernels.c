@@ -2,6 +2,7 @@
  * guards, starts at an address aligned for its element only, and holds large numbers where nothing has been written yet: not NaN,
  * which would be taken for what padding makes of Inf, and be computed again. */
 #include "conv_calls.h"
+#include "core/core.h"
 #include "geometry.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/simd/cpu.h"
@@ -11,8 +12,11 @@
 #include <limits.h>
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { RANDOM_CASES = 2000, GUARD = 72, UNWRITTEN = 0x71, MIB = 1024 * 1024 };
 
@@ -164,6 +168,56 @@ static double dot(const double *a, const double *b, size_t n) {
     return sum;
 }
 
+/* ---- pages --------------------------------------------------------------------------------------------- */
+
+/* Memory that ends, or begins, where nothing may be read. */
+typedef struct pages {
+    char *block, *data;
+    size_t each, room;
+} pages;
+
+/* Whether the pages at both ends can be read. */
+static void pages_open(const pages *p, bool open) {
+    int how = open ? PROT_READ | PROT_WRITE : PROT_NONE;
+    cr_assert(mprotect(p->block, p->each, how) == 0 &&
+              mprotect(p->block + p->each + p->room, p->each, how) == 0);
+}
+
+static pages pages_of(const double *a, size_t n, size_t element, bool at_end) {
+    size_t each = (size_t)sysconf(_SC_PAGESIZE), room = (n * element + each - 1) / each * each;
+    pages p = {.block = aligned_alloc(each, room + 2 * each), .each = each, .room = room};
+    cr_assert_not_null(p.block);
+    p.data = p.block + each + (at_end ? room - n * element : 0);
+    buffer b = buffer_of(a, n, element);
+    memcpy(p.data, buffer_data(b), n * element);
+    buffer_free(b);
+    pages_open(&p, false);
+    return p;
+}
+
+static void pages_free(pages p) {
+    pages_open(&p, true);
+    free(p.block);
+}
+
+/* No engine reads beside its operands, even where it uses nothing of what it reads: there may be no memory. */
+Test(kernels, nothing_beside_is_read) {
+    pleat_conv_shape g;
+    for (size_t i = 0; geometry_case(i, RANDOM_CASES, &g); i++)
+        for (int k = 0; k < 6; k++) {
+            problem p = problem_new(&g, i);
+            size_t element = elements[i % 2];
+            pages x = pages_of(p.x, p.nx, element, k % 2), w = pages_of(p.w, p.nw, element, k % 2),
+                  y = pages_of(p.y, p.ny, element, k % 2);
+            buffer memory = buffer_new(conv_bytes(&g, element, ops[k / 2], path(), 1));
+            pleat_work work = {.memory = buffer_data(memory), .bytes = memory.bytes};
+            cr_expect_eq(conv_run(&g, element, ops[k / 2], path(), (void *[]){x.data, w.data, y.data}, &work),
+                         0);
+            pages_free(x), pages_free(w), pages_free(y);
+            buffer_free(memory), problem_free(p);
+        }
+}
+
 /* ---- against the definition -------------------------------------------------------------------------- */
 
 Test(kernels, reference) {
@@ -250,6 +304,29 @@ Test(kernels, a_plan_says_what_it_is) {
     cr_expect(taken.engine == PLEAT_ENGINE_IMPLICIT_GEMM && taken.isa == PLEAT_ISA_BASELINE);
     cr_expect_eq(strlen(pleat_conv_plan_print(plan, text, 20)), 19, "%s", text);
     pleat_conv_plan_free(plan);
+}
+
+/* A context keeps plans. What it gives is a plan for the shape, the operator and the type that are asked for, also where several of them
+ * have the same place: that is so for some of many. */
+Test(kernels, a_context_keeps_plans) {
+    pleat_ctx *ctx = pleat_ctx_new();
+    cr_assert_not_null(ctx);
+    for (size_t i = 0; i < 600; i++) {
+        pleat_conv_shape g = {.N = 1, .C = 2, .O = 2, .G = 1, .W = 5, .Q = 3, .R = 3, .S = 3};
+        for (size_t k = 0; k < 2; k++) g.stride[k] = g.dilation[k] = 1;
+        g.H = 3 + i / 6, g.P = 1 + i / 6;
+        bool wide = i % 2;
+        pleat_dtype dtype = wide ? PLEAT_F64 : PLEAT_F32;
+        const pleat_conv_plan *plan = pl_conv_plan(ctx, &g, ops[i % 3], dtype);
+        cr_assert_not_null(plan);
+        char text[200], want[40];
+        int n = snprintf(want, sizeof want, "%s %s: ", op_names[i % 3], wide ? "f64" : "f32");
+        cr_assert_eq(strncmp(pleat_conv_plan_print(plan, text, sizeof text), want, (size_t)n), 0, "%s%s",
+                     want, text);
+        cr_assert_eq(memcmp(pleat_conv_plan_shape(plan), &g, sizeof g), 0);
+        cr_assert_eq(pl_conv_plan(ctx, &g, ops[i % 3], dtype), plan, "it is made once");
+    }
+    pleat_ctx_free(ctx);
 }
 
 /* Weights that were packed before the call give what the call packs for itself, also after w has been lost. */

@@ -70,13 +70,16 @@ RULES = compile_rules()
 # Cuts of the work, what they are thought to cost, and what memory is asked for ahead. Whatever they say, results stay right, and
 # how fast they come is measured and not tested; that memory stays within bounds, test_kernels holds for those in use.
 TUNING = {
-    "ops/kernels/conv/implicit_gemm.c": """even_strip block_of cost_of room_for_columns cut_tasks dots_pay product_plan product_plan_as
-                               weight_plan rows_at_once count_bytes rows_held ahead_of""",
-    "ops/kernels/conv/implicit_gemm_pack.inc": "ask",
+    "ops/kernels/conv/implicit_gemm.c": "even_strip prefetch_of prefetch_channel",
+    "ops/kernels/conv/implicit_gemm_pack.inc": "rows_held",
+    "ops/kernels/conv/implicit_gemm_product.inc": """rows_at_once count_bytes room_for_columns cut_tasks draft_product cost_of
+                                                     choose_product""",
+    "ops/kernels/conv/implicit_gemm_weight.inc": "cut_chunks draft_weight",
     "ops/kernels/conv/direct.c": "cut_tasks takes_channels",
-    "ops/kernels/conv/im2col_gemm.c": "even_parts make_plan",
-    "ops/kernels/gemm/simd_gemm.c": "by_dots make_plan",
-    "ops/kernels/gemm/blas.c": "better_than_blas openblas_would_malloc",
+    "ops/kernels/conv/im2col_gemm.c": "even_parts draft",
+    "ops/kernels/gemm/simd_gemm.c": "by_dots_pays make_plan",
+    "ops/kernels/gemm/gemm.c": "beats_blas",
+    "ops/kernels/gemm/blas.c": "openblas_would_malloc",
     "ops/kernels/parallel.c": "pause_briefly await_job wake_all",
     "ops/matmul.c": "cut macs",
 }
@@ -87,13 +90,13 @@ FREEING = re.compile(r"^ +(free|fclose|pl_give|pl_release|pthread_\w+_destroy|\w
 # What the work is thought to cost, behind the context.
 COST = re.compile(r"(?<=\bpl_pool_for\()(?:[^()]|\((?:[^()]|\([^()]*\))*\))*(?=\))")
 
-# Where memory is asked for ahead.
-ASKING = re.compile(r"\bNAME\(ask\)")
+# Where memory is asked for ahead, and how far.
+AHEAD = re.compile(r"\bprefetch_(channel|of)\(|\b(p|next)\.channels\b")
 
 
 def excluded(file, function, line, in_enum):
     """The reason why no rule touches the line, or None."""
-    if function in TUNING.get(file, "").split() or ASKING.search(line):
+    if function in TUNING.get(file, "").split() or AHEAD.search(line):
         return "cuts and costs: speed, not results"
     if in_enum:
         return "constants of tuning, layout or meaning: no single number is right"
