@@ -79,13 +79,13 @@ static inline bool is_near(const pleat_conv_shape *g) {
     return g->R <= MOST_TAPS && g->S <= MOST_TAPS && g->stride[0] <= MOST_SPLIT && g->stride[1] <= MOST_SPLIT;
 }
 
-/* One axis. Pixel i of phase a of the result is its pixel a + i*phases; plane f of the cells holds in cell u the source's
- * pixel u*split + f + low. Tap r reaches, from pixel i of phase a, cell i + reach.cell of plane reach.plane. */
+/* One axis. Pixel i of phase a of the result is its pixel a + i*phases; plane f of the packed source holds in element u the source's
+ * pixel u*split + f + low. Tap r reaches, from pixel i of phase a, element i + reach.at of plane reach.plane. */
 typedef struct axis {
     bool from_image;       /* the source is the image and the result the map; or the other way round */
     size_t source, result; /* sizes */
     size_t phases, split;
-    size_t pixels, extra; /* pixels of the first phase, and cells beyond them that taps reach */
+    size_t pixels, extra; /* pixels of the first phase, and packed elements beyond them that taps reach */
     ptrdiff_t low;
     size_t taps, dilation, stride;
     ptrdiff_t pad;
@@ -93,7 +93,7 @@ typedef struct axis {
 } axis;
 
 typedef struct tap_offset {
-    size_t tap, plane, cell;
+    size_t tap, plane, at;
 } tap_offset;
 
 /* The taps of a phase, and how many. */
@@ -164,7 +164,7 @@ static inline bool plane_in_use(const axis *a, size_t plane) {
     return false;
 }
 
-/* Whether all phases reach the same cells but for a shift, and then each phase's: so it is where the stride divides the kernel. The
+/* Whether all phases reach the same elements but for a shift, and then each phase's: so it is where the stride divides the kernel. The
  * phases are then rows of one product. */
 static inline bool shifts(const axis *a, size_t shift[MOST_SPLIT]) {
     tap_offset first[MOST_TAPS], other[MOST_TAPS];
@@ -172,9 +172,9 @@ static inline bool shifts(const axis *a, size_t shift[MOST_SPLIT]) {
     for (size_t phase = 0; phase < a->phases; phase++) {
         if (taps_of_phase(a, phase, other) != n || n == 0) return false;
         for (size_t i = 1; i < n; i++)
-            if (other[0].cell - other[i].cell != first[0].cell - first[i].cell) return false;
-        shift[phase] = other[0].cell;
-        lowest = min(lowest, other[0].cell);
+            if (other[0].at - other[i].at != first[0].at - first[i].at) return false;
+        shift[phase] = other[0].at;
+        lowest = min(lowest, other[0].at);
     }
     for (size_t phase = 0; phase < a->phases; phase++) shift[phase] -= lowest;
     return true;
@@ -211,7 +211,7 @@ static inline size_t pixels_in(const axis *a, size_t phase, range s) {
     return min(s.first + s.count, all) - min(s.first, all);
 }
 
-/* Where the cells [0, count) of a plane, the first of them `origin`, meet the source: [begin, end), and the source's pixel there. */
+/* Where the elements [0, count) of a plane, the first of them `origin`, meet the source: [begin, end), and the source's pixel there. */
 typedef struct overlap {
     size_t begin, end, first;
 } overlap;
@@ -225,13 +225,13 @@ static inline overlap overlap_of(const axis *a, size_t origin, size_t count, siz
     return (overlap){(size_t)begin, (size_t)end, (size_t)(zero + begin * split)};
 }
 
-/* Cells at the end of a row of cells that are zero, as the next row's first ones are: the two rows can share them. */
+/* Elements at the end of a packed row that are zero, as the next row's first ones are: the two rows can share them. */
 static inline size_t shared_padding(const axis *a) {
-    size_t cells = a->pixels + a->extra, shared = a->extra;
+    size_t elements = a->pixels + a->extra, shared = a->extra;
     for (size_t f = 0; f < a->split; f++) {
         if (!plane_in_use(a, f)) continue;
-        overlap m = overlap_of(a, 0, cells, f);
-        if (m.begin < m.end) shared = min(shared, min(m.begin, cells - m.end));
+        overlap m = overlap_of(a, 0, elements, f);
+        if (m.begin < m.end) shared = min(shared, min(m.begin, elements - m.end));
     }
     return shared;
 }
@@ -244,13 +244,13 @@ typedef struct presence {
     ptrdiff_t begin[MOST_TAPS], end[MOST_TAPS];
 } presence;
 
-static inline presence presence_of(const axis *a, size_t phase, range s, size_t cells) {
+static inline presence presence_of(const axis *a, size_t phase, range s, size_t elements) {
     tap_offset r[MOST_TAPS];
     presence p = {.all = true, .taps = taps_of_phase(a, phase, r), .pixels = s.count};
     for (size_t i = 0; i < p.taps; i++) {
-        overlap m = overlap_of(a, s.first, cells, r[i].plane);
-        p.begin[i] = (ptrdiff_t)m.begin - (ptrdiff_t)r[i].cell;
-        p.end[i] = (ptrdiff_t)m.end - (ptrdiff_t)r[i].cell;
+        overlap m = overlap_of(a, s.first, elements, r[i].plane);
+        p.begin[i] = (ptrdiff_t)m.begin - (ptrdiff_t)r[i].at;
+        p.end[i] = (ptrdiff_t)m.end - (ptrdiff_t)r[i].at;
         p.all &= p.begin[i] <= 0 && p.end[i] >= (ptrdiff_t)s.count;
     }
     return p;

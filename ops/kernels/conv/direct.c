@@ -88,7 +88,7 @@ static tap_rows tap_rows_of(const axis *a, size_t phase) {
     if (rows.taps == 0) return rows;
     const tap_offset *first = a->from_image ? r : r + rows.taps - 1;
     for (size_t i = 0; i < rows.taps; i++) rows.tap[i] = r[a->from_image ? i : rows.taps - 1 - i].tap;
-    rows.first = (ptrdiff_t)(first->cell * a->split + first->plane) + a->low;
+    rows.first = (ptrdiff_t)(first->at * a->split + first->plane) + a->low;
     return rows;
 }
 
@@ -188,9 +188,9 @@ static bool find_column(const direct_plan *p, size_t k, column *to, ptrdiff_t *o
         size_t taps = taps_of_phase(a, phase, r);
         kept[phase] = mask_of(0, count > phase * LANES ? count - phase * LANES : 0);
         for (size_t s = 0; s < taps; s++, n++) {
-            overlap m = overlap_of(a, at + r[s].cell, pixels, r[s].plane);
+            overlap m = overlap_of(a, at + r[s].at, pixels, r[s].plane);
             mask[n] = mask_of(m.begin, m.end);
-            offset[n] = m.begin < m.end ? (ptrdiff_t)((at + r[s].cell) * a->split + r[s].plane) + a->low : 0;
+            offset[n] = m.begin < m.end ? (ptrdiff_t)((at + r[s].at) * a->split + r[s].plane) + a->low : 0;
             all &= m.begin == 0 && m.end == LANES;
         }
     }

@@ -139,7 +139,7 @@ static size_t list_taps(const layout *l, size_t channels, size_t ph, size_t pw, 
         for (size_t r = 0; r < nh; r++)
             for (size_t s = 0; s < nw; s++, n++) {
                 size_t plane = h[r].plane * l->w.split + w[s].plane;
-                offset[n] = c * l->channel + plane * l->plane + h[r].cell * l->pitch + w[s].cell;
+                offset[n] = c * l->channel + plane * l->plane + h[r].at * l->pitch + w[s].at;
                 if (w_index) w_index[n] = c * w_step + h[r].tap * l->w.taps + w[s].tap;
             }
     return n;
