@@ -285,6 +285,29 @@ Test(kernels, forced_paths_are_gone) {
 
 /* ---- plans -------------------------------------------------------------------------------------------- */
 
+Test(kernels, words_name_a_path) {
+    static const struct {
+        const char *engine, *isa;
+        pleat_path path;
+    } words[] = {
+        {NULL, NULL, {PLEAT_ENGINE_AUTO, PLEAT_ISA_AUTO}},
+        {"auto", "baseline", {PLEAT_ENGINE_AUTO, PLEAT_ISA_BASELINE}},
+        {"reference", "auto", {PLEAT_ENGINE_REFERENCE, PLEAT_ISA_AUTO}},
+        {"im2col", NULL, {PLEAT_ENGINE_IM2COL, PLEAT_ISA_AUTO}},
+        {"implicit_gemm", "avx512", {PLEAT_ENGINE_IMPLICIT_GEMM, PLEAT_ISA_AVX512}},
+        {"direct", "avx2", {PLEAT_ENGINE_DIRECT, PLEAT_ISA_AVX2}},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        pleat_path p = {PLEAT_ENGINE_IM2COL, PLEAT_ISA_AVX512};
+        cr_expect(pleat_path_parse(words[i].engine, words[i].isa, &p), "row %zu", i);
+        cr_expect(p.engine == words[i].path.engine && p.isa == words[i].path.isa, "row %zu", i);
+    }
+    pleat_path kept = {PLEAT_ENGINE_DIRECT, PLEAT_ISA_AVX2};
+    cr_expect_not(pleat_path_parse("", NULL, &kept));
+    cr_expect_not(pleat_path_parse(NULL, "sse2", &kept));
+    cr_expect(kept.engine == PLEAT_ENGINE_DIRECT && kept.isa == PLEAT_ISA_AVX2);
+}
+
 Test(kernels, a_plan_says_what_it_is) {
     pleat_conv_shape g;
     cr_assert(geometry_parse("N64 C16 O32 G1 H14 W14 P7 Q7 R3 S3 s2,2 d1,1 p1,1", &g));
