@@ -150,8 +150,9 @@ static bool take_memory(plan *p, int threads) {
     if (bytes == 0) return true;
     p->bytes = (bytes + LINE - 1) / LINE * LINE;
     p->memory = pl_take(&p->c->ctx->memory, p->bytes * (size_t)threads);
-    return p->memory != NULL || pleat_call_fail(p->c, PLEAT_ERR_MEMORY, "no memory for %zu bytes of workspace",
-                                                p->bytes * (size_t)threads);
+    return p->memory != NULL ||
+           pleat_call_fail(p->c, PLEAT_ERR_MEMORY, "no memory for %zu bytes of workspace",
+                           p->bytes * (size_t)threads);
 }
 
 #define MAP outer_map
