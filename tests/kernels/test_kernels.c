@@ -6,6 +6,7 @@
 #include "geometry.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/simd/cpu.h"
+#include "pages.h"
 #include "reference.h"
 
 #include <criterion/criterion.h>
@@ -15,8 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum { RANDOM_CASES = 2000, GUARD = 72, UNWRITTEN = 0x71, MIB = 1024 * 1024 };
 
@@ -168,36 +167,14 @@ static double dot(const double *a, const double *b, size_t n) {
     return sum;
 }
 
-/* ---- pages --------------------------------------------------------------------------------------------- */
-
-/* Memory that ends, or begins, where nothing may be read. */
-typedef struct pages {
-    char *block, *data;
-    size_t each, room;
-} pages;
-
-/* Whether the pages at both ends can be read. */
-static void pages_open(const pages *p, bool open) {
-    int how = open ? PROT_READ | PROT_WRITE : PROT_NONE;
-    cr_assert(mprotect(p->block, p->each, how) == 0 &&
-              mprotect(p->block + p->each + p->room, p->each, how) == 0);
-}
+/* ---- reads beside the operands ------------------------------------------------------------------------- */
 
 static pages pages_of(const double *a, size_t n, size_t element, bool at_end) {
-    size_t each = (size_t)sysconf(_SC_PAGESIZE), room = (n * element + each - 1) / each * each;
-    pages p = {.block = aligned_alloc(each, room + 2 * each), .each = each, .room = room};
-    cr_assert_not_null(p.block);
-    p.data = p.block + each + (at_end ? room - n * element : 0);
+    pages p = pages_new(n * element, at_end);
     buffer b = buffer_of(a, n, element);
     memcpy(p.data, buffer_data(b), n * element);
     buffer_free(b);
-    pages_open(&p, false);
     return p;
-}
-
-static void pages_free(pages p) {
-    pages_open(&p, true);
-    free(p.block);
 }
 
 /* No engine reads beside its operands, even where it uses nothing of what it reads: there may be no memory. */

@@ -6,6 +6,7 @@
 #include "geometry.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/simd/cpu.h"
+#include "pages.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -118,6 +119,15 @@ static double odd_number(uint64_t *seed) {
     return random_below(seed, 40) ? whole_number(seed) : odd[random_below(seed, 5)];
 }
 
+static void write_numbers(const double *a, size_t n, size_t element, char *to) {
+    for (size_t i = 0; i < n; i++) {
+        if (element == sizeof(float))
+            ((float *)(void *)to)[i] = (float)a[i];
+        else
+            ((double *)(void *)to)[i] = a[i];
+    }
+}
+
 /* The same in memory, up to the end of its block: at an address that is a multiple of the element only, or at the block's, before which
  * nothing may be read, either. */
 static void *block_new(const double *a, size_t n, size_t element, char **at) {
@@ -125,12 +135,7 @@ static void *block_new(const double *a, size_t n, size_t element, char **at) {
     char *block = malloc(n == 0 ? 1 : skipped + n * element);
     cr_assert_not_null(block);
     *at = block + skipped;
-    for (size_t i = 0; i < n; i++) {
-        if (element == sizeof(float))
-            ((float *)(void *)*at)[i] = (float)a[i];
-        else
-            ((double *)(void *)*at)[i] = a[i];
-    }
+    write_numbers(a, n, element, *at);
     return block;
 }
 
@@ -253,6 +258,26 @@ static uint64_t stride(void) { return getenv("PLEAT_TEST_EVERY") != NULL ? 11 : 
 Test(products, are_three_loops) {
     one o;
     for (uint64_t i = 0; nth(i, &o); i += stride()) check_same(&o, i, whole_number);
+}
+
+static pages pages_of(const matrix *a, size_t element, bool at_end) {
+    pages p = pages_new(a->n * element, at_end);
+    write_numbers(a->value, a->n, element, p.data);
+    return p;
+}
+
+/* Nothing beside the operands is read, even where nothing of it is used: there may be no memory. */
+Test(products, nothing_beside_is_read) {
+    one o;
+    for (uint64_t i = 0; nth(i, &o); i += stride())
+        for (int at_end = 0; at_end < 2; at_end++) {
+            operands x = operands_new(&o.g, i, whole_number);
+            pages a = pages_of(&x.a, o.element, at_end), b = pages_of(&x.b, o.element, at_end),
+                  c = pages_of(&x.c, o.element, at_end);
+            call(&o, a.data, b.data, c.data);
+            pages_free(a), pages_free(b), pages_free(c);
+            operands_free(x);
+        }
 }
 
 /* Every size up to four, with all flags. */
