@@ -195,17 +195,8 @@ void pleat_conv_pack(const pleat_conv_plan *plan, const void *w, void *packed, p
 
 /* ---- runs -------------------------------------------------------------------------------------------- */
 
-#define T float
-#define NAME(name) name##_f32
-#include "kernels/conv/epilogue.inc"
-#undef T
-#undef NAME
-
-#define T double
-#define NAME(name) name##_f64
-#include "kernels/conv/epilogue.inc"
-#undef T
-#undef NAME
+#define BODY "kernels/conv/epilogue.inc"
+#include "kernels/both_types.inc"
 
 int pleat_conv_run(const pleat_conv_plan *plan, void *x, void *w, void *y, const pleat_work *work) {
     if (work->bytes < pleat_conv_plan_bytes(plan, pleat_pool_threads(work->pool))) return -1;

@@ -396,75 +396,7 @@ static void bands_task(void *arg, size_t task, size_t thread) {
         run_band(&t, i / p->bands / channels, i / p->bands % channels, i % p->bands);
 }
 
-/* ---- weight gradient ------------------------------------------------------------------------------------------ */
-
-/* The sum over one chunk, of the size of w. The first is w itself. */
-static T *partial_sum(const direct_plan *p, const pl_conv_call *call, size_t chunk) {
-    if (chunk == 0) return call->w;
-    return (T *)(void *)(call->workspace + (chunk - 1) * (p->plan.shared_bytes / (p->chunks - 1)));
-}
-
-/* The sums of a pair of channels: + the products over a band of an image. */
-static void add_band(direct_task *t, size_t n, size_t pair, size_t band) {
-    const direct_plan *p = t->plan;
-    const pleat_conv_shape *g = &p->plan.g;
-    row_block *b = &t->block;
-    size_t o = pair / p->in, c = o / p->out * p->in + pair % p->in;
-    range pixels = part_of(p->h.pixels, p->band, band);
-    size_t end = pixels.first + pixels.count;
-    const T *x = (const T *)t->call->x + (n * g->C + c) * p->h.source * p->w.source;
-    const T *y = (const T *)t->call->y + (n * g->O + o) * p->h.result * p->w.result;
-    for (size_t k = 0; k < min(p->row_step, pixels.count); k++)
-        for (size_t i = pixels.first + k; i < end; i += MR * p->row_step) {
-            t->copied = 0;
-            size_t rows = min(MR, ceil_div(end - i, p->row_step));
-            find_rows(t, &t->y, y, (ptrdiff_t)i, p->row_step, (range){0, rows}, b->y);
-            for (; rows < MR; rows++) b->y[rows] = t->zero;
-            ptrdiff_t from = (ptrdiff_t)(i * p->h.split) + p->taps[0].first;
-            find_rows(t, &t->input, x, from, p->tap_step, (range){0, p->rows}, b->row);
-            p->loop[0](b);
-        }
-}
-
-/* A task is a run of pairs, summed over a chunk of images and bands. */
-static void weight_task(void *arg, size_t task, size_t thread) {
-    const task_arguments *a = arg;
-    const direct_plan *p = a->plan;
-    const pleat_conv_shape *g = &p->plan.g;
-    direct_task t = task_of(p, a->call, thread);
-    size_t chunk = task % p->chunks, kernel = g->R * g->S;
-    range pairs = part_of(g->O * p->in, p->each, task / p->chunks),
-          pieces = part_of(g->N * p->bands, p->pieces, chunk);
-    const T *y = a->call->y;
-    t.y = (tensor_rows){y, y + g->N * g->O * g->P * g->Q, g->P, g->Q, LANES};
-    memset(t.sums, 0, pairs.count * kernel * VECTOR_BYTES);
-    for (size_t i = pieces.first; i < pieces.first + pieces.count; i++)
-        for (size_t k = 0; k < pairs.count; k++) {
-            t.block.sums = t.sums + k * kernel * LANES;
-            add_band(&t, i / p->bands, pairs.first + k, i % p->bands);
-        }
-    T *w = partial_sum(p, a->call, chunk) + pairs.first * kernel;
-    for (size_t i = 0; i < pairs.count * kernel; i++) {
-        T sum = t.sums[i * LANES];
-        for (size_t l = 1; l < LANES; l++) sum += t.sums[i * LANES + l];
-        w[i] = sum;
-    }
-}
-
-static void run_weight(const direct_plan *p, const pl_conv_call *call) {
-    const pleat_conv_shape *g = &p->plan.g;
-    size_t size = g->O * p->in * g->R * g->S;
-    T *w = call->w;
-    if (g->N == 0) {
-        memset(w, 0, size * sizeof *w);
-        return;
-    }
-    pl_parallel(call->pool, p->tasks * p->chunks, weight_task, &(task_arguments){p, call});
-    for (size_t chunk = 1; chunk < p->chunks; chunk++) {
-        const T *more = partial_sum(p, call, chunk);
-        for (size_t i = 0; i < size; i++) w[i] += more[i];
-    }
-}
+#include "kernels/conv/direct_weight.inc"
 
 /* ---- the engine ----------------------------------------------------------------------------------------------- */
 

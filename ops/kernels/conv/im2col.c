@@ -64,14 +64,5 @@ static tap make_tap(const pleat_conv_shape *g, const strip *m, size_t r, size_t 
     return t;
 }
 
-#define T float
-#define NAME(name) name##_f32
-#include "kernels/conv/im2col.inc"
-#undef T
-#undef NAME
-
-#define T double
-#define NAME(name) name##_f64
-#include "kernels/conv/im2col.inc"
-#undef T
-#undef NAME
+#define BODY "kernels/conv/im2col.inc"
+#include "kernels/both_types.inc"

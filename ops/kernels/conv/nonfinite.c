@@ -26,17 +26,8 @@ typedef struct fix_arguments {
     size_t size;
 } fix_arguments;
 
-#define T float
-#define NAME(name) name##_f32
-#include "kernels/conv/nonfinite.inc"
-#undef T
-#undef NAME
-
-#define T double
-#define NAME(name) name##_f64
-#include "kernels/conv/nonfinite.inc"
-#undef T
-#undef NAME
+#define BODY "kernels/conv/nonfinite.inc"
+#include "kernels/both_types.inc"
 
 bool pl_fix_padding_nan(const pleat_conv_plan *plan, const pl_conv_call *call) {
     bool f32 = plan->engine->element == sizeof(float), image = plan->op == PLEAT_CONV_TRANSPOSE;

@@ -31,12 +31,5 @@ static void describe(const pleat_conv_plan *plan, char *text, size_t size) {
     snprintf(text, size, "%zu planes", planes(plan));
 }
 
-#define T float
-#define NAME(name) name##_f32
-#include "kernels/conv/reference.inc"
-#undef T
-#undef NAME
-
-#define T double
-#define NAME(name) name##_f64
-#include "kernels/conv/reference.inc"
+#define BODY "kernels/conv/reference.inc"
+#include "kernels/both_types.inc"

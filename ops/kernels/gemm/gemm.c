@@ -40,12 +40,5 @@ static size_t no_workspace(const pl_gemm *g) {
     return 0;
 }
 
-#define T float
-#define NAME(name) name##_f32
-#include "kernels/gemm/reference.inc"
-#undef T
-#undef NAME
-
-#define T double
-#define NAME(name) name##_f64
-#include "kernels/gemm/reference.inc"
+#define BODY "kernels/gemm/reference.inc"
+#include "kernels/both_types.inc"
