@@ -1,5 +1,7 @@
 #include "train_nets.h"
 
+#include "autoencoder.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,22 +9,6 @@
 enum { CLASSES = 10 };
 
 /* ---- the networks ------------------------------------------------------------------------------------ */
-
-/* That of examples/autoencoder.c. */
-static pleat_nn_module *autoencoder(pleat_ctx *ctx) {
-    return pleat_nn_sequential(
-        ctx, pleat_nn_conv2d(ctx, 1, 16, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}),
-        pleat_nn_relu(ctx), pleat_nn_conv2d(ctx, 16, 32, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}),
-        pleat_nn_relu(ctx), pleat_nn_flatten(ctx), pleat_nn_linear(ctx, 32 * 7 * 7, 32),
-        pleat_nn_linear(ctx, 32, 32 * 7 * 7), pleat_nn_relu(ctx),
-        pleat_nn_unflatten(ctx, PLEAT_SHAPE(32, 7, 7)),
-        pleat_nn_conv_transpose2d(ctx, 32, 16, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1},
-                                  .output_padding = {1, 1}),
-        pleat_nn_relu(ctx),
-        pleat_nn_conv_transpose2d(ctx, 16, 1, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1},
-                                  .output_padding = {1, 1}),
-        pleat_nn_sigmoid(ctx));
-}
 
 /* Two convolutions with pools, and a dense layer: a common first classifier for such images. */
 static pleat_nn_module *cnn(pleat_ctx *ctx) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "autoencoder.h"
 #include "mallocs.h"
 #include "pleat_nn.h"
 
@@ -17,28 +18,12 @@ typedef struct training {
     pleat_nn_optimizer *adam;
 } training;
 
-/* The autoencoder of the examples. */
-static pleat_nn_module *network(pleat_ctx *ctx) {
-    return pleat_nn_sequential(
-        ctx, pleat_nn_conv2d(ctx, 1, 16, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}),
-        pleat_nn_relu(ctx), pleat_nn_conv2d(ctx, 16, 32, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}),
-        pleat_nn_relu(ctx), pleat_nn_flatten(ctx), pleat_nn_linear(ctx, 32 * 7 * 7, 32),
-        pleat_nn_linear(ctx, 32, 32 * 7 * 7), pleat_nn_relu(ctx),
-        pleat_nn_unflatten(ctx, PLEAT_SHAPE(32, 7, 7)),
-        pleat_nn_conv_transpose2d(ctx, 32, 16, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1},
-                                  .output_padding = {1, 1}),
-        pleat_nn_relu(ctx),
-        pleat_nn_conv_transpose2d(ctx, 16, 1, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1},
-                                  .output_padding = {1, 1}),
-        pleat_nn_sigmoid(ctx));
-}
-
 static training start(int threads) {
     training t = {.ctx = pleat_ctx_new(.threads = threads, .seed = 3)};
     cr_assert(t.ctx);
     cr_assert(!pleat_nn_shapes(t.ctx, IMAGES, SIDE, SIDE, 1, &t.images));
     cr_assert(!pleat_nn_batches_new(t.ctx, IMAGES, BATCH, &t.batches));
-    t.net = network(t.ctx);
+    t.net = autoencoder(t.ctx);
     t.adam = pleat_nn_adam(t.net, .lr = 2e-3);
     cr_assert(t.adam, "%s", pleat_error(t.ctx)->text);
     return t;

@@ -164,17 +164,15 @@ static inline bool plane_in_use(const axis *a, size_t plane) {
     return false;
 }
 
-/* Whether all phases reach the same elements but for a shift, and then each phase's: so it is where the stride divides the kernel. The
- * phases are then rows of one product. */
+/* Whether all phases reach the same elements but for a shift, and then each phase's: so it is where they have equally many taps, as the
+ * taps of each are equally far apart. The phases are then rows of one product. */
 static inline bool shifts(const axis *a, size_t shift[MOST_SPLIT]) {
-    tap_offset first[MOST_TAPS], other[MOST_TAPS];
-    size_t n = taps_of_phase(a, 0, first), lowest = SIZE_MAX;
+    tap_offset r[MOST_TAPS];
+    size_t n = taps_in_phase(a, 0), lowest = SIZE_MAX;
     for (size_t phase = 0; phase < a->phases; phase++) {
-        if (taps_of_phase(a, phase, other) != n || n == 0) return false;
-        for (size_t i = 1; i < n; i++)
-            if (other[0].at - other[i].at != first[0].at - first[i].at) return false;
-        shift[phase] = other[0].at;
-        lowest = min(lowest, other[0].at);
+        if (taps_of_phase(a, phase, r) != n || n == 0) return false;
+        shift[phase] = r[0].at;
+        lowest = min(lowest, r[0].at);
     }
     for (size_t phase = 0; phase < a->phases; phase++) shift[phase] -= lowest;
     return true;
