@@ -6,10 +6,10 @@
 #include <pleat_nn.h>
 
 typedef struct train_bound {
-    double
-        gemm_ms; /* every convolution and linear layer: forward, and both gradients (the first layer has but one) */
-    double
-        move_ms; /* batch, activations and their cotangents written and read once; parameters, gradients and Adam's */
+    /* every convolution and linear layer: forward, and both gradients (the first layer has but one) */
+    double gemm_ms;
+    /* batch, activations and their cotangents written and read once; parameters, gradients and Adam's */
+    double move_ms;
 } train_bound;
 
 /* Measured, with buffers of its own, for a network without groups; `seconds` for each product. False, with a line on stderr, if

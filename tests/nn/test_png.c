@@ -75,8 +75,8 @@ static double expected(int colour, int depth, size_t h, size_t w, size_t c) {
 Test(png, reads_every_kind) {
     static const struct {
         int colour, depth;
-        double
-            tolerance; /* of 255; transparency is blended on libpng's linear scale, so there it is not compared */
+        /* of 255; transparency is blended on libpng's linear scale, so there it is not compared */
+        double tolerance;
     } kinds[] = {{PNG_COLOR_TYPE_GRAY, 1, 0.51},   {PNG_COLOR_TYPE_GRAY, 2, 0.51},
                  {PNG_COLOR_TYPE_GRAY, 4, 0.51},   {PNG_COLOR_TYPE_GRAY, 8, 0},
                  {PNG_COLOR_TYPE_GRAY, 16, 1},     {PNG_COLOR_TYPE_RGB, 8, 0},

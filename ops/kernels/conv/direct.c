@@ -20,10 +20,9 @@
 
 /* Fitted with bench_conv on an AMD EPYC with AVX-512 (family 26) and an Intel Xeon (model 207), November 2026. */
 enum {
-    MR = REGISTERS == 32
-             ? 7
-             : 4,  /* rows of the output in a block: 14 sums of two phases, or 8, and what they are made of */
-    FEW_PAIRS = 4, /* of channels in a group: more are left to implicit GEMM */
+    /* rows of the output in a block: 14 sums of two phases, or 8, and the vectors that they are made of */
+    MR = REGISTERS == 32 ? 7 : 4,
+    FEW_PAIRS = 4,                  /* of channels in a group: more are left to implicit GEMM */
     FEW_VECTORS = LIMIT(12, 2),     /* weight gradient: a plane of fewer is not worth its beginning and end */
     MOST_WEIGHT_TAPS = 5,           /* weight gradient: along an axis */
     MOST_STRIDE = 2,                /* along a row */

@@ -36,12 +36,12 @@ struct pl_engine {
     pleat_engine name;
     pleat_isa isa;
     size_t element; /* bytes: of float, or double */
-    bool
-        has_epilogue; /* bias and relu are applied while a result is in registers; otherwise conv.c applies them */
+    /* Bias and relu are applied while a result is in registers; otherwise conv.c applies them. */
+    bool has_epilogue;
     /* False if the engine does not take the shape. Otherwise *plan is a plan, to be freed with free(), or NULL without memory. */
     bool (*make)(const pleat_conv_shape *g, pleat_conv_op op, pleat_conv_plan **plan);
-    void (*pack)(const pleat_conv_plan *plan, const void *w, void *packed,
-                 pleat_pool *pool); /* NULL: nothing to pack */
+    /* NULL: nothing to pack. */
+    void (*pack)(const pleat_conv_plan *plan, const void *w, void *packed, pleat_pool *pool);
     void (*run)(const pleat_conv_plan *plan, const pl_conv_call *call);
     pl_decisions (*decide)(const pleat_conv_plan *plan);
     /* Tiles and strips, as a phrase for people. */

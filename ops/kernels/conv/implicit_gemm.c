@@ -216,8 +216,8 @@ typedef struct product_plan {
     size_t in, out;     /* channels of a group: of the input, of the output */
     size_t taps, terms; /* of a phase, at most; of a block of the sum, at most */
     size_t part, parts; /* output channels in a task; tasks for a strip */
-    bool
-        over_pixels; /* vectors go over pixels, packed columns that are no pixel included; or over output channels */
+    /* vectors go over pixels, packed columns that are no pixel included; or over output channels */
+    bool over_pixels;
     bool fused;              /* the phases are rows of one product */
     size_t shift_h, shift_w; /* fused: the farthest that a phase's taps are off */
     size_t columns;          /* of a phase of a strip, in whole vectors */
