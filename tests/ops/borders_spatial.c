@@ -1,5 +1,6 @@
 /* Pools and resizes where sizes choose: windows in blocks and in fours, rows that lie inside of the image, planes of a task. */
 #include "borders.h"
+#include "windows.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -8,14 +9,6 @@
 TestSuite(borders_spatial, .init = tensors_begin, .fini = tensors_end);
 
 /* ---- pools ------------------------------------------------------------------------------------------------- */
-
-static size_t windows_along(const pleat_pool_args *a, size_t k, size_t size) {
-    size_t extent = (a->kernel[k] - 1) * a->dilation[k] + 1, padded = size + 2 * a->pad[k], n = 0;
-    size_t beyond = a->ceil_mode ? a->stride[k] - 1 : 0;
-    while (n * a->stride[k] + extent <= padded + beyond) n++;
-    if (a->ceil_mode && n > 0 && (n - 1) * a->stride[k] >= size + a->pad[k]) n--;
-    return n;
-}
 
 typedef struct images {
     size_t count, H, W, P, Q;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "rows.h"
+#include "windows.h"
 
 static oracle *torch;
 
@@ -177,15 +178,6 @@ Test(spatial, gradients) {
 }
 
 /* ---- naive loops ------------------------------------------------------------------------------------------- */
-
-/* The windows along an axis, counted one by one: PyTorch's rule. */
-static size_t windows_along(const pleat_pool_args *a, size_t k, size_t size) {
-    size_t extent = (a->kernel[k] - 1) * a->dilation[k] + 1, padded = size + 2 * a->pad[k], n = 0;
-    size_t beyond = a->ceil_mode ? a->stride[k] - 1 : 0;
-    while (n * a->stride[k] + extent <= padded + beyond) n++;
-    if (a->ceil_mode && n > 0 && (n - 1) * a->stride[k] >= size + a->pad[k]) n--;
-    return n;
-}
 
 typedef struct seen {
     double largest, sum, pixels, area; /* area: of the window within the padded image */
