@@ -572,7 +572,8 @@ pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tens
 
 /* ---- checks ------------------------------------------------------------------------------------------ */
 
-/* The result of a check. `text` is one line for people; the other members name the worst element. */
+/* The result of a check. `text` is one line for people: of a check that passed "gradcheck: passed, ...", the
+ * largest error, the bound, and where it was. The other members name the worst element. */
 typedef struct pleat_report {
     bool ok;
     int order;                     /* gradcheck: the order of derivative with the worst error */

@@ -32,6 +32,15 @@ pleat_status pl_check_end(pleat_ctx *ctx, pleat_report *report, pleat_report *ou
     return status;
 }
 
+void pl_check_passed(pleat_report *report, const char *what, double tolerance, const char *place) {
+    if (report->error == 0) {
+        snprintf(report->text, sizeof report->text, "%s; exact", what);
+    } else {
+        snprintf(report->text, sizeof report->text, "%s; worst %s of %s: %s", what,
+                 pl_number(report->error, 3).text, pl_number(tolerance, 3).text, place);
+    }
+}
+
 pleat_status pl_check_refuse(pleat_report *out, const char *text) {
     if (out != NULL) {
         *out = (pleat_report){.error = INFINITY};

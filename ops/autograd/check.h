@@ -12,6 +12,9 @@ pleat_tensor *pl_random_like(pleat_rng *r, const pleat_tensor *t, bool integers)
 pleat_status pl_check_end(pleat_ctx *ctx, pleat_report *report, pleat_report *out, bool done,
                           double tolerance);
 
+/* The line of a check that passed: `what`, and the worst error, its bound and its place. */
+void pl_check_passed(pleat_report *report, const char *what, double tolerance, const char *place);
+
 /* Refuse the arguments of a check. */
 pleat_status pl_check_refuse(pleat_report *out, const char *text);
 

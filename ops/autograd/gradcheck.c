@@ -172,6 +172,20 @@ static bool prepare(gradcheck *g) {
     return g->ctx->error.code == PLEAT_OK;
 }
 
+/* The line of a check that passed: how near it was, and where. */
+static void describe_pass(gradcheck *g, double tolerance) {
+    pleat_report *r = &g->report;
+    const pleat_tensor *x = g->xs[r->input];
+    char what[64], place[400];
+    if (g->args->order == 1)
+        snprintf(what, sizeof what, "gradcheck: passed, order 1");
+    else
+        snprintf(what, sizeof what, "gradcheck: passed, orders 1 to %d", g->args->order);
+    snprintf(place, sizeof place, "order %d, input %zu %s, element %s", r->order, r->input,
+             pl_shape_of(x).text, pl_shape_phrase(x->rank, r->index).text);
+    pl_check_passed(r, what, tolerance, place);
+}
+
 static pleat_status run_gradcheck(gradcheck *g) {
     const pleat_gradcheck_args *a = g->args;
     double tolerance = a->tolerance > 0 ? a->tolerance : 1e-7;
@@ -180,9 +194,7 @@ static pleat_status run_gradcheck(gradcheck *g) {
         done = check_order(g, order);
         if (g->report.error > tolerance) break; /* higher orders would repeat the error */
     }
-    if (done && g->report.text[0] == 0) {
-        snprintf(g->report.text, sizeof g->report.text, "gradcheck: orders 1 to %d exact", a->order);
-    }
+    if (done && g->report.error <= tolerance) describe_pass(g, tolerance);
     return pl_check_end(g->ctx, &g->report, a->report, done, tolerance);
 }
 

@@ -1,5 +1,6 @@
 /* Ops of one's own, with right and wrong gradient rules, and whether the checkers catch the wrong ones and say where. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tensors.h"
@@ -258,6 +259,34 @@ Test(own, gradcheck_options) {
     cr_assert_eq(r.found, before);
 }
 
+/* A report that passes says so: with the worst figure, its bound and its place, and without an accusation. */
+static void expect_passed(const pleat_report *r, const char *begin, const char *bound, const char *place) {
+    static const char *const accusations[] = {"not", "differ", "kink", "quotient", "must", "wrong"};
+    cr_assert(r->ok && strncmp(r->text, begin, strlen(begin)) == 0, "%s", r->text);
+    for (size_t i = 0; i < sizeof accusations / sizeof *accusations; i++)
+        cr_assert_null(strstr(r->text, accusations[i]), "%s", r->text);
+    if (r->error == 0)
+        cr_assert(strstr(r->text, "exact"), "%s", r->text);
+    else
+        cr_assert(strstr(r->text, bound) && strstr(r->text, place), "%s", r->text);
+}
+
+Test(own, gradcheck_that_passes_says_so) {
+    pleat_report r;
+    pleat_op op = cube_with(right_vjp);
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        pleat_tensor *xs[] = {pleat_uniform(ctx, PLEAT_F64, PLEAT_SHAPE(3), 1, 2),
+                              pleat_uniform(ctx, PLEAT_F64, PLEAT_SHAPE(2, 3), 1, 2)};
+        pleat_gradcheck(add_cube, 2, xs, .user = &op, .order = 2, .seed = seed, .report = &r);
+        char place[64];
+        snprintf(place, sizeof place, " of 1e-07: order %d, input %zu [%s3], element [%zu", r.order, r.input,
+                 r.input ? "2," : "", r.index[0]);
+        expect_passed(&r, "gradcheck: passed, orders 1 to 2; ", "worst ", place);
+        pleat_gradcheck(add_cube, 2, xs, .user = &op, .seed = seed, .tolerance = 0.5, .report = &r);
+        expect_passed(&r, "gradcheck: passed, order 1; ", " of 0.5: order 1", "element [");
+    }
+}
+
 /* ---- adjointcheck ----------------------------------------------------------------------------------------- */
 
 static pleat_tensor *doubled(pleat_tensor *x, void *user) { return (void)user, pleat_scale(x, 2); }
@@ -332,6 +361,24 @@ Test(own, adjointcheck_catches) {
     cr_assert_eq(pleat_adjointcheck(doubled, doubled, x, x, .report = &r), PLEAT_ERR_ARGUMENT);
     cr_assert(strstr(r.text, "mine: earlier"), "%s", r.text);
     pleat_clear_error(ctx);
+}
+
+static pleat_tensor *thirds(pleat_tensor *x, void *user) { return (void)user, pleat_scale(x, 1.0 / 3); }
+
+Test(own, adjointcheck_that_passes_says_so) {
+    pleat_report r;
+    pleat_tensor *x = counted(PLEAT_F64, PLEAT_SHAPE(17)), *f32 = counted(PLEAT_F32, PLEAT_SHAPE(17));
+    size_t rounded = 0;
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        pleat_adjointcheck(thirds, thirds, x, x, .seed = seed, .report = &r);
+        expect_passed(&r, "adjointcheck: passed, 3 tries; ", " of 1e-12: ", " in try ");
+        rounded += r.error > 0;
+        pleat_adjointcheck(thirds, thirds, f32, f32, .tries = 1, .seed = seed, .report = &r);
+        expect_passed(&r, "adjointcheck: passed, 1 try; ", " of 0.0001: ", " in try 0");
+        pleat_adjointcheck(doubled, doubled, x, x, .integers = true, .seed = seed, .report = &r);
+        expect_passed(&r, "adjointcheck: passed, 3 tries; exact", "", "");
+    }
+    cr_assert_gt(rounded, 90, "%zu of 100 seeds had any rounding to report", rounded);
 }
 
 /* ---- what pleat_apply does for an op of one's own ------------------------------------------------------------ */
