@@ -174,6 +174,25 @@ pleat_tensor *pleat_nn_own_buffer(const pleat_nn_module *m, size_t i) {
     return NULL;
 }
 
+static const char *name_in_parent(const pleat_nn_module *m) {
+    const pln_entry *e = m->parent->entries;
+    while (e->child != m) e++;
+    return e->name;
+}
+
+char *pln_path(const pleat_nn_module *m, const pleat_nn_module *root, char *buffer, size_t bytes) {
+    char *at = buffer + bytes - 1;
+    for (*at = '\0'; m != root && m->parent; m = m->parent) {
+        const char *name = name_in_parent(m);
+        size_t n = strlen(name), dot = *at != '\0';
+        if ((size_t)(at - buffer) < n + dot) break;
+        if (dot) *--at = '.';
+        at -= n;
+        memcpy(at, name, n);
+    }
+    return at;
+}
+
 /* ---- switches ----------------------------------------------------------------------------------------- */
 
 void pleat_nn_set_training(pleat_nn_module *m, bool training) {
@@ -227,24 +246,49 @@ bool pln_same_shape(const pleat_tensor *x, const pleat_tensor *y) {
     return true;
 }
 
-pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x) {
-    pleat_ctx *ctx = m ? m->ctx : pleat_ctx_of(x);
-    if (!m || !x) {
-        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, m ? m->kind->name : "forward", "%s is NULL",
-                   m ? "x" : "the module");
-        return pleat_poison(ctx);
-    }
-    if (pleat_ctx_of(x) != ctx) {
-        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "x is of another context than the module");
-        return pleat_poison(ctx);
+/* The forward pass of a module, with its errors. */
+static pleat_tensor *run(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x) {
+    if (!x || pleat_ctx_of(x) != m->ctx) {
+        pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "x is %s",
+                   x ? "of another context than the module" : "NULL");
+        return pleat_poison(m->ctx);
     }
     if (pleat_is_poison(x)) return x;
     pleat_tensor *y = forward(m, x);
     for (const pleat_nn_module *above = m; y && above; above = above->parent)
         if (above->observer) above->observer->saw(above->observer, m, x, y);
     if (y) return y;
-    pleat_fail(ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "forward returned NULL; it must return a tensor");
-    return pleat_poison(ctx);
+    pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "forward returned NULL; it must return a tensor");
+    return pleat_poison(m->ctx);
+}
+
+static pleat_nn_module *root_of(pleat_nn_module *m) {
+    while (m->parent) m = m->parent;
+    return m;
+}
+
+/* Put m's path and kind in front of the context's error: "decoder.2: Conv2d: conv2d: ...". The modules around m
+ * see the error, too, and leave it. */
+static void name_module(pleat_nn_module *m) {
+    char where[512];
+    pleat_nn_module *root = root_of(m);
+    if (root->named) return;
+    root->named = true;
+    if (strcmp(pleat_error(m->ctx)->op, m->kind->name)) pleat_error_where(m->ctx, m->kind->name);
+    if (m != root) pleat_error_where(m->ctx, pln_path(m, root, where, sizeof where));
+}
+
+pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x) {
+    pleat_ctx *ctx = m ? m->ctx : pleat_ctx_of(x);
+    if (!m) {
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "forward", "the module is NULL");
+        return pleat_poison(ctx);
+    }
+    bool clean = pleat_error(ctx)->code == PLEAT_OK;
+    if (clean) root_of(m)->named = false;
+    pleat_tensor *y = run(forward, m, x);
+    if (clean && pleat_error(ctx)->code) name_module(m);
+    return y;
 }
 
 pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x) {

@@ -26,10 +26,15 @@ struct pleat_nn_module {
     void *attrs;
     pleat_nn_module *parent; /* frees this module; NULL: the user does */
     bool evaluating, frozen;
+    bool named; /* of a root: the context's error names a module of this tree */
     pln_observer *observer;
     size_t count;
     pln_entry *entries; /* in the order of registration */
 };
+
+/* The path of m below root, "encoder.0", in buffer[bytes]: "" for root itself. root NULL: below the root of m's
+ * tree. A path that is too long loses names at its front. */
+char *pln_path(const pleat_nn_module *m, const pleat_nn_module *root, char *buffer, size_t bytes);
 
 /* Do both tensors exist, with the same shape? */
 bool pln_same_shape(const pleat_tensor *x, const pleat_tensor *y);

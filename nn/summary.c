@@ -16,26 +16,15 @@ typedef struct collector {
     size_t room, count;
 } collector;
 
-/* Write the path of a module, "encoder.0", to buffer; "" for the root. */
-static void path_of(const pleat_nn_module *m, const pleat_nn_module *root, char *buffer, size_t bytes) {
-    buffer[0] = '\0';
-    if (m == root || !m->parent) return;
-    path_of(m->parent, root, buffer, bytes);
-    const char *name = "";
-    for (size_t i = 0; i < m->parent->count; i++)
-        if (m->parent->entries[i].child == m) name = m->parent->entries[i].name;
-    size_t used = strlen(buffer);
-    snprintf(buffer + used, bytes - used, used ? ".%s" : "%s", name);
-}
-
 static void saw(pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
     collector *c = (collector *)(void *)o;
     if (pleat_nn_child_count(m) || pleat_is_poison(y)) return;
     if (c->count++ >= c->room) return;
+    char path[sizeof c->rows->name];
     pleat_nn_layer_info *row = &c->rows[c->count - 1];
     *row = (pleat_nn_layer_info){
         .kind = m->kind->name, .rank = pleat_rank(y), .params = pleat_nn_param_numel(m)};
-    path_of(m, c->root, row->name, sizeof row->name);
+    snprintf(row->name, sizeof row->name, "%s", pln_path(m, c->root, path, sizeof path));
     if (m->kind->describe) m->kind->describe(m, row->description, sizeof row->description);
     memcpy(row->shape, pleat_shape(y), row->rank * sizeof *row->shape);
     if (m->kind->macs) row->macs = m->kind->macs(m, x, y);

@@ -117,6 +117,11 @@ pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const
 #endif
     ;
 
+/* Say where the context's error arose: put `where` and ": " in front of its text; op, code and input stay. A
+ * `where` that does not fit loses its front, marked by "...", and the text loses nothing. Without an error,
+ * nothing happens. */
+void pleat_error_where(pleat_ctx *ctx, const char *where);
+
 /* ---- context ----------------------------------------------------------------------------------------- */
 
 typedef struct pleat_ctx_args {

@@ -35,6 +35,19 @@ pleat_status pleat_fail(pleat_ctx *ctx, pleat_status code, const char *op, const
     return code;
 }
 
+void pleat_error_where(pleat_ctx *ctx, const char *where) {
+    if (ctx == NULL || where == NULL || ctx->error.code == PLEAT_OK) return;
+    char *text = ctx->error.text;
+    size_t n = strlen(text), room = sizeof ctx->error.text - 1 - n, whole = strlen(where) + 2;
+    size_t used = whole < room ? whole : room;
+    if (used < whole && used < sizeof "...: ") return; /* nothing of it would be left */
+    memmove(text + used, text, n + 1);
+    memcpy(text, where + (whole - used), used - 2);
+    if (used < whole) memcpy(text, "...", 3);
+    memcpy(text + used - 2, ": ", 2);
+    make_one_line(text);
+}
+
 /* The locale "C" is part of the C library, so newlocale allocates nothing. */
 pl_digits pl_number(double v, int digits) {
     pl_digits phrase;

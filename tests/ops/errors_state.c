@@ -1,5 +1,6 @@
 /* How errors travel: poison, the first error, scopes that are not open, and what a null pointer may do. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tensors.h"
@@ -99,6 +100,44 @@ Test(state, an_error_names_the_input) {
     pleat_clear_error(ctx);
     pleat_add(x, poison);
     cr_expect(pleat_error(ctx)->code == PLEAT_OK && pleat_error(ctx)->input == 0);
+}
+
+static void expect_where(const char *text, const char *where, const char *expected) {
+    pleat_fail(ctx, PLEAT_ERR_CHECK, "op", "%s", text);
+    pleat_error_where(ctx, where);
+    cr_expect_str_eq(pleat_error(ctx)->text, expected);
+    cr_expect_str_eq(pleat_error(ctx)->op, "op");
+    cr_expect_eq(pleat_error(ctx)->code, PLEAT_ERR_CHECK);
+    pleat_clear_error(ctx);
+}
+
+/* A text of n letters. */
+static const char *letters(size_t n, char letter) {
+    static char text[2][600];
+    char *to = text[letter == 'a'];
+    memset(to, letter, n);
+    to[n] = 0;
+    return to;
+}
+
+Test(state, an_error_says_where) {
+    pleat_error_where(ctx, "nowhere");
+    cr_expect(pleat_error(ctx)->code == PLEAT_OK && !pleat_error(ctx)->text[0]);
+    pleat_error_where(NULL, "nowhere");
+    expect_where("broken", NULL, "op: broken");
+    expect_where("broken", "there", "there: op: broken");
+    expect_where("broken", "0", "0: op: broken");
+    expect_where("broken", "on\ntwo lines", "on?two lines: op: broken");
+    char expected[1300];
+    /* 479 characters have room: the text keeps all of its own */
+    snprintf(expected, sizeof expected, "there: op: %s", letters(468, 't'));
+    expect_where(letters(468, 't'), "there", expected);
+    snprintf(expected, sizeof expected, "...ere: op: %s", letters(467, 't'));
+    expect_where(letters(467, 't'), "somewhere", expected);
+    snprintf(expected, sizeof expected, "op: %s", letters(470, 't'));
+    expect_where(letters(470, 't'), "there", expected);
+    snprintf(expected, sizeof expected, "...%s: op: broken", letters(464, 'a'));
+    expect_where("broken", letters(590, 'a'), expected);
 }
 
 static bool copy_shape(pleat_call *c) {

@@ -152,11 +152,20 @@ bool holds(const pleat_tensor *found, size_t rank, const size_t *shape, const do
 
 /* ---- errors ------------------------------------------------------------------------------------------ */
 
+/* Does the text name the op, at its beginning or behind the module that it happened in? */
+static bool names_op(const char *said, const char *op) {
+    size_t n = strlen(op);
+    for (const char *at = strstr(said, op); at; at = strstr(at + 1, op))
+        if ((at == said || (at > said + 1 && !strncmp(at - 2, ": ", 2))) && !strncmp(at + n, ": ", 2))
+            return true;
+    return false;
+}
+
 static bool error_is(pleat_status code, const char *op, const char *const parts[4]) {
     const pleat_error_info e = *pleat_error(ctx);
     pleat_clear_error(ctx);
-    bool right = e.code == code && strcmp(e.op, op) == 0 && strchr(e.text, '\n') == NULL &&
-                 strncmp(e.text, op, strlen(op)) == 0 && strncmp(e.text + strlen(op), ": ", 2) == 0;
+    bool right =
+        e.code == code && strcmp(e.op, op) == 0 && strchr(e.text, '\n') == NULL && names_op(e.text, op);
     const char *missing = NULL;
     for (size_t i = 0; i < 4 && parts[i] != NULL; i++) {
         if (strstr(e.text, parts[i]) == NULL) missing = parts[i];
