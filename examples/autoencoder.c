@@ -69,9 +69,8 @@ static pleat_tensor *pictures(job *j) {
 static void report_map(job *j, pleat_nn_report *r) {
     size_t n = j->e.test.count < MAPPED ? j->e.test.count : MAPPED;
     pleat_tensor *x = pleat_nn_image_batch(j->e.ctx, PLEAT_F32, &j->e.test, NULL, 0, n);
-    pleat_tensor *labels = pleat_empty(j->e.ctx, PLEAT_F32, PLEAT_SHAPE(n));
-    float *label = pleat_f32(labels);
-    for (size_t i = 0; label != NULL && i < n; i++) label[i] = j->e.test.labels[i];
+    size_t labels[MAPPED];
+    for (size_t i = 0; i < n; i++) labels[i] = j->e.test.labels[i];
     pleat_nn_report_heading(r, "Where the test images lie");
     pleat_nn_report_scatter(r, "The two numbers that each image is reduced to, coloured by its class",
                             pleat_nn_forward(j->encoder, x), labels, j->e.test.classes,

@@ -43,7 +43,7 @@ static pleat_tensor *loss(void *user, const pleat_nn_batch *b, double *metric) {
     job *j = user;
     pleat_tensor *y = pleat_nn_forward(j->net, b->x);
     *metric = pleat_nn_accuracy(y, b->labels);
-    return pleat_nn_cross_entropy_loss(y, b->labels);
+    return pleat_nn_cross_entropy_loss(y, .labels = b->labels);
 }
 
 /* ---- results ---------------------------------------------------------------------------------------------- */

@@ -10,6 +10,10 @@ bool pln_comparable(const char *loss, const pleat_tensor *x, const pleat_tensor 
 /* The same, and that they have one shape, since an op would broadcast them. */
 bool pln_alike(const char *loss, const pleat_tensor *x, const pleat_tensor *target);
 
+/* Check that x is [N,K,..] and that its N.. labels are less than K. False after an error of `op` that names the
+ * label and its index. */
+bool pln_labels_fit(const char *op, const pleat_tensor *x, const size_t *labels);
+
 /* Report a rule that an option breaks; poison. */
 pleat_tensor *pln_refuse_loss(const pleat_tensor *x, const char *loss, const char *rule);
 /* The poison of the context of either tensor. */

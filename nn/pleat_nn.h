@@ -287,6 +287,7 @@ typedef enum pleat_nn_reduction { PLEAT_NN_MEAN, PLEAT_NN_SUM, PLEAT_NN_NONE } p
 typedef struct pleat_nn_loss_args {
     int unset_;
     pleat_tensor *x, *target;
+    const size_t *labels;         /* cross_entropy_loss: in place of target; copied */
     pleat_nn_reduction reduction; /* default: the mean over all elements; NONE: one loss per element */
     double delta;                 /* huber_loss: the end of the quadratic part; default 1 */
     double label_smoothing;       /* cross_entropy_loss: 0 <= label_smoothing <= 1; default 0 */
@@ -309,11 +310,11 @@ pleat_tensor *pleat_nn_bce_loss_with(pleat_nn_loss_args args);
 pleat_tensor *pleat_nn_bce_with_logits_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_bce_with_logits_loss(...) \
     pleat_nn_bce_with_logits_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
-/* x [N,K,..] of logits; target [N,..] of class numbers 0..K-1 (as numbers of x's type), or [N,K,..] of
- * probabilities.
+/* x [N,K,..] of logits; .labels, N.. class numbers 0..K-1 in row-major order, or target [N,K,..] of probabilities:
+ *     pleat_nn_cross_entropy_loss(y, .labels = b->labels)
  *     -sum over k of t[k] log_softmax(x)[k],   t = (1 - label_smoothing) target's + label_smoothing / K
- * for each item; the mean is over the items N.. . Error: a class number out of range; the error names it and
- * its index. */
+ * for each item; the mean is over the items N.. . Error: a label out of range; the error names it and its
+ * index. */
 pleat_tensor *pleat_nn_cross_entropy_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_cross_entropy_loss(...) \
     pleat_nn_cross_entropy_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
@@ -322,9 +323,9 @@ pleat_tensor *pleat_nn_cross_entropy_loss_with(pleat_nn_loss_args args);
  * sum over D of (mean^2 + e^log_var - 1 - log_var) / 2. Kingma and Welling 2014, appendix B. */
 pleat_tensor *pleat_nn_kl_loss(pleat_tensor *mean, pleat_tensor *log_var);
 
-/* labels [..] of class numbers 0..classes-1 -> y [..,classes], 1 at the class and 0 elsewhere. Error: as
- * above. */
-pleat_tensor *pleat_nn_one_hot(pleat_tensor *labels, size_t classes);
+/* n labels, from 0 to classes-1 -> y [n,classes], 1 at the label and 0 elsewhere. Error: as above. */
+pleat_tensor *pleat_nn_one_hot(pleat_ctx *ctx, pleat_dtype dtype, size_t n, const size_t *labels,
+                               size_t classes);
 
 /* ---- optimizers -------------------------------------------------------------------------------------- */
 

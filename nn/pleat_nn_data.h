@@ -108,7 +108,7 @@ typedef struct pleat_nn_batch {
     const size_t *index;  /* of the images; valid until the next call */
     pleat_tensor *x;      /* [n,C,H,W], after all transforms */
     pleat_tensor *clean;  /* the same without noise; x itself if the transform has no noise */
-    pleat_tensor *labels; /* [n] class numbers, or NULL without labels */
+    const size_t *labels; /* n class numbers, or NULL without labels; valid until the next call */
 } pleat_nn_batch;
 
 /* Batches of images. A thread of the loader prefetches one batch. The content of a batch depends on seed,

@@ -153,8 +153,9 @@ pleat_status pleat_nn_fit_with(pleat_nn_fit_args args);
 pleat_status pleat_nn_evaluate(const pleat_nn_fit_args *args, pleat_nn_loader *loader, double *loss,
                                double *metric);
 
-/* The fraction of rows of x [N,K] whose largest element has the index labels [N]. */
-double pleat_nn_accuracy(pleat_tensor *x, pleat_tensor *labels);
+/* The fraction of the items of x [N,K,..] whose largest element along K has the index of the item's label; N..
+ * labels from 0 to K-1. NaN after an error. */
+double pleat_nn_accuracy(pleat_tensor *x, const size_t *labels);
 
 /* ---- progress ---------------------------------------------------------------------------------------- */
 
@@ -216,9 +217,9 @@ void pleat_nn_report_images(pleat_nn_report *r, const char *caption, pleat_tenso
 /* The filters of a convolution's weight [O,C,R,S] as a picture, each scaled to its own range: the first input
  * channel, or three channels as colours. */
 void pleat_nn_report_filters(pleat_nn_report *r, const char *caption, pleat_tensor *weight);
-/* Points [N,2] in colours by label [N] (may be NULL), with a legend; names may be NULL. */
+/* Points [N,2] in colours by label, with a legend. labels, N of them below `classes`, and names may be NULL. */
 void pleat_nn_report_scatter(pleat_nn_report *r, const char *caption, pleat_tensor *points,
-                             pleat_tensor *labels, size_t classes, const char *const *names);
+                             const size_t *labels, size_t classes, const char *const *names);
 /* The table of pleat_nn_summary. */
 void pleat_nn_report_summary(pleat_nn_report *r, pleat_nn_module *net, size_t rank, const size_t *shape);
 /* counts[truth * classes + prediction] as a table with shades. */

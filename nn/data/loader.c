@@ -22,7 +22,7 @@ static const char op[] = "loader_new";
 typedef struct slot {
     size_t number, first, n; /* items first..first+n-1 of the order */
     void *x, *clean;
-    double *labels;
+    size_t *labels;
 } slot;
 
 struct pleat_nn_loader {
@@ -38,7 +38,8 @@ struct pleat_nn_loader {
     size_t epoch, next; /* the next batch to return */
 
     slot slot;
-    pid_t owner; /* the process that has the thread, which the child of a fork has not; 0: there is none */
+    size_t *shown; /* the labels of the last batch that was returned */
+    pid_t owner;   /* the process that has the thread, which the child of a fork has not; 0: there is none */
     pthread_t thread;
     pthread_mutex_t mutex; /* guards the flags; while a batch is wanted the slot is the thread's */
     pthread_cond_t changed;
@@ -168,7 +169,9 @@ static bool allocate(pleat_nn_loader *l, size_t element) {
     l->slot.x = malloc(bytes ? bytes : 1);
     if (l->transform.noise > 0) l->slot.clean = malloc(bytes ? bytes : 1);
     if (l->images.labels) l->slot.labels = malloc(batch * sizeof *l->slot.labels);
-    return l->slot.x && (l->slot.clean || l->transform.noise <= 0) && (l->slot.labels || !l->images.labels);
+    if (l->images.labels) l->shown = malloc(batch * sizeof *l->shown);
+    return l->slot.x && (l->slot.clean || l->transform.noise <= 0) &&
+           ((l->slot.labels && l->shown) || !l->images.labels);
 }
 
 pleat_nn_loader *pleat_nn_loader_new_with(pleat_nn_loader_args a) {
@@ -208,6 +211,7 @@ void pleat_nn_loader_free(pleat_nn_loader *l) {
     free(l->slot.x);
     free(l->slot.clean);
     free(l->slot.labels);
+    free(l->shown);
     free(l);
 }
 
@@ -253,9 +257,7 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out) {
         (pleat_nn_batch){.n = l->slot.n, .number = l->slot.number, .index = l->order.order + l->slot.first};
     out->x = copy(l, l->slot.x);
     out->clean = l->slot.clean ? copy(l, l->slot.clean) : out->x;
-    if (l->slot.labels)
-        out->labels = pleat_from_f64(l->ctx, l->dtype, PLEAT_SHAPE(l->slot.n), l->slot.labels);
+    if (l->slot.labels) out->labels = memcpy(l->shown, l->slot.labels, l->slot.n * sizeof *l->shown);
     if (aim(l, ++l->next)) request(l);
-    return !pleat_is_poison(out->x) && !pleat_is_poison(out->clean) &&
-           !(out->labels && pleat_is_poison(out->labels));
+    return !pleat_is_poison(out->x) && !pleat_is_poison(out->clean);
 }

@@ -18,7 +18,8 @@ typedef struct cloud {
     pln_page *p;
     pln_frame f;
     size_t n, classes, step, strange; /* every step-th point is drawn; points that are not finite */
-    const double *xy, *label;         /* [n,2]; [n] or NULL */
+    const double *xy;                 /* [n,2] */
+    const size_t *label;              /* [n] or NULL */
     const char *const *names;
 } cloud;
 
@@ -51,7 +52,7 @@ static void write_class(const cloud *c, size_t k) {
 static void draw_class(const cloud *c, size_t k, size_t first, size_t stride) {
     bool open = false;
     for (size_t i = first; i < c->n; i += stride) {
-        if (!is_there(c, i) || (c->label && c->label[i] != (double)k)) continue;
+        if (!is_there(c, i) || (c->label && c->label[i] != k)) continue;
         if (!open) pln_html(c->p, "<path class=\"dots c%zu\" d=\"", pln_colour(k));
         open = true;
         pln_sign(c->p, k, pln_axis_at(&c->f.x, c->xy[2 * i]), pln_axis_at(&c->f.y, c->xy[2 * i + 1]));
@@ -60,7 +61,7 @@ static void draw_class(const cloud *c, size_t k, size_t first, size_t stride) {
 }
 
 static void draw_one(const cloud *c, size_t i) {
-    size_t k = c->label ? (size_t)c->label[i] : 0;
+    size_t k = c->label ? c->label[i] : 0;
     if (!is_there(c, i)) return;
     pln_html(c->p, "<path class=\"sign c%zu\" d=\"", pln_colour(k));
     pln_sign(c->p, k, pln_axis_at(&c->f.x, c->xy[2 * i]), pln_axis_at(&c->f.y, c->xy[2 * i + 1]));
@@ -111,9 +112,9 @@ static void draw(cloud *c, const char *caption) {
 
 /* ---- what it is given ---------------------------------------------------------------------------------- */
 
-static bool check(pleat_nn_report *r, const pleat_tensor *points, const pleat_tensor *labels) {
+static bool check(pleat_nn_report *r, const pleat_tensor *points) {
     char shape[96];
-    if (pleat_is_poison(points) || (labels && pleat_is_poison(labels))) {
+    if (pleat_is_poison(points)) {
         pln_report_fail(r, PLEAT_ERR_ARGUMENT, OP, "a tensor is poison: an op failed before");
         return false;
     }
@@ -122,42 +123,37 @@ static bool check(pleat_nn_report *r, const pleat_tensor *points, const pleat_te
                         pleat_shape_text(points, shape, sizeof shape));
         return false;
     }
-    if (!labels || (pleat_rank(labels) == 1 && pleat_size(labels, 0) == pleat_size(points, 0))) return true;
-    pln_report_fail(r, PLEAT_ERR_SHAPE, OP, "the labels are %s; they must be [%zu], one for each point",
-                    pleat_shape_text(labels, shape, sizeof shape), pleat_size(points, 0));
-    return false;
+    return true;
 }
 
 static bool check_labels(pleat_nn_report *r, const cloud *c) {
     for (size_t i = 0; c->label && i < c->n; i++) {
-        double k = c->label[i];
-        if (k >= 0 && k < (double)c->classes && k == floor(k)) continue;
-        pln_report_fail(r, PLEAT_ERR_ARGUMENT, OP,
-                        "label %zu is %s; it must be a whole number below the %zu classes", i,
-                        pln_rounded(k, 6).s, c->classes);
+        if (c->label[i] < c->classes) continue;
+        pln_report_fail(r, PLEAT_ERR_ARGUMENT, OP, "label %zu is %zu; it must be below the %zu classes", i,
+                        c->label[i], c->classes);
         return false;
     }
     return true;
 }
 
 void pleat_nn_report_scatter(pleat_nn_report *r, const char *caption, pleat_tensor *points,
-                             pleat_tensor *labels, size_t classes, const char *const *names) {
+                             const size_t *labels, size_t classes, const char *const *names) {
     if (!pln_report_takes(r, OP, caption) || !pln_report_takes(r, OP, points)) return;
-    if (!check(r, points, labels)) return;
+    if (!check(r, points)) return;
     size_t n = pleat_size(points, 0);
-    double *values = malloc(3 * n * sizeof *values + 1); /* pleat_read_f64 has checked that 2 n fit */
+    double *values = malloc(2 * n * sizeof *values + 1);
     if (!values) {
         pln_report_fail(r, PLEAT_ERR_MEMORY, OP, "no memory for %zu points", n);
         return;
     }
-    cloud c = {.p = &r->page, .f = {.width = WIDTH, .height = HEIGHT, .room = 12}, .n = n, .xy = values};
+    cloud c = {.p = &r->page,
+               .f = {.width = WIDTH, .height = HEIGHT, .room = 12},
+               .n = n,
+               .xy = values,
+               .label = labels};
     c.classes = labels ? classes : 1, c.names = labels ? names : NULL;
     c.step = n > MOST ? (n - 1) / MOST + 1 : 1;
     pleat_read_f64(points, values);
-    if (labels) {
-        pleat_read_f64(labels, values + 2 * n);
-        c.label = values + 2 * n;
-    }
     if (check_labels(r, &c)) draw(&c, caption);
     free(values);
     pln_report_done(r, OP);

@@ -21,16 +21,6 @@ static void set_mode(const pleat_nn_fit_args *a, bool training) {
 
 /* ---- validation -------------------------------------------------------------------------------------------- */
 
-double pleat_nn_accuracy(pleat_tensor *x, pleat_tensor *labels) {
-    pleat_ctx *ctx = pleat_ctx_of(x);
-    bool recording = pleat_set_recording(ctx, false);
-    pleat_scope scope = pleat_begin(ctx);
-    double share = pleat_item(pleat_mean(pleat_eq(pleat_argmax(x, 1), labels)));
-    pleat_end(scope);
-    pleat_set_recording(ctx, recording);
-    return share;
-}
-
 static pleat_status evaluate(const pleat_nn_fit_args *a, pleat_ctx *ctx, pleat_nn_loader *loader,
                              double sums[2]) {
     pleat_nn_batch b;

@@ -26,11 +26,9 @@ bool trainee_known(const char *net) { return strcmp(net, "autoencoder") == 0 || 
 /* ---- a step ------------------------------------------------------------------------------------------ */
 
 /* The class numbers of the images at index[0..n-1]. */
-static pleat_tensor *labels(const trainee *t, const size_t *index, size_t n) {
-    pleat_tensor *y = pleat_empty(t->ctx, PLEAT_F32, PLEAT_SHAPE(n));
-    float *to = pleat_f32(y);
-    for (size_t i = 0; to != NULL && i < n; i++) to[i] = t->images.labels[index[i]];
-    return y;
+static const size_t *labels(trainee *t, const size_t *index, size_t n) {
+    for (size_t i = 0; i < n; i++) t->label[i] = t->images.labels[index[i]];
+    return t->label;
 }
 
 void trainee_step(void *arg) {
@@ -44,7 +42,7 @@ void trainee_step(void *arg) {
     pleat_scope scope = pleat_begin(t->ctx);
     pleat_tensor *x = pleat_nn_image_batch(t->ctx, PLEAT_F32, &t->images, index, 0, n);
     pleat_tensor *y = pleat_nn_forward(t->module, x);
-    pleat_nn_step(t->adam, classifies(t) ? pleat_nn_cross_entropy_loss(y, labels(t, index, n))
+    pleat_nn_step(t->adam, classifies(t) ? pleat_nn_cross_entropy_loss(y, .labels = labels(t, index, n))
                                          : pleat_nn_mse_loss(y, x));
     pleat_end(scope);
 }

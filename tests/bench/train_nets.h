@@ -4,6 +4,8 @@
 
 #include <pleat_nn.h>
 
+enum { TRAINEE_SIDE = 28, TRAINEE_IMAGES = 4096 };
+
 /* One network in training. */
 typedef struct trainee {
     const char *net; /* "autoencoder" or "cnn" */
@@ -13,10 +15,9 @@ typedef struct trainee {
     pleat_nn_batches batches;
     pleat_nn_module *module;
     pleat_nn_optimizer *adam;
-    pleat_tensor *x; /* a batch that stays, for inference */
+    size_t label[TRAINEE_IMAGES]; /* of the batch */
+    pleat_tensor *x;              /* a batch that stays, for inference */
 } trainee;
-
-enum { TRAINEE_SIDE = 28, TRAINEE_IMAGES = 4096 };
 
 bool trainee_known(const char *net);
 

@@ -108,11 +108,12 @@ static void loss(world *w, const row *r) {
 static void losses_of_classes(world *w, const row *r) {
     (void)r;
     pleat_tensor *xs[] = {drawn(w, PLEAT_SHAPE(3, 4)), drawn(w, PLEAT_SHAPE(3, 4))};
-    pleat_tensor *labels = pleat_from_f64(w->ctx, PLEAT_F32, PLEAT_SHAPE(3), (double[]){2, 0, 3});
-    take_with_gradients(w, pleat_nn_cross_entropy_loss(xs[0], labels, .label_smoothing = 0.1), 1, xs);
+    static const size_t labels[] = {2, 0, 3};
+    take_with_gradients(w, pleat_nn_cross_entropy_loss(xs[0], .labels = labels, .label_smoothing = 0.1), 1,
+                        xs);
     take_with_gradients(w, pleat_nn_cross_entropy_loss(xs[0], xs[1]), 1, xs);
     take_with_gradients(w, pleat_nn_kl_loss(xs[0], xs[1]), 2, xs);
-    take(w, pleat_nn_one_hot(labels, 4));
+    take(w, pleat_nn_one_hot(w->ctx, PLEAT_F32, 3, labels, 4));
     double share = pleat_nn_accuracy(xs[0], labels);
     w->failed = w->failed || isnan(share);
     take_number(w, isnan(share) ? 0 : share);
@@ -193,7 +194,7 @@ static void images(world *w, const row *r) {
 static void take_batches(world *w, pleat_nn_loader *l) {
     pleat_nn_batch b;
     pleat_nn_loader_start(l, 1, 0);
-    while (pleat_nn_loader_next(l, &b)) take(w, b.x), take(w, b.clean), take(w, b.labels);
+    while (pleat_nn_loader_next(l, &b)) take(w, b.x), take(w, b.clean), take_number(w, (double)b.labels[0]);
     if (pleat_error(w->ctx)->code) w->failed = true;
 }
 
@@ -226,7 +227,7 @@ static pleat_tensor *loss_of(void *user, const pleat_nn_batch *b, double *metric
     job *j = user;
     pleat_tensor *y = pleat_nn_forward(j->net, b->x);
     *metric = pleat_nn_accuracy(y, b->labels);
-    return pleat_nn_cross_entropy_loss(y, b->labels);
+    return pleat_nn_cross_entropy_loss(y, .labels = b->labels);
 }
 
 static bool start(world *w, job *j) {

@@ -47,7 +47,7 @@ static pleat_tensor *loss(void *user, const pleat_nn_batch *b, double *metric) {
     if (training && ++j->calls == j->raise_at) kill(getpid(), j->signal ? j->signal : SIGINT);
     pleat_tensor *y = pleat_nn_forward(j->net, b->x);
     *metric = pleat_nn_accuracy(y, b->labels);
-    pleat_tensor *l = pleat_nn_cross_entropy_loss(y, b->labels);
+    pleat_tensor *l = pleat_nn_cross_entropy_loss(y, .labels = b->labels);
     return training && j->calls == j->nan_at ? pleat_scale(l, NAN) : l;
 }
 

@@ -39,7 +39,7 @@ static size_t read_epoch(pleat_nn_loader *l, size_t epoch, size_t first, float *
         memcpy(out + n * each, pleat_f32(b.x), b.n * each * sizeof *out);
         for (size_t i = 0; i < b.n; i++) {
             order[n++] = b.index[i];
-            cr_assert_eq(pleat_f32(b.labels)[i], b.index[i] % 4);
+            cr_assert_eq(b.labels[i], b.index[i] % 4);
         }
     }
     cr_assert_eq(pleat_error(ctx)->code, PLEAT_OK, "%s", pleat_error(ctx)->text);

@@ -83,8 +83,8 @@ static void train(int threads, bool prefetch, trace *out) {
             pleat_scope step = pleat_begin(t.ctx);
             more = pleat_nn_loader_next(t.loader, &b);
             if (more) {
-                pleat_tensor *loss = pleat_nn_cross_entropy_loss(pleat_nn_forward(t.net, b.x), b.labels,
-                                                                 .label_smoothing = 0.1);
+                pleat_tensor *loss = pleat_nn_cross_entropy_loss(pleat_nn_forward(t.net, b.x),
+                                                                 .labels = b.labels, .label_smoothing = 0.1);
                 pleat_nn_step(t.adamw, loss);
                 pleat_nn_ema_update(t.ema);
                 note(out, pleat_item(loss));

@@ -187,8 +187,9 @@ Test(other_ops, reductions_norms_and_losses) {
         expect_rows("mse_loss", pleat_nn_mse_loss(x, t, .reduction = PLEAT_NN_NONE));
         expect_rows("l1_loss", pleat_nn_l1_loss(x, t, .reduction = PLEAT_NN_NONE));
         expect_rows("huber_loss", pleat_nn_huber_loss(x, t, .reduction = PLEAT_NN_NONE));
-        pleat_tensor *classes = pleat_from_f64(ctx, type, PLEAT_SHAPE(8), VALUES(0, 1, 2, 3, 0, 1, 2, 3));
-        expect_rows("cross_entropy", pleat_nn_cross_entropy_loss(x, classes, .reduction = PLEAT_NN_NONE));
+        static const size_t labels[] = {0, 1, 2, 3, 0, 1, 2, 3};
+        expect_rows("cross_entropy",
+                    pleat_nn_cross_entropy_loss(x, .labels = labels, .reduction = PLEAT_NN_NONE));
         pleat_tensor *a = given("matmul", ".a", type), *b = given("matmul", ".b", type);
         expect_array(pleat_matmul(a, b), array("matmul", ".c"));
         expect_array(pleat_pad(a, (size_t[]){8, 9}, (size_t[]){3, 1}, NULL), array("pad", ".y"));

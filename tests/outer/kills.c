@@ -41,7 +41,7 @@ typedef struct job {
 static pleat_tensor *loss(void *user, const pleat_nn_batch *b, double *metric) {
     pleat_tensor *y = pleat_nn_forward(user, b->x);
     *metric = pleat_nn_accuracy(y, b->labels);
-    return pleat_nn_cross_entropy_loss(y, b->labels);
+    return pleat_nn_cross_entropy_loss(y, .labels = b->labels);
 }
 
 static void start(job *j) {

@@ -17,8 +17,8 @@ int main(int argc, char **argv) {
         {"<b>", "&amp;"}};
     size_t counts[100] = {0};
     for (size_t i = 0; i < 100; i++) counts[i] = i % 11 == 0 ? 900 : i % 7;
-    pleat_tensor *labels = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(500));
-    for (size_t i = 0; i < 500; i++) pleat_f32(labels)[i] = (float)(i % 10);
+    size_t labels[500];
+    for (size_t i = 0; i < 500; i++) labels[i] = i % 10;
 
     pleat_nn_report *r =
         pleat_nn_report_new(ctx, "A report & its parts", "Everything that can stand in one.");
