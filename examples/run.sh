@@ -5,20 +5,49 @@ set -u
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$root/tests/setup.sh"
 
+help() {
+    cat <<'END'
+usage: sh examples/run.sh [options]
+
+Installs the packages that are missing, builds in build/, and trains a convolutional autoencoder. Writes curves, pictures
+and parameters into a folder. Options:
+
+  --data WHAT       fashion-mnist (the default, a package), shapes (generated), or a folder with MNIST's four files
+  --epochs N        passes over the training images
+  --out FOLDER      where the results go
+  --latent N        numbers that an image is reduced to; 2 draws a map
+  --denoise         give the network noisy images, ask for clean ones
+  --noise SIGMA     standard deviation of the noise of --denoise
+  --limit N, --batch N, --lr RATE, --seed N, --threads N, --load FILE, --resume
+                    build/examples/autoencoder --help explains all, once it is built
+END
+}
+
+data=fashion-mnist
+before=
+for arg in "$@"; do
+    case $before:$arg in
+        --data:*) data=$arg ;;
+        *:--data=*) data=${arg#--data=} ;;
+        *:--help | *:-h)
+            help
+            exit
+            ;;
+    esac
+    before=$arg
+done
+
 here=$(pwd)
 cd "$root" || exit 1
+[ "$data" != fashion-mnist ] ||
+    needs dataset-fashion-mnist test -r /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
+data_set=$missing
+missing=
 needs_to_build
 likes_to_build # the program cannot leave its picture and its parameters without
-require_packages
-case " $* " in
-    *fashion-mnist*) data=yes ;;
-    *" --data"* | *" --help "*) data= ;;
-    *) data=yes ;;
-esac
-if [ $data ]; then
-    needs dataset-fashion-mnist test -r /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
-    want_packages build
-fi
+require_packages $data_set
+missing=$data_set
+want_packages build
 configure build && compile build autoencoder || exit 1
 cd "$here" || exit 1
 exec "$root/build/examples/autoencoder" "$@"

@@ -51,7 +51,49 @@ likes_to_build() {
     needs libzip-dev pkg-config --exists libzip
 }
 
-# Install packages as root or by sudo. Where that cannot be done, say why and return 1.
+# show_progress STAGE PERCENT TEXT: a line that is rewritten on a terminal, elsewhere a line for each quarter.
+shown=
+show_progress() {
+    case $2 in '' | *[!0-9]*) set -- "$1" 0 "$3" ;; esac
+    if [ -t 1 ]; then
+        printf '\r\033[K  %s %3d %%  %.40s' "$1" "$2" "$3"
+    elif [ "$shown" != "$1 $(($2 / 25))" ]; then
+        shown="$1 $(($2 / 25))"
+        say "  $1 $(($2 / 25 * 25)) %"
+    fi
+}
+
+# Of apt-get's output, show the progress, and the first error if it fails. Its last line is "ended:STATUS".
+follow_apt() {
+    why=
+    last=
+    while IFS= read -r line; do
+        percent=${line#*:*:}
+        text=${percent#*:}
+        percent=${percent%%[.:]*}
+        case $line in
+            dlstatus:*) show_progress downloading "$percent" "$text" ;;
+            pmstatus:*) show_progress installing "$percent" "$text" ;;
+            ended:*) break ;;
+            "E: "* | "W: Failed "*) why=${why:-${line#?: }} ;;
+            *[!\ ]*) last=$line ;;
+        esac
+    done
+    [ -t 1 ] && printf '\r\033[K'
+    [ "$line" = ended:0 ] && return
+    say "apt-get failed: ${why:-$last}"
+    return 1
+}
+
+# apt_get ARGUMENTS...: as root, or by sudo.
+apt_get() {
+    {
+        $by_sudo env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get "$@" 2>&1
+        echo "ended:$?"
+    } | follow_apt
+}
+
+# install_packages PACKAGES...: as root or by sudo. Where that cannot be done, say why and return 1.
 lists_are_new=
 install_packages() {
     if ! has apt-get; then
@@ -69,21 +111,24 @@ install_packages() {
     fi
     say "installing: $*"
     if [ -z "$lists_are_new" ]; then
-        $by_sudo apt-get update >/dev/null 2>&1 || say "apt-get update failed; trying with the lists that are here"
+        apt_get update -q -o APT::Status-Fd=1 -o APT::Update::Error-Mode=any ||
+            say "the lists of packages are not renewed; trying with those that are here"
         lists_are_new=yes
     fi
-    quietly $by_sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q -o DPkg::Lock::Timeout=120 \
-        --no-install-recommends "$@"
+    apt_get install -y -q -o APT::Status-Fd=1 -o DPkg::Lock::Timeout=120 --no-install-recommends "$@"
 }
 
-# Install what is missing, or end here.
+# require_packages [LATER...]: install what is missing, or end here. LATER are packages that will be wanted after these.
 require_packages() {
+    later=$*
     set -- $missing
     missing=
     [ $# = 0 ] && return
+    [ -z "$later" ] || say "needed: $*; and then, if it can be had: $later"
     install_packages "$@" && return
-    say "missing packages (names of Debian and Ubuntu): $*"
-    say "install them, then run this again:  apt-get install $*"
+    say "Packages are missing, and could not be installed. With a network and as root (or in another way), do this:"
+    say "    apt-get install $*${later:+ $later}"
+    say "Then run this command again; nothing else is fetched from a network."
     exit 1
 }
 
@@ -104,22 +149,34 @@ want_packages() {
 # ---- the build folder ----
 
 # configure DIR OPTIONS...: make DIR a build folder of this tree with these options. One that was made by hand is used as
-# it is; one that is broken, or was made by this function for something else, is made anew.
+# it is; one that is broken, or was made by this function for something else, is made anew. Other packages than before are
+# looked for again in the same folder, so that what does not depend on them is not compiled twice.
 configure() {
     dir=$1
     shift
-    libraries=$(for name in openblas zlib libpng libcjson libzip criterion; do pkg-config --modversion $name 2>/dev/null; done)
-    stamp=$(echo "$root ${CC:-cc} $*" $libraries)
+    purpose="$root ${CC:-cc} $*"
+    libraries=$(echo $(for name in openblas zlib libpng libcjson libzip criterion; do
+        pkg-config --modversion $name 2>/dev/null || echo none
+    done))
     if [ -f "$dir/build.ninja" ] && meson configure "$dir" >/dev/null 2>&1; then
-        [ "$(cat "$dir/setup-stamp" 2>/dev/null || echo "$stamp")" = "$stamp" ] && return
+        [ -f "$dir/setup-stamp" ] || return 0
+        was=$(cat "$dir/setup-stamp")
+        [ "$was" = "$purpose
+$libraries" ] && return
+        if [ "${was%
+*}" = "$purpose" ]; then
+            say "configuring $dir/ again: other packages are installed than the last time"
+            meson configure --clearcache "$dir" >/dev/null 2>&1
+            quietly meson setup --reconfigure "$dir" && printf '%s\n' "$purpose" "$libraries" >"$dir/setup-stamp" && return
+        fi
     fi
     if [ -d "$dir/meson-private" ]; then
-        say "$dir/ is broken, or was made for something else: making it anew"
+        say "$dir/ is broken, or was made for another folder, compiler or options: making it anew"
         rm -rf "$dir"
     fi
     say "configuring $dir/"
     quietly meson setup "$dir" "$@" || return 1
-    echo "$stamp" >"$dir/setup-stamp"
+    printf '%s\n' "$purpose" "$libraries" >"$dir/setup-stamp"
 }
 
 # compile DIR TARGETS...

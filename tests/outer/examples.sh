@@ -41,6 +41,12 @@ for program in autoencoder vae classifier superresolution wgan_gp; do
     done
 done
 
+# the script that builds it names the same options, before anything is built
+sh "$root/examples/run.sh" --help >script.txt || fail "run.sh --help"
+for option in $("$bin/autoencoder" --help | sed -n 's/^  --\([a-z]*\).*/\1/p'); do
+    [ "$option" = help ] || grep -q -- "--$option" script.txt || fail "run.sh --help does not name --$option"
+done
+
 refused 2 "unknown option '--speed'" "$bin/autoencoder" --speed 3
 refused 2 "unknown option 'data'" "$bin/autoencoder" data
 refused 2 "--epochs stands alone; it takes an argument" "$bin/autoencoder" --epochs

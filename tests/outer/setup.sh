@@ -5,7 +5,7 @@
 unset CC
 
 mkdir -p "$tmp/project/examples" "$tmp/project/tests"
-cp "$root/examples/run.sh" "$tmp/project/examples"
+sed "s|/usr/share/datasets|$tmp/datasets|" "$root/examples/run.sh" >"$tmp/project/examples/run.sh" # none are there
 cp "$root/tests/setup.sh" "$tmp/project/tests"
 
 # stub NAME SCRIPT: a command that notes its call and then does as the script says
@@ -31,7 +31,7 @@ whole_machine() {
     stub pkg-config 'echo 1.0'
     stub meson '
         case $1 in
-            setup) mkdir -p "$2/meson-private" "$2/examples" && : >"$2/build.ninja" ;;
+            setup) shift $(($# - 1)) && mkdir -p "$1/meson-private" "$1/examples" && : >"$1/build.ninja" ;;
             compile) printf "#!/bin/sh\necho options: \"\$*\"\n" >"$3/examples/autoencoder"
                 chmod +x "$3/examples/autoencoder" ;;
         esac'
@@ -93,6 +93,51 @@ on_it 1 examples/run.sh --data shapes
 prints "no such package"
 prints "apt-get install $needed"
 
+case="no network"
+bare_machine 0
+stub apt-get '
+    i=0
+    while [ $i -lt 250 ]; do
+        echo "Err:$i http://deb.debian.org/debian bookworm InRelease"
+        echo "W: Failed to fetch http://deb.debian.org/$i  Temporary failure resolving deb.debian.org" >&2
+        i=$((i + 1))
+    done
+    echo "E: Unable to locate package meson" >&2
+    exit 100'
+on_it 1 examples/run.sh
+prints "installing: $needed"
+prints "$needed; and then, if it can be had: dataset-fashion-mnist"
+prints "Failed to fetch http://deb.debian.org/0  Temporary failure resolving deb.debian.org"
+prints "apt-get install $needed dataset-fashion-mnist"
+[ "$(wc -l <"$tmp/output")" -le 10 ] || wrong "more than ten lines"
+calls_not 'install .*dataset' # it would fail as well
+
+case="apt-get's progress"
+bare_machine 0
+stub apt-get '
+    for i in 0 1 2 3 4 5 6 7 8 9; do echo "dlstatus:1:${i}7.5000:Retrieving file $i of 10"; done
+    echo "Preparing to unpack meson"
+    for i in 0 1 2 3 4 5 6 7 8 9; do echo "pmstatus:meson:${i}1.2500:Unpacking meson"; done'
+packages='. tests/setup.sh; needs meson false; require_packages; say went on'
+on_it 0 -uc "$packages"
+prints "  downloading 75 %"
+prints "  installing 25 %"
+prints "went on"
+[ "$(wc -l <"$tmp/output")" -le 18 ] || wrong "more than a line for each quarter"
+if script -qec true /dev/null >/dev/null 2>&1; then
+    ln -s "$(command -v script)" "$tmp/bin/script"
+    printf '%s\n' "$packages" >"$tmp/project/packages.sh"
+    on_it 0 -c 'SHELL=$(command -v sh) script -qec "sh -u packages.sh" /dev/null'
+    prints "$(printf '\r\033[K  installing  91 %%  Unpacking meson')"
+    [ "$(wc -l <"$tmp/output")" = 2 ] || wrong "on a terminal, the progress is not one line"
+fi
+
+case="help on a bare machine"
+bare_machine 0
+on_it 0 examples/run.sh --data shapes --help
+prints "usage: sh examples/run.sh [options]"
+calls_not .
+
 case="a machine that has all"
 whole_machine 1000
 on_it 0 examples/run.sh --data shapes --epochs 1
@@ -109,6 +154,27 @@ case="a broken build folder"
 rm "$tmp/project/build/build.ninja"
 on_it 0 examples/run.sh --data shapes
 calls '^meson setup build'
+
+case="more packages than before"
+whole_machine 1000
+stub pkg-config 'case $* in *criterion*) exit 1 ;; *) echo 1.0 ;; esac'
+again='. tests/setup.sh; root=/somewhere; configure build && compile build'
+on_it 0 -uc "$again"
+calls '^meson setup build'
+: >"$tmp/project/build/an-object"
+stub pkg-config 'echo 1.0'
+on_it 0 -uc "$again"
+[ -e "$tmp/project/build/an-object" ] || wrong "everything is compiled again"
+calls '^meson configure --clearcache build'
+calls '^meson setup --reconfigure build'
+! grep -q 'broken\|anew' "$tmp/output" || wrong "calls it broken"
+on_it 0 -uc "$again"
+calls_not '^meson setup'
+
+case="another compiler than before"
+on_it 0 -uc "CC=clang; $again"
+prints "making it anew"
+[ ! -e "$tmp/project/build/an-object" ] || wrong "objects of another compiler are kept"
 
 case="another library"
 whole_machine 0
