@@ -228,6 +228,9 @@ bool pleat_is_contiguous(const pleat_tensor *t); /* row-major without gaps */
  * from. Writing to a tensor that an op has read changes the operand of that op's gradient. */
 float *pleat_f32(pleat_tensor *t);
 double *pleat_f64(pleat_tensor *t);
+/* The same to read only. */
+const float *pleat_const_f32(const pleat_tensor *t);
+const double *pleat_const_f64(const pleat_tensor *t);
 
 /* One element as a double; NaN for poison. item: t has one element. at: one index per axis. Error: out of
  * range. */

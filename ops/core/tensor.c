@@ -249,7 +249,7 @@ bool pleat_is_contiguous(const pleat_tensor *t) {
     return true;
 }
 
-static void *data_as(pleat_tensor *t, pleat_dtype dtype, const char *op) {
+static const void *data_as(const pleat_tensor *t, pleat_dtype dtype, const char *op) {
     if (t == NULL) return NULL;
     if (t->poison) {
         pleat_fail(t->ctx, PLEAT_ERR_ARGUMENT, op, "the tensor is poison");
@@ -260,14 +260,22 @@ static void *data_as(pleat_tensor *t, pleat_dtype dtype, const char *op) {
         pleat_fail(t->ctx, PLEAT_ERR_ARGUMENT, op, "%s is a view with gaps; take pleat_contiguous of it",
                    pl_shape_of(t).text);
     } else {
-        t->storage->version++;
         return t->data;
     }
     return NULL;
 }
 
-float *pleat_f32(pleat_tensor *t) { return data_as(t, PLEAT_F32, "f32"); }
-double *pleat_f64(pleat_tensor *t) { return data_as(t, PLEAT_F64, "f64"); }
+const float *pleat_const_f32(const pleat_tensor *t) { return data_as(t, PLEAT_F32, "const_f32"); }
+const double *pleat_const_f64(const pleat_tensor *t) { return data_as(t, PLEAT_F64, "const_f64"); }
+
+static void *writable(pleat_tensor *t, pleat_dtype dtype, const char *op) {
+    if (data_as(t, dtype, op) == NULL) return NULL;
+    t->storage->version++;
+    return t->data;
+}
+
+float *pleat_f32(pleat_tensor *t) { return writable(t, PLEAT_F32, "f32"); }
+double *pleat_f64(pleat_tensor *t) { return writable(t, PLEAT_F64, "f64"); }
 
 static double element_at(const pleat_tensor *t, ptrdiff_t offset) {
     return t->dtype == PLEAT_F64 ? ((const double *)t->data)[offset]

@@ -55,6 +55,17 @@ Test(errors, elements_that_cannot_be_pointed_at) {
     cr_assert_null(pleat_f32(NULL));
 }
 
+Test(errors, elements_to_read_only) {
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(2, 3)), *y = whole(PLEAT_F64, PLEAT_SHAPE(2));
+    cr_assert_eq(pleat_const_f32(x), pleat_f32(x));
+    cr_assert_eq(pleat_const_f64(y), pleat_f64(y));
+    cr_assert_null(pleat_const_f64(x));
+    EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_DTYPE, "const_f64", "f32");
+    cr_assert_null(pleat_const_f32(pleat_permute(x, (size_t[]){1, 0})));
+    EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "const_f32", "pleat_contiguous");
+    cr_assert_null(pleat_const_f32(NULL));
+}
+
 Test(errors, elements_that_are_not_there) {
     pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(2, 3));
     cr_assert(isnan(pleat_item(x)));
