@@ -40,7 +40,9 @@ extern "C" {
 
 typedef struct pleat_nn_module pleat_nn_module;
 
-/* y = module(x). A NULL module is an error, and the result poison. */
+/* y = module(x). A NULL module is an error, and the result poison. An error within a tree of modules begins with
+ * the path and the kind of the innermost module that met it: "decoder.2: Conv2d: ...". The path is that of
+ * PyTorch's state dict; the root of the tree has none. */
 pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x);
 
 void pleat_nn_free(pleat_nn_module *m); /* NULL is allowed */
@@ -87,11 +89,12 @@ typedef struct pleat_nn_layer_info {
 } pleat_nn_layer_info;
 
 /* Run m on zeros of that shape, in evaluation mode and without recording, and fill rows[0..room-1]. *count
- * becomes the number of layers, which may exceed room; rows may be NULL if room is 0. m is unchanged
- * afterwards. */
+ * becomes the number of layers, which may exceed room; rows may be NULL if room is 0. If a layer fails, these are
+ * the layers before it. m is unchanged afterwards. */
 pleat_status pleat_nn_layers(pleat_nn_module *m, size_t rank, const size_t *shape, pleat_nn_layer_info *rows,
                              size_t room, size_t *count);
-/* The same as a table for people, with totals: layer, output shape, parameters, multiply-adds. */
+/* The same as a table for people: layer, output shape, parameters, multiply-adds; then the totals, or the error of
+ * the layer that failed. */
 pleat_status pleat_nn_summary(pleat_nn_module *m, size_t rank, const size_t *shape, FILE *out);
 
 /* ---- your own modules -------------------------------------------------------------------------------- */

@@ -14,11 +14,13 @@ typedef struct collector {
     const pleat_nn_module *root;
     pleat_nn_layer_info *rows;
     size_t room, count;
+    bool failed; /* what runs after that is not shown */
 } collector;
 
 static void saw(pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
     collector *c = (collector *)(void *)o;
-    if (pleat_nn_child_count(m) || pleat_is_poison(y)) return;
+    c->failed = c->failed || pleat_is_poison(y);
+    if (c->failed || pleat_nn_child_count(m)) return;
     if (c->count++ >= c->room) return;
     char path[sizeof c->rows->name];
     pleat_nn_layer_info *row = &c->rows[c->count - 1];
@@ -97,9 +99,18 @@ static void shape_text(const pleat_nn_layer_info *row, char *text, size_t bytes)
     if (used < bytes) snprintf(text + used, bytes - used, "]");
 }
 
-static void print_rows(const pleat_nn_layer_info *rows, size_t count, FILE *out) {
+static void print_total(double params, const pleat_nn_layer_info *rows, size_t count, const int width[2],
+                        FILE *out) {
+    char number[2][40];
+    double macs = 0;
+    for (size_t i = 0; i < count; i++) macs += rows[i].macs;
+    fprintf(out, "%-*s  %-*s  %12s  %14s\n", width[0], "total", width[1], "", grouped(params, number[0]),
+            grouped(macs, number[1]));
+}
+
+/* width[2] becomes the width of the first columns. */
+static void print_rows(const pleat_nn_layer_info *rows, size_t count, int width[2], FILE *out) {
     char layer[300], shape[200], number[2][40];
-    int width[2] = {5, 12};
     for (size_t pass = 0; pass < 2; pass++) {
         if (pass)
             fprintf(out, "%-*s  %-*s  %12s  %14s\n", width[0], "layer", width[1], "output shape",
@@ -117,20 +128,23 @@ static void print_rows(const pleat_nn_layer_info *rows, size_t count, FILE *out)
                         grouped((double)rows[i].params, number[0]), grouped(rows[i].macs, number[1]));
         }
     }
-    double params = 0, macs = 0;
-    for (size_t i = 0; i < count; i++) params += (double)rows[i].params, macs += rows[i].macs;
-    fprintf(out, "%-*s  %-*s  %12s  %14s\n", width[0], "total", width[1], "", grouped(params, number[0]),
-            grouped(macs, number[1]));
 }
 
 pleat_status pleat_nn_summary(pleat_nn_module *m, size_t rank, const size_t *shape, FILE *out) {
-    size_t count;
+    size_t count, again;
+    int width[2] = {5, 12};
     pleat_status status = pleat_nn_layers(m, rank, shape, NULL, 0, &count);
-    if (status) return status;
+    if (!m) return status;
     pleat_nn_layer_info *rows = calloc(count + 1, sizeof *rows);
     if (!rows) return pleat_fail(m->ctx, PLEAT_ERR_MEMORY, "summary", "no memory for %zu layers", count);
-    status = pleat_nn_layers(m, rank, shape, rows, count, &count);
-    if (!status) print_rows(rows, count, out);
+    pleat_status second = pleat_nn_layers(m, rank, shape, rows, count, &again);
+    if (!status) status = second;
+    if (again < count) count = again; /* it failed earlier than the first: memory is short */
+    print_rows(rows, count, width, out);
+    if (status)
+        fprintf(out, "%s\n", pleat_error(m->ctx)->text);
+    else
+        print_total((double)pleat_nn_param_numel(m), rows, count, width, out);
     free(rows);
     return status;
 }

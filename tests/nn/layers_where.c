@@ -1,4 +1,7 @@
 /* Where an error is: the text begins with the path and the kind of the innermost module, once. */
+#define _POSIX_C_SOURCE 200809L
+
+#include <stdlib.h>
 #include <string.h>
 
 #include "module.h"
@@ -143,5 +146,69 @@ Test(where, a_long_path_keeps_its_end) {
                    ".a_name_of_many_characters.last: Conv2d: x is [2,2,4,4]; this layer takes [N,3,H,W]"),
         "%s", text);
     pleat_clear_error(ctx);
+    pleat_nn_free(m);
+}
+
+/* ---- summaries ---------------------------------------------------------------------------------------------- */
+
+static void expect_summary(pleat_nn_module *m, pleat_status status, const char *expected) {
+    char *text = NULL;
+    size_t bytes;
+    FILE *f = open_memstream(&text, &bytes);
+    cr_expect_eq(pleat_nn_summary(m, PLEAT_SHAPE(1, 2, 4, 4), f), status);
+    fclose(f);
+    cr_expect_str_eq(text, expected);
+    free(text);
+    pleat_clear_error(ctx);
+}
+
+Test(where, a_summary_shows_the_layers_up_to_the_error) {
+    pleat_nn_module *m =
+        pleat_nn_sequential(ctx, conv(2, 4, 3), pleat_nn_sequential(ctx, pleat_nn_relu(ctx), conv(3, 2, 1)),
+                            pleat_nn_flatten(ctx));
+    expect_summary(m, PLEAT_ERR_SHAPE,
+                   "layer                        output shape    parameters   multiply-adds\n"
+                   "0  Conv2d(2, 4, kernel 3x3)  [1,4,2,2]               76             288\n"
+                   "1.0  ReLU                    [1,4,2,2]                0               0\n"
+                   "1.1: Conv2d: x is [1,4,2,2]; this layer takes [N,3,H,W]\n");
+    pleat_nn_layer_info rows[4];
+    size_t count;
+    cr_expect_eq(pleat_nn_layers(m, PLEAT_SHAPE(1, 2, 4, 4), rows, 4, &count), PLEAT_ERR_SHAPE);
+    cr_expect(count == 2 && !strcmp(rows[1].name, "1.0"));
+    pleat_clear_error(ctx);
+    pleat_nn_free(m);
+}
+
+/* Its branches do not depend on each other, and the second still runs. */
+static pleat_tensor *branches_forward(pleat_nn_module *m, pleat_tensor *x) {
+    pleat_tensor *y = pleat_nn_forward(pleat_nn_child(m, 0), x);
+    return pleat_add(y, pleat_add(pleat_nn_own_param(m, 0), pleat_nn_forward(pleat_nn_child(m, 1), x)));
+}
+
+static pleat_nn_module *branches(pleat_nn_module *first) {
+    static const pleat_nn_kind kind = {.name = "Branches", .forward = branches_forward};
+    pleat_nn_module *m = pleat_nn_module_new(ctx, &kind, NULL, 0);
+    m = pleat_nn_add_child(pleat_nn_add_child(m, "left", first), "right", pleat_nn_relu(ctx));
+    return pleat_nn_add_param(m, "shift", pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(4)));
+}
+
+Test(where, a_summary_shows_no_layer_after_the_error) {
+    pleat_nn_module *m = branches(conv(2, 4, 9));
+    expect_summary(
+        m, PLEAT_ERR_SHAPE,
+        "layer  output shape    parameters   multiply-adds\n"
+        "left: Conv2d: conv2d: [1,2,4,4], [4,2,9,9] and [4]: along axis H the kernel (9, dilation 1) exceeds the image "
+        "(4) padded by 0 and 0\n");
+    pleat_nn_free(m);
+}
+
+/* The total counts parameters of modules with children, too. */
+Test(where, a_summary_counts_all_parameters) {
+    pleat_nn_module *m = branches(pleat_nn_tanh(ctx));
+    expect_summary(m, PLEAT_OK,
+                   "layer        output shape    parameters   multiply-adds\n"
+                   "left  Tanh   [1,2,4,4]                0               0\n"
+                   "right  ReLU  [1,2,4,4]                0               0\n"
+                   "total                                 4               0\n");
     pleat_nn_free(m);
 }
