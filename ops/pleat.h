@@ -578,6 +578,20 @@ enum {
 pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
                          pleat_tensor **gxs, unsigned flags);
 
+/* Jacobian times vectors: sum over i of dy/dxs[i] vs[i], in y's shape; vs[i] has the shape and type of xs[i].
+ * Computed as the gradient with respect to u of <dy/dx^T u, v>, so it is exact, of any op with a rule, and
+ * costs two walks (Townsend: A new trick for calculating Jacobian vector products. 2017). The vs count as
+ * constants. Flags, ownership and errors are those of pleat_grads; PLEAT_GRADS_RECORD records the dependence
+ * on xs and vs. torch.autograd.functional.jvp. */
+pleat_tensor *pleat_jvp(pleat_tensor *y, size_t n, pleat_tensor *const *xs, pleat_tensor *const *vs,
+                        unsigned flags);
+
+/* Hessian times vectors: hvs[i] = sum over j of d^2 y / dxs[i] dxs[j] vs[j], in xs[i]'s shape, for a y of one
+ * element: the gradient of <dy/dx, v>, with constant v (Pearlmutter: Fast exact multiplication by the
+ * Hessian. Neural Computation 6, 1994). Everything else as for pleat_jvp. torch.autograd.functional.hvp. */
+pleat_status pleat_hvp(pleat_tensor *y, size_t n, pleat_tensor *const *xs, pleat_tensor *const *vs,
+                       pleat_tensor **hvs, unsigned flags);
+
 /* ---- checks ------------------------------------------------------------------------------------------ */
 
 /* The result of a check. `text` is one line for people: of a check that passed "gradcheck: passed, ...", the

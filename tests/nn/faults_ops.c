@@ -244,6 +244,15 @@ static void checks(world *w, const row *r) {
         &report);
 }
 
+static void products(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *xs[] = {drawn(w, PLEAT_SHAPE(2, 3)), drawn(w, PLEAT_SHAPE(3))}, *hv[2];
+    pleat_tensor *y = pleat_mul(pleat_square(xs[0]), xs[1]);
+    take(w, pleat_jvp(y, 2, xs, xs, PLEAT_GRADS_RECORD));
+    take_status(w, pleat_hvp(pleat_sum(y), 2, xs, xs, hv, 0));
+    for (size_t i = 0; i < 2; i++) take(w, hv[i]);
+}
+
 /* ---- own ops, and layers in other words ---------------------------------------------------------------------- */
 
 static bool shape_of_own(pleat_call *c) {
@@ -353,6 +362,7 @@ const row faults_ops[] = {
     {" pleat_normalize pleat_batch_norm_with pleat_group_norm_with pleat_layer_norm_with ", norms,
      .unary = NULL},
     {" pleat_grads ", grads, .unary = NULL},
+    {" pleat_jvp pleat_hvp ", products, .unary = NULL},
     {" pleat_gradcheck_with pleat_adjointcheck_with ", checks, .unary = NULL},
     {" pleat_apply ", own, .unary = NULL},
     {" pleat_layer_apply ", layer, .unary = NULL},
