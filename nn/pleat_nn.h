@@ -141,7 +141,7 @@ typedef struct pleat_nn_linear_args {
 
 /* x [..,in] -> y [..,out]      y = x weight^T + bias;  weight [out,in], bias [out] */
 pleat_nn_module *pleat_nn_linear_with(pleat_nn_linear_args args);
-#define pleat_nn_linear(...) pleat_nn_linear_with((pleat_nn_linear_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_linear(...) pleat_nn_linear_with(PLEAT_OPTIONS(pleat_nn_linear_args, __VA_ARGS__))
 
 typedef struct pleat_nn_conv_args {
     int unset_;
@@ -159,13 +159,13 @@ typedef struct pleat_nn_conv_args {
 
 /* x [N,in,H,W] -> y [N,out,P,Q];  weight [out,in/G,R,S], bias [out]. torch.nn.Conv2d. */
 pleat_nn_module *pleat_nn_conv2d_with(pleat_nn_conv_args args);
-#define pleat_nn_conv2d(...) pleat_nn_conv2d_with((pleat_nn_conv_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_conv2d(...) pleat_nn_conv2d_with(PLEAT_OPTIONS(pleat_nn_conv_args, __VA_ARGS__))
 
 /* x [N,in,P,Q] -> y [N,out,H,W];  weight [in,out/G,R,S], bias [out]. torch.nn.ConvTranspose2d.
  * H = (P-1)*sh - 2*ph + (R-1)*dh + 1 + output_padding[0], and W alike. */
 pleat_nn_module *pleat_nn_conv_transpose2d_with(pleat_nn_conv_args args);
 #define pleat_nn_conv_transpose2d(...) \
-    pleat_nn_conv_transpose2d_with((pleat_nn_conv_args){.unset_ = 0, __VA_ARGS__})
+    pleat_nn_conv_transpose2d_with(PLEAT_OPTIONS(pleat_nn_conv_args, __VA_ARGS__))
 
 pleat_nn_module *pleat_nn_relu(pleat_ctx *ctx);
 pleat_nn_module *pleat_nn_sigmoid(pleat_ctx *ctx);
@@ -205,11 +205,11 @@ typedef struct pleat_nn_norm_args {
  *
  * In evaluation mode y is computed from the running statistics. Error: training on one value per channel. */
 pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args);
-#define pleat_nn_batch_norm2d(...) pleat_nn_batch_norm2d_with((pleat_nn_norm_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_batch_norm2d(...) pleat_nn_batch_norm2d_with(PLEAT_OPTIONS(pleat_nn_norm_args, __VA_ARGS__))
 /* x [N,C,..] -> y [N,C,..]   pleat_nn_group_norm(ctx, C, groups). torch.nn.GroupNorm. weight [C], bias
  * [C]. */
 pleat_nn_module *pleat_nn_group_norm_with(pleat_nn_norm_args args);
-#define pleat_nn_group_norm(...) pleat_nn_group_norm_with((pleat_nn_norm_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_group_norm(...) pleat_nn_group_norm_with(PLEAT_OPTIONS(pleat_nn_norm_args, __VA_ARGS__))
 
 typedef struct pleat_nn_layer_norm_args {
     int unset_;
@@ -224,7 +224,7 @@ typedef struct pleat_nn_layer_norm_args {
 /* x [..,shape] -> y [..,shape]   torch.nn.LayerNorm; weight [shape], bias [shape]. */
 pleat_nn_module *pleat_nn_layer_norm_with(pleat_nn_layer_norm_args args);
 #define pleat_nn_layer_norm(...) \
-    pleat_nn_layer_norm_with((pleat_nn_layer_norm_args){.unset_ = 0, __VA_ARGS__})
+    pleat_nn_layer_norm_with(PLEAT_OPTIONS(pleat_nn_layer_norm_args, __VA_ARGS__))
 
 typedef struct pleat_nn_pool_args {
     int unset_;
@@ -239,9 +239,9 @@ typedef struct pleat_nn_pool_args {
 
 /* x [N,C,H,W] -> y [N,C,P,Q]   torch.nn.MaxPool2d, torch.nn.AvgPool2d; see pleat_max_pool2d. */
 pleat_nn_module *pleat_nn_max_pool2d_with(pleat_nn_pool_args args);
-#define pleat_nn_max_pool2d(...) pleat_nn_max_pool2d_with((pleat_nn_pool_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_max_pool2d(...) pleat_nn_max_pool2d_with(PLEAT_OPTIONS(pleat_nn_pool_args, __VA_ARGS__))
 pleat_nn_module *pleat_nn_avg_pool2d_with(pleat_nn_pool_args args);
-#define pleat_nn_avg_pool2d(...) pleat_nn_avg_pool2d_with((pleat_nn_pool_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_avg_pool2d(...) pleat_nn_avg_pool2d_with(PLEAT_OPTIONS(pleat_nn_pool_args, __VA_ARGS__))
 /* x [N,C,H,W] -> y [N,C,P,Q]   torch.nn.AdaptiveAvgPool2d; 1, 1 is global pooling. */
 pleat_nn_module *pleat_nn_adaptive_avg_pool2d(pleat_ctx *ctx, size_t P, size_t Q);
 /* x [N,C,H,W] -> y [N,C,factor H,factor W]   torch.nn.Upsample, mode nearest and bilinear. */
@@ -260,9 +260,9 @@ pleat_nn_module *pleat_nn_unflatten(pleat_ctx *ctx, size_t rank, const size_t *s
  * ReLU directly after it are computed in one pass over memory, with the same bits; they remain two modules.
  * torch.nn.Sequential. */
 pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_module *const *children);
-#define pleat_nn_sequential(ctx, ...)                                                                     \
-    pleat_nn_sequential_of((ctx), sizeof((pleat_nn_module *[]){__VA_ARGS__}) / sizeof(pleat_nn_module *), \
-                           (pleat_nn_module *[]){__VA_ARGS__})
+#define pleat_nn_sequential(ctx, ...)                                          \
+    pleat_nn_sequential_of((ctx), PLEAT_COUNT(pleat_nn_module *, __VA_ARGS__), \
+                           PLEAT_ARRAY(pleat_nn_module *, __VA_ARGS__))
 
 /* ---- initialisers ------------------------------------------------------------------------------------ */
 /* They fill w in place from the context's random stream. As in torch.nn.init, fan_in is size(1) * receptive
@@ -298,21 +298,21 @@ typedef struct pleat_nn_loss_args {
 
 /* (x - target)^2 */
 pleat_tensor *pleat_nn_mse_loss_with(pleat_nn_loss_args args);
-#define pleat_nn_mse_loss(...) pleat_nn_mse_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_mse_loss(...) pleat_nn_mse_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
 /* |x - target| */
 pleat_tensor *pleat_nn_l1_loss_with(pleat_nn_loss_args args);
-#define pleat_nn_l1_loss(...) pleat_nn_l1_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_l1_loss(...) pleat_nn_l1_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
 /* d = |x - target|:  d < delta ? d^2 / 2 : delta (d - delta/2) */
 pleat_tensor *pleat_nn_huber_loss_with(pleat_nn_loss_args args);
-#define pleat_nn_huber_loss(...) pleat_nn_huber_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_huber_loss(...) pleat_nn_huber_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
 /* -(target ln x + (1 - target) ln(1 - x)), 0 <= x <= 1; each logarithm is at least -100, as in
  * torch.nn.BCELoss. The gradient (x - target) / max(x (1 - x), 1e-12) is finite at 0 and 1 as well. */
 pleat_tensor *pleat_nn_bce_loss_with(pleat_nn_loss_args args);
-#define pleat_nn_bce_loss(...) pleat_nn_bce_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_bce_loss(...) pleat_nn_bce_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
 /* The same of sigmoid(x), for any x: max(x, 0) - x target + ln(1 + e^-|x|) */
 pleat_tensor *pleat_nn_bce_with_logits_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_bce_with_logits_loss(...) \
-    pleat_nn_bce_with_logits_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+    pleat_nn_bce_with_logits_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
 /* x [N,K,..] of logits; .labels, N.. class numbers 0..K-1 in row-major order, or target [N,K,..] of probabilities:
  *     pleat_nn_cross_entropy_loss(y, .labels = b->labels)
  *     -sum over k of t[k] log_softmax(x)[k],   t = (1 - label_smoothing) target's + label_smoothing / K
@@ -320,7 +320,7 @@ pleat_tensor *pleat_nn_bce_with_logits_loss_with(pleat_nn_loss_args args);
  * index. */
 pleat_tensor *pleat_nn_cross_entropy_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_cross_entropy_loss(...) \
-    pleat_nn_cross_entropy_loss_with((pleat_nn_loss_args){.unset_ = 0, __VA_ARGS__})
+    pleat_nn_cross_entropy_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
 
 /* mean [N,D], log_var [N,D] -> [N]   KL(normal(mean, e^log_var) || normal(0, 1)) of each item,
  * sum over D of (mean^2 + e^log_var - 1 - log_var) / 2. Kingma and Welling 2014, appendix B. */
@@ -353,7 +353,7 @@ typedef struct pleat_nn_sgd_args {
 /* g = g + weight_decay p;  b = momentum b + (1 - dampening) g (b = g at the first step);
  * p = p - lr b, or with .nesterov p - lr (g + momentum b). torch.optim.SGD. */
 pleat_nn_optimizer *pleat_nn_sgd_with(pleat_nn_sgd_args args);
-#define pleat_nn_sgd(...) pleat_nn_sgd_with((pleat_nn_sgd_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_sgd(...) pleat_nn_sgd_with(PLEAT_OPTIONS(pleat_nn_sgd_args, __VA_ARGS__))
 
 typedef struct pleat_nn_adam_args {
     int unset_;
@@ -369,11 +369,11 @@ typedef struct pleat_nn_adam_args {
 /* Kingma and Ba 2015, with bias correction as torch.optim.Adam computes it:
  * m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p = p - lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + eps) */
 pleat_nn_optimizer *pleat_nn_adam_with(pleat_nn_adam_args args);
-#define pleat_nn_adam(...) pleat_nn_adam_with((pleat_nn_adam_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_adam(...) pleat_nn_adam_with(PLEAT_OPTIONS(pleat_nn_adam_args, __VA_ARGS__))
 /* Adam with decoupled weight decay: first p = p - lr weight_decay p, and g is not changed. Loshchilov and
  * Hutter 2019; torch.optim.AdamW. */
 pleat_nn_optimizer *pleat_nn_adamw_with(pleat_nn_adam_args args);
-#define pleat_nn_adamw(...) pleat_nn_adamw_with((pleat_nn_adam_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_adamw(...) pleat_nn_adamw_with(PLEAT_OPTIONS(pleat_nn_adam_args, __VA_ARGS__))
 
 typedef struct pleat_nn_rmsprop_args {
     int unset_;
@@ -391,7 +391,7 @@ typedef struct pleat_nn_rmsprop_args {
  * p - lr g / (d + eps), or with momentum b = momentum b + g / (d + eps), p = p - lr b.
  * torch.optim.RMSprop. */
 pleat_nn_optimizer *pleat_nn_rmsprop_with(pleat_nn_rmsprop_args args);
-#define pleat_nn_rmsprop(...) pleat_nn_rmsprop_with((pleat_nn_rmsprop_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_rmsprop(...) pleat_nn_rmsprop_with(PLEAT_OPTIONS(pleat_nn_rmsprop_args, __VA_ARGS__))
 
 /* Compute the gradients of `loss`, a scalar, for all parameters that are not frozen, then update them once.
  * On an error no parameter has changed. Errors: a loss that is not finite; a parameter on which the loss does

@@ -117,7 +117,7 @@ typedef struct pleat_nn_batch {
  * images, a crop larger than the image, ...). Free the loader before its context. The child of a fork has no
  * such thread: there the loader makes the same batches on request. */
 pleat_nn_loader *pleat_nn_loader_new_with(pleat_nn_loader_args args);
-#define pleat_nn_loader_new(...) pleat_nn_loader_new_with((pleat_nn_loader_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_nn_loader_new(...) pleat_nn_loader_new_with(PLEAT_OPTIONS(pleat_nn_loader_args, __VA_ARGS__))
 void pleat_nn_loader_free(pleat_nn_loader *l); /* NULL is allowed */
 /* The number of batches of an epoch, of images of a batch (the last may have fewer), and [C,H,W] of a
  * transformed image. */

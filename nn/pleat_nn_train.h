@@ -146,7 +146,7 @@ typedef struct pleat_nn_fit_args {
  * fit returns an error, it raises such a signal again. Of several runs at once each is interrupted, and
  * signals act as before when the last of them has ended. */
 pleat_status pleat_nn_fit_with(pleat_nn_fit_args args);
-#define pleat_nn_fit(...) pleat_nn_fit_with((pleat_nn_fit_args){.unset_ = 0, .run = __VA_ARGS__})
+#define pleat_nn_fit(...) pleat_nn_fit_with(PLEAT_OPTIONS(pleat_nn_fit_args, .run = __VA_ARGS__))
 
 /* The means of loss and metric over a loader's images, in evaluation mode and without recording, as in fit's
  * validation. */

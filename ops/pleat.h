@@ -60,8 +60,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Literals of the macros below. C++ has no compound literals; from C++20 on it takes options in the order of
+ * their declaration, and the tensors by name as well: pleat_conv2d(.a = x, .b = w, .stride = {2, 2}). */
 #ifdef __cplusplus
+#    include <initializer_list>
+template <class... T> char (&pleat_count_of(T &&...))[sizeof...(T)]; /* for sizeof: evaluates nothing */
+#    define PLEAT_COUNT(type, ...) sizeof(pleat_count_of(__VA_ARGS__))
+#    define PLEAT_ARRAY(type, ...) std::initializer_list<type>{__VA_ARGS__}.begin()
+#    define PLEAT_OPTIONS(type, ...) \
+        type { .unset_ = 0, __VA_ARGS__ }
 extern "C" {
+#else
+#    define PLEAT_COUNT(type, ...) (sizeof((type[]){__VA_ARGS__}) / sizeof(type))
+#    define PLEAT_ARRAY(type, ...) ((type[]){__VA_ARGS__})
+#    define PLEAT_OPTIONS(type, ...) ((type){.unset_ = 0, __VA_ARGS__})
 #endif
 
 #define PLEAT_VERSION "0.1.0"
@@ -140,7 +152,7 @@ typedef struct pleat_ctx_args {
  * and matmul, where processor and shape allow it (pleat_kernels.h). Any other word becomes the context's first
  * error. */
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args);
-#define pleat_ctx_new(...) pleat_ctx_new_with((pleat_ctx_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_ctx_new(...) pleat_ctx_new_with(PLEAT_OPTIONS(pleat_ctx_args, __VA_ARGS__))
 void pleat_ctx_free(pleat_ctx *ctx);
 
 int pleat_threads(const pleat_ctx *ctx);
@@ -188,8 +200,7 @@ void pleat_drop(pleat_tensor *t);
 /* ---- tensors ----------------------------------------------------------------------------------------- */
 
 /* A shape as two arguments, rank and sizes: PLEAT_SHAPE(2, 3). PLEAT_SCALAR is rank 0. */
-#define PLEAT_SHAPE(...) \
-    (sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)), (const size_t[]) { __VA_ARGS__ }
+#define PLEAT_SHAPE(...) PLEAT_COUNT(size_t, __VA_ARGS__), PLEAT_ARRAY(const size_t, __VA_ARGS__)
 #define PLEAT_SCALAR (size_t)0, NULL
 
 /* New tensors of the given shape [shape[0],...,shape[rank-1]]. Error: a rank over PLEAT_MAX_RANK, or sizes
@@ -337,7 +348,7 @@ typedef struct pleat_matmul_args {
  * copied. Computed by BLAS or, where that is faster, by the library's own GEMM: the sizes, PLEAT_ENGINE
  * and PLEAT_ISA decide. */
 pleat_tensor *pleat_matmul_with(pleat_matmul_args args);
-#define pleat_matmul(...) pleat_matmul_with((pleat_matmul_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_matmul(...) pleat_matmul_with(PLEAT_OPTIONS(pleat_matmul_args, __VA_ARGS__))
 
 /* ---- ops: sums --------------------------------------------------------------------------------------- */
 
@@ -350,27 +361,27 @@ typedef struct pleat_sum_args {
 
 /* A set of axes as bits: PLEAT_AXES(0) .. PLEAT_AXES(0, 2, 3). Bit k is axis k. */
 #define PLEAT_AXES(...) \
-    pleat_axes_bits((int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), (const int[]){__VA_ARGS__})
+    pleat_axes_bits((int)PLEAT_COUNT(int, __VA_ARGS__), PLEAT_ARRAY(const int, __VA_ARGS__))
 /* An axis outside 0..PLEAT_MAX_RANK-1 sets a bit that stands for no axis of any tensor. */
 unsigned pleat_axes_bits(int n, const int *axes);
 
 /* x [..] -> y [.. without the axes]         y = sum of x over the axes, accumulated in double */
 pleat_tensor *pleat_sum_with(pleat_sum_args args);
-#define pleat_sum(...) pleat_sum_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_sum(...) pleat_sum_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
 /* The same divided by the number of summed elements. Error: a mean over no elements. */
 pleat_tensor *pleat_mean_with(pleat_sum_args args);
-#define pleat_mean(...) pleat_mean_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_mean(...) pleat_mean_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
 
 /* The mean squared distance from the mean, as torch.var(unbiased=False). The mean stays in double until it
  * is subtracted. Error: over no elements. */
 pleat_tensor *pleat_var_with(pleat_sum_args args);
-#define pleat_var(...) pleat_var_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_var(...) pleat_var_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
 /* The largest and the smallest element over the axes; NaN if an element is NaN. Equal elements share the
  * gradient evenly, as in torch.amax. Error: over no elements. */
 pleat_tensor *pleat_amax_with(pleat_sum_args args);
-#define pleat_amax(...) pleat_amax_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_amax(...) pleat_amax_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
 pleat_tensor *pleat_amin_with(pleat_sum_args args);
-#define pleat_amin(...) pleat_amin_with((pleat_sum_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_amin(...) pleat_amin_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
 /* x [..] -> y [.. without axis]   the index of the first largest element, or of the first NaN if there is
  * one, as a number of x's type; its gradient is 0. Error: an axis of size 0, or longer than the type can
  * count (2^24 in f32). */
@@ -464,18 +475,18 @@ typedef struct pleat_conv_args {
  * Default P = floor((H + top + bottom - ((R-1)*dh + 1)) / sh) + 1, and Q alike. Error: a kernel larger than
  * the padded image. As torch.nn.functional.conv2d with its bias, and torch.relu after it. */
 pleat_tensor *pleat_conv2d_with(pleat_conv_args args);
-#define pleat_conv2d(...) pleat_conv2d_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_conv2d(...) pleat_conv2d_with(PLEAT_OPTIONS(pleat_conv_args, __VA_ARGS__))
 
 /* y [N,O,P,Q], w [O,C/G,R,S], bias [C] -> x [N,C,H,W]      x = relu(conv2d_transpose(y, w) + bias)
  * Default H = (P-1)*sh + (R-1)*dh + 1 - top - bottom, and W alike: the smallest image that conv2d takes to
  * y's size. As torch.nn.functional.conv_transpose2d, where .size is this default plus output_padding. */
 pleat_tensor *pleat_conv2d_transpose_with(pleat_conv_args args);
-#define pleat_conv2d_transpose(...) pleat_conv2d_transpose_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_conv2d_transpose(...) pleat_conv2d_transpose_with(PLEAT_OPTIONS(pleat_conv_args, __VA_ARGS__))
 
 /* x [N,C,H,W], y [N,O,P,Q] -> w [O,C/G,R,S]; .kernel = {R, S} must be given.
  * As torch.nn.grad.conv2d_weight. */
 pleat_tensor *pleat_conv2d_weight_with(pleat_conv_args args);
-#define pleat_conv2d_weight(...) pleat_conv2d_weight_with((pleat_conv_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_conv2d_weight(...) pleat_conv2d_weight_with(PLEAT_OPTIONS(pleat_conv_args, __VA_ARGS__))
 
 /* ---- ops: pooling and resampling --------------------------------------------------------------------- */
 
@@ -499,9 +510,9 @@ typedef struct pleat_pool_args {
  * the maximum is stored in x's type, so in f32 a max-pool kernel has at most 2^24 pixels; more are an
  * error. */
 pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args);
-#define pleat_max_pool2d(...) pleat_max_pool2d_with((pleat_pool_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_max_pool2d(...) pleat_max_pool2d_with(PLEAT_OPTIONS(pleat_pool_args, __VA_ARGS__))
 pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args);
-#define pleat_avg_pool2d(...) pleat_avg_pool2d_with((pleat_pool_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_avg_pool2d(...) pleat_avg_pool2d_with(PLEAT_OPTIONS(pleat_pool_args, __VA_ARGS__))
 
 /* x [N,C,H,W] -> y [N,C,P,Q]   y[p,q] is the mean of rows floor(p H/P) .. ceil((p+1) H/P) - 1, and columns
  * alike. P = Q = 1 is global pooling. torch.nn.functional.adaptive_avg_pool2d. */
@@ -523,11 +534,11 @@ typedef struct pleat_resize_args {
  * matrix for each axis; their gradients are the same with A transposed. Nearest takes pixel floor(p H/P),
  * computed in integers. */
 pleat_tensor *pleat_resize_nearest_with(pleat_resize_args args);
-#define pleat_resize_nearest(...) pleat_resize_nearest_with((pleat_resize_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_resize_nearest(...) pleat_resize_nearest_with(PLEAT_OPTIONS(pleat_resize_args, __VA_ARGS__))
 pleat_tensor *pleat_resize_bilinear_with(pleat_resize_args args);
-#define pleat_resize_bilinear(...) pleat_resize_bilinear_with((pleat_resize_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_resize_bilinear(...) pleat_resize_bilinear_with(PLEAT_OPTIONS(pleat_resize_args, __VA_ARGS__))
 pleat_tensor *pleat_resize_bicubic_with(pleat_resize_args args);
-#define pleat_resize_bicubic(...) pleat_resize_bicubic_with((pleat_resize_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_resize_bicubic(...) pleat_resize_bicubic_with(PLEAT_OPTIONS(pleat_resize_args, __VA_ARGS__))
 
 /* x [N,C r r,H,W] -> y [N,C,H r,W r]   y[n,c,h r + i,w r + j] = x[n,(c r + i) r + j,h,w]; and back. Shi et
  * al. 2016. */
@@ -553,14 +564,14 @@ typedef struct pleat_norm_args {
 
 /* x [N,C,..], weight and bias [C]: over N and all axes after C. Ioffe and Szegedy 2015. */
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args args);
-#define pleat_batch_norm(...) pleat_batch_norm_with((pleat_norm_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_batch_norm(...) pleat_batch_norm_with(PLEAT_OPTIONS(pleat_norm_args, __VA_ARGS__))
 /* x [N,C,..], weight and bias [C]: over C/groups channels and all axes after C, for each image. Wu and He
  * 2018. */
 pleat_tensor *pleat_group_norm_with(pleat_norm_args args);
-#define pleat_group_norm(...) pleat_group_norm_with((pleat_norm_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_group_norm(...) pleat_group_norm_with(PLEAT_OPTIONS(pleat_norm_args, __VA_ARGS__))
 /* x [..,D..], weight and bias [D..]: over the trailing axes D... Ba, Kiros, Hinton 2016. */
 pleat_tensor *pleat_layer_norm_with(pleat_norm_args args);
-#define pleat_layer_norm(...) pleat_layer_norm_with((pleat_norm_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_layer_norm(...) pleat_layer_norm_with(PLEAT_OPTIONS(pleat_norm_args, __VA_ARGS__))
 
 /* ---- gradients --------------------------------------------------------------------------------------- */
 
@@ -629,7 +640,7 @@ typedef struct pleat_gradcheck_args {
  * difference quotient consists of rounding errors. PLEAT_ERR_CHECK if a derivative is wrong, or if f returns
  * two different results for one input. The error is in the report, not in the context. */
 pleat_status pleat_gradcheck_with(pleat_gradcheck_args args);
-#define pleat_gradcheck(...) pleat_gradcheck_with((pleat_gradcheck_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_gradcheck(...) pleat_gradcheck_with(PLEAT_OPTIONS(pleat_gradcheck_args, __VA_ARGS__))
 
 /* A function of one tensor that is linear. */
 typedef pleat_tensor *(*pleat_linear)(pleat_tensor *x, void *user);
@@ -649,7 +660,7 @@ typedef struct pleat_adjointcheck_args {
 /* Is <A x, y> = <x, A^T y> for random x and y? Also whether both functions are linear:
  * A(x + 2 z) = A x + 2 A z. It needs no derivative, so it can check code outside of pleat. */
 pleat_status pleat_adjointcheck_with(pleat_adjointcheck_args args);
-#define pleat_adjointcheck(...) pleat_adjointcheck_with((pleat_adjointcheck_args){.unset_ = 0, __VA_ARGS__})
+#define pleat_adjointcheck(...) pleat_adjointcheck_with(PLEAT_OPTIONS(pleat_adjointcheck_args, __VA_ARGS__))
 
 /* ---- your own ops ------------------------------------------------------------------------------------ */
 /* Every op of the library is applied by pleat_apply; so can yours be. */

@@ -20,7 +20,7 @@ for name in pleat.h pleat_frameworks.h pleat_kernels.h pleat_nn.h pleat_nn_data.
     echo "#include <$name>" >"$tmp/header.c"
     must $cc -std=c17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only $(pkg-config --cflags pleat) "$tmp/header.c"
     if command -v g++ >/dev/null; then
-        must g++ -x c++ -Wall -Wextra -Werror -fsyntax-only $(pkg-config --cflags pleat) "$tmp/header.c"
+        must g++ -x c++ -Wall -Wextra -Wpedantic -Werror -fsyntax-only $(pkg-config --cflags pleat) "$tmp/header.c"
     fi
 done
 [ "$(ls "$prefix/include/pleat")" = "pleat.h
@@ -45,4 +45,27 @@ if $cc "$tmp/empty.c" -o "$tmp/empty" $(pkg-config --static --libs openblas) >/d
     must "$tmp/static"
 else
     echo "not tested: static linking, as what openblas.pc asks for is not all here"
+fi
+
+# README's three ways to link. A build with only the static library has a pleat.pc that needs no --static
+needed=$(pkg-config --print-requires --print-requires-private pleat)
+must $cc $sample -o "$tmp/archive" $(pkg-config --cflags pleat) "$lib/libpleat.a" $(pkg-config --libs $needed) -lm -pthread
+must "$tmp/archive"
+must meson setup "$tmp/static-only" "$root" -Ddefault_library=static -Dtests=disabled -Dexamples=false
+sed "s|^prefix=.*|prefix=$prefix|" "$tmp/static-only/meson-private/pleat.pc" >"$pc"
+must $cc $sample -o "$tmp/plain" $(pkg-config --cflags --libs pleat)
+must "$tmp/plain"
+for program in static archive plain; do
+    [ ! -f "$tmp/$program" ] || ! ldd "$tmp/$program" | grep libpleat || fail "$program asks for the shared library"
+done
+
+# all of it static: only without libcjson and libzip, of which Debian has no archives
+full="$(pkg-config --cflags pleat) $lib/libpleat.a $(pkg-config --static --libs $needed) -lm -pthread"
+if echo "$needed" | grep -qE 'libcjson|libzip'; then
+    echo "not tested: -static, which needs -Dsafetensors=disabled -Dnpz=disabled"
+elif $cc -static "$tmp/empty.c" -o "$tmp/empty" $(pkg-config --static --libs $needed) >/dev/null 2>&1; then
+    must $cc -static $sample -o "$tmp/full" $full
+    must "$tmp/full"
+else
+    echo "not tested: -static, as not all archives are here"
 fi
