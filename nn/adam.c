@@ -5,7 +5,7 @@
 #include <tgmath.h>
 
 typedef struct adam_options {
-    double b1, b2, eps, decay;
+    double b1, b2, eps;
     bool decoupled;
 } adam_options;
 
@@ -24,7 +24,6 @@ static const char *broken_rule(const pleat_nn_adam_args *a) {
     if (!pln_is_positive(a->eps)) return "eps must be finite and greater than 0";
     if (!pln_is_fraction(a->betas[0]) || !pln_is_fraction(a->betas[1]))
         return "both betas must be at least 0 and less than 1";
-    if (!pln_is_not_negative(a->weight_decay)) return "weight_decay must be finite and not negative";
     if (a->no_decay && a->weight_decay != 0) return "weight_decay and no_decay exclude each other";
     return NULL;
 }
@@ -37,13 +36,15 @@ static pleat_nn_optimizer *adam_new(const pln_method *method, pleat_nn_adam_args
         a.betas[1] = 0.999;
     }
     if (decoupled && a.weight_decay == 0 && !a.no_decay) a.weight_decay = 0.01;
-    adam_options options = {a.betas[0], a.betas[1], a.eps, a.weight_decay, decoupled};
+    adam_options options = {a.betas[0], a.betas[1], a.eps, decoupled};
     return pln_optimizer_new((pln_optimizer_args){
         .method = method,
         .net = a.net,
         .lr = a.lr,
         .clip_norm = a.clip_norm,
         .clip_value = a.clip_value,
+        .weight_decay = a.weight_decay,
+        .group = a.group,
         .state = {"exp_avg", "exp_avg_sq"},
         .options = &options,
         .options_bytes = sizeof options,

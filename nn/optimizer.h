@@ -13,7 +13,7 @@
 /* One update of one parameter. The arrays have n elements of the parameter's type. */
 typedef struct pln_pass {
     const void *options; /* of the method */
-    double lr;
+    double lr, decay;    /* of the parameter's groups */
     double step;         /* 1 at the parameter's first update */
     double scale, bound; /* a gradient element g is replaced by scale g, clamped to +-bound */
     size_t n;
@@ -50,7 +50,8 @@ static inline double pln_eps_f64(double eps) { return eps < 0x1p-511 ? 0x1p-511 
 typedef struct pln_optimizer_args {
     const pln_method *method;
     pleat_nn_module *net;
-    double lr, clip_norm, clip_value;
+    double lr, clip_norm, clip_value, weight_decay;
+    const pleat_nn_group *group; /* PLEAT_NN_GROUPS of them; read by the constructor only */
     /* PyTorch's names of the state tensors that these options need, then NULL */
     const char *state[PLN_STATES];
     const void *options; /* copied */
@@ -60,6 +61,16 @@ typedef struct pln_optimizer_args {
 
 /* The optimizer, or NULL after an error. */
 pleat_nn_optimizer *pln_optimizer_new(pln_optimizer_args args);
+
+/* ---- groups -------------------------------------------------------------------------------------------- */
+
+/* PLEAT_OK, or the report of the rule that the groups break. */
+pleat_status pln_check_groups(const pln_optimizer_args *a);
+/* The options of parameter i after all groups that it matches. */
+typedef struct pln_group_options {
+    double lr_scale, decay;
+} pln_group_options;
+pln_group_options pln_group_options_of(const pln_optimizer_args *a, size_t i);
 
 /* ---- rules that several methods share ------------------------------------------------------------------ */
 

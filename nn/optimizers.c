@@ -10,7 +10,8 @@
 
 typedef struct slot {
     pleat_tensor *param;
-    const pleat_nn_module *owner;    /* frozen or not */
+    const pleat_nn_module *owner; /* frozen or not */
+    pln_group_options options;
     pleat_tensor *state[PLN_STATES]; /* NULL after the last that the options need */
     double steps;
 } slot;
@@ -49,7 +50,7 @@ static bool add_slot(pleat_nn_optimizer *opt, size_t i) {
     char unused[1];
     pln_found found = pln_find(opt->args.net, PLN_PARAMS, i, unused, sizeof unused);
     slot *s = &opt->slots[i];
-    *s = (slot){.param = found.t, .owner = found.owner};
+    *s = (slot){.param = found.t, .owner = found.owner, .options = pln_group_options_of(&opt->args, i)};
     for (size_t k = 0; k < pln_optimizer_states(opt); k++) {
         pleat_tensor *t = pleat_zeros_like(s->param);
         if (pleat_is_poison(t)) return false;
@@ -69,6 +70,7 @@ static bool fill(pleat_nn_optimizer *opt) {
     opt->args.options = opt->options;
     for (size_t i = 0; i < opt->count; i++)
         if (!add_slot(opt, i)) return false;
+    opt->args.group = NULL; /* the caller's */
     return true;
 }
 
@@ -76,6 +78,7 @@ static const char *broken_rule(const pln_optimizer_args *a) {
     if (a->wrong) return a->wrong;
     if (!pln_is_not_negative(a->clip_norm)) return "clip_norm must be finite and not negative";
     if (!pln_is_not_negative(a->clip_value)) return "clip_value must be finite and not negative";
+    if (!pln_is_not_negative(a->weight_decay)) return "weight_decay must be finite and not negative";
     return pleat_nn_param_count(a->net) ? NULL : "the network has no parameters to optimize";
 }
 
@@ -87,6 +90,7 @@ pleat_nn_optimizer *pln_optimizer_new(pln_optimizer_args args) {
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, args.method->name, "%s", wrong);
         return NULL;
     }
+    if (pln_check_groups(&args)) return NULL;
     pleat_nn_optimizer *opt = calloc(1, sizeof *opt);
     if (opt) {
         opt->ctx = ctx;
@@ -189,7 +193,9 @@ static void *data_of(pleat_tensor *t) {
 static void update_one(pleat_nn_optimizer *opt, size_t k, double scale) {
     const pln_optimizer_args *a = &opt->args;
     slot *s = &opt->slots[opt->index[k]];
-    pln_pass p = {.options = a->options, .lr = a->lr, .scale = scale, .step = ++s->steps};
+    pln_pass p = {.options = a->options, .scale = scale, .step = ++s->steps};
+    p.lr = a->lr * s->options.lr_scale;
+    p.decay = s->options.decay;
     p.bound = a->clip_value > 0 ? a->clip_value : HUGE_VAL;
     p.n = pleat_numel(s->param);
     p.param = data_of(s->param);

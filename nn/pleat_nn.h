@@ -339,6 +339,25 @@ typedef struct pleat_nn_optimizer pleat_nn_optimizer;
  * torch.nn.utils.clip_grad_norm_; a norm that is not finite is an error. clip_value > 0 then clips each
  * element to +-clip_value. Clipping is applied first, before weight decay and the method. */
 
+#define PLEAT_NN_GROUPS 8
+
+/* Options for some of the parameters: those with a name that matches `names` and a rank of at most max_rank.
+ * A parameter takes the options of every group that it matches; a later group overrides an earlier one.
+ *
+ *     .group = {{.max_rank = 1, .no_decay = true},               // biases and norms
+ *               {.names = "encoder.*", .lr_scale = 0.1}}
+ *
+ * A list of groups ends at the first that is zero. Errors: a group that no parameter matches; one without a
+ * condition or without an option. PyTorch's groups are disjoint; here they are the sets of parameters with the
+ * same options. Groups are options and not state: a checkpoint does not store them. */
+typedef struct pleat_nn_group {
+    const char *names;   /* '*' is any text: "*bias", "encoder.*"; NULL: all */
+    size_t max_rank;     /* 0: any rank */
+    double lr_scale;     /* > 0; the rate is lr_scale lr, also under a schedule and after set_lr */
+    double weight_decay; /* >= 0; 0: that of the optimizer */
+    bool no_decay;       /* weight_decay 0 */
+} pleat_nn_group;
+
 typedef struct pleat_nn_sgd_args {
     int unset_;
     pleat_nn_module *net;
@@ -348,6 +367,7 @@ typedef struct pleat_nn_sgd_args {
     double weight_decay; /* >= 0, default 0 */
     bool nesterov;       /* needs momentum, and no dampening */
     double clip_norm, clip_value;
+    pleat_nn_group group[PLEAT_NN_GROUPS];
 } pleat_nn_sgd_args;
 
 /* g = g + weight_decay p;  b = momentum b + (1 - dampening) g (b = g at the first step);
@@ -364,6 +384,7 @@ typedef struct pleat_nn_adam_args {
     double weight_decay; /* >= 0; default 0, for adamw 0.01 */
     bool no_decay;       /* adamw: weight_decay 0 */
     double clip_norm, clip_value;
+    pleat_nn_group group[PLEAT_NN_GROUPS];
 } pleat_nn_adam_args;
 
 /* Kingma and Ba 2015, with bias correction as torch.optim.Adam computes it:
@@ -385,6 +406,7 @@ typedef struct pleat_nn_rmsprop_args {
     bool centered;       /* divide by the standard deviation in place of the root mean square */
     double weight_decay; /* >= 0, default 0 */
     double clip_norm, clip_value;
+    pleat_nn_group group[PLEAT_NN_GROUPS];
 } pleat_nn_rmsprop_args;
 
 /* v = alpha v + (1-alpha) g^2;  a = alpha a + (1-alpha) g;  d = sqrt(v), or with .centered sqrt(v - a^2); p =

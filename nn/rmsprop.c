@@ -4,7 +4,7 @@
 #include <tgmath.h>
 
 typedef struct rmsprop_options {
-    double alpha, eps, momentum, decay;
+    double alpha, eps, momentum;
     bool centered;
 } rmsprop_options;
 
@@ -22,7 +22,6 @@ static const char *broken_rule(const pleat_nn_rmsprop_args *a) {
     if (!pln_is_fraction(a->alpha)) return "alpha must be at least 0 and less than 1";
     if (!pln_is_positive(a->eps)) return "eps must be finite and greater than 0";
     if (!pln_is_fraction(a->momentum)) return "momentum must be at least 0 and less than 1";
-    if (!pln_is_not_negative(a->weight_decay)) return "weight_decay must be finite and not negative";
     return NULL;
 }
 
@@ -30,7 +29,7 @@ pleat_nn_optimizer *pleat_nn_rmsprop_with(pleat_nn_rmsprop_args a) {
     if (a.lr == 0) a.lr = 0.01;
     if (a.alpha == 0) a.alpha = 0.99;
     if (a.eps == 0) a.eps = 1e-8;
-    rmsprop_options options = {a.alpha, a.eps, a.momentum, a.weight_decay, a.centered};
+    rmsprop_options options = {a.alpha, a.eps, a.momentum, a.centered};
     const char *buffer = a.momentum != 0 ? "momentum_buffer" : NULL;
     return pln_optimizer_new((pln_optimizer_args){
         .method = &rmsprop_method,
@@ -38,6 +37,8 @@ pleat_nn_optimizer *pleat_nn_rmsprop_with(pleat_nn_rmsprop_args a) {
         .lr = a.lr,
         .clip_norm = a.clip_norm,
         .clip_value = a.clip_value,
+        .weight_decay = a.weight_decay,
+        .group = a.group,
         .state = {"square_avg", a.centered ? "grad_avg" : buffer, a.centered ? buffer : NULL},
         .options = &options,
         .options_bytes = sizeof options,

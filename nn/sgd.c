@@ -5,7 +5,7 @@
 #include <math.h>
 
 typedef struct sgd_options {
-    double momentum, dampening, decay;
+    double momentum, dampening;
     bool nesterov;
 } sgd_options;
 
@@ -23,20 +23,21 @@ static const char *broken_rule(const pleat_nn_sgd_args *a) {
     if (!pln_is_positive(a->lr)) return ".lr must be given, finite and greater than 0";
     if (!pln_is_fraction(a->momentum)) return "momentum must be at least 0 and less than 1";
     if (!isfinite(a->dampening)) return "dampening must be finite";
-    if (!pln_is_not_negative(a->weight_decay)) return "weight_decay must be finite and not negative";
     if (a->nesterov && (a->momentum == 0 || a->dampening != 0))
         return "nesterov needs a momentum greater than 0, and a dampening of 0";
     return NULL;
 }
 
 pleat_nn_optimizer *pleat_nn_sgd_with(pleat_nn_sgd_args a) {
-    sgd_options options = {a.momentum, a.dampening, a.weight_decay, a.nesterov};
+    sgd_options options = {a.momentum, a.dampening, a.nesterov};
     return pln_optimizer_new((pln_optimizer_args){
         .method = a.momentum != 0 ? &sgd_method : &plain_method,
         .net = a.net,
         .lr = a.lr,
         .clip_norm = a.clip_norm,
         .clip_value = a.clip_value,
+        .weight_decay = a.weight_decay,
+        .group = a.group,
         .state = {a.momentum != 0 ? "momentum_buffer" : NULL},
         .options = &options,
         .options_bytes = sizeof options,

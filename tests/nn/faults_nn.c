@@ -125,7 +125,9 @@ static pleat_nn_optimizer *sgd(pleat_nn_module *m) {
     return pleat_nn_sgd(m, .lr = 0.1, .momentum = 0.9, .nesterov = true);
 }
 static pleat_nn_optimizer *adam(pleat_nn_module *m) { return pleat_nn_adam(m, .clip_norm = 1); }
-static pleat_nn_optimizer *adamw(pleat_nn_module *m) { return pleat_nn_adamw(m, .clip_value = 0.1); }
+static pleat_nn_optimizer *adamw(pleat_nn_module *m) {
+    return pleat_nn_adamw(m, .clip_value = 0.1, .group = {{.max_rank = 1, .no_decay = true}});
+}
 static pleat_nn_optimizer *rmsprop(pleat_nn_module *m) {
     return pleat_nn_rmsprop(m, .momentum = 0.5, .centered = true);
 }

@@ -88,6 +88,20 @@ OPTIMIZER(clip_both, pleat_nn_rmsprop(net, .lr = 0.01, .clip_norm = 0.25, .clip_
 OPTIMIZER(fast_sgd, pleat_nn_sgd(net, .lr = 0.2))
 OPTIMIZER(fast_adam, pleat_nn_adam(net, .lr = 0.05))
 OPTIMIZER(plain_adam, pleat_nn_adam(net, .lr = 0.03))
+OPTIMIZER(adamw_groups,
+          pleat_nn_adamw(net, .lr = 0.05, .weight_decay = 0.5,
+                         .group = {{.names = "*bias", .no_decay = true}, {.names = "2.*", .lr_scale = 0.4}}))
+/* the second overrides the first */
+OPTIMIZER(sgd_groups, pleat_nn_sgd(net, .lr = 0.1, .momentum = 0.5, .weight_decay = 0.02,
+                                   .group = {{.names = "0.*", .weight_decay = 0.3},
+                                             {.max_rank = 1, .weight_decay = 0.02},
+                                             {.names = "*2.*", .max_rank = 1, .lr_scale = 4}}))
+OPTIMIZER(adam_groups, pleat_nn_adam(net, .lr = 0.03, .weight_decay = 0.1, .clip_norm = 0.3,
+                                     .group = {{.max_rank = 1, .no_decay = true}}))
+OPTIMIZER(rms_groups, pleat_nn_rmsprop(net, .lr = 0.002, .momentum = 0.7, .weight_decay = 0.05,
+                                       .group = {{.names = "*.bias", .lr_scale = 3},
+                                                 {.names = "0.w*t", .lr_scale = 0.5},
+                                                 {.names = "0.*ias", .lr_scale = 1.5}}))
 
 static const run runs[] = {
     {.name = "sgd", .make = sgd},
@@ -110,6 +124,10 @@ static const run runs[] = {
     {.name = "adam.warm_cosine",
      .make = fast_adam,
      .schedule = {.warmup = 20, .warmup_from = 0.1, .cosine = 80, .least = 0.001}},
+    {.name = "adamw.groups", .make = adamw_groups},
+    {.name = "sgd.groups", .make = sgd_groups, .schedule = {.step = 30, .gamma = 0.5}},
+    {.name = "adam.groups", .make = adam_groups},
+    {.name = "rmsprop.groups", .make = rms_groups},
     {.name = "adam.ema", .make = plain_adam, .decay = 0.9},
 };
 enum { RUNS = sizeof runs / sizeof *runs, STEPS = 100, WARM = 3 };

@@ -98,6 +98,11 @@ def trajectory(name, make, norm=0, value=0, schedule=None, decay=0):
         assert 5 < sum(n > norm for n in norms) < STEPS - 5, (name, norms)
 
 
+def split(params, *options):
+    """A group for each parameter."""
+    return [{"params": [p], **o} for p, o in zip(params, options)]
+
+
 def optimizers():
     put("start", torch.cat([s.flatten() for s in start]))
     put("x", x)
@@ -121,6 +126,15 @@ def optimizers():
     trajectory("rmsprop.clip_both", lambda p: RMSprop(p, lr=0.01), norm=0.25, value=0.1)
     trajectory("sgd.steps", lambda p: SGD(p, lr=0.2), schedule=lambda o: rates.StepLR(o, 30, gamma=0.5))
     trajectory("adam.warm_cosine", lambda p: Adam(p, lr=0.05), schedule=lambda o: warm_cosine(o))
+    # groups: here by the order of the parameters, w0 b0 w2 b2; there by pattern and rank
+    trajectory("adamw.groups", lambda p: AdamW(split(p, {}, {"weight_decay": 0}, {"lr": 0.02}, {"lr": 0.02, "weight_decay": 0}),
+                                               lr=0.05, weight_decay=0.5))
+    trajectory("sgd.groups", lambda p: SGD(split(p, {"weight_decay": 0.3}, {}, {}, {"lr": 0.4}), lr=0.1, momentum=0.5, weight_decay=0.02),
+               schedule=lambda o: rates.StepLR(o, 30, gamma=0.5))
+    trajectory("adam.groups", lambda p: Adam(split(p, {}, {"weight_decay": 0}, {}, {"weight_decay": 0}), lr=0.03, weight_decay=0.1),
+               norm=0.3)
+    trajectory("rmsprop.groups", lambda p: RMSprop(split(p, {"lr": 0.001}, {"lr": 0.003}, {}, {"lr": 0.006}), lr=0.002, momentum=0.7,
+                                                   weight_decay=0.05))
     trajectory("adam.ema", lambda p: Adam(p, lr=0.03), decay=0.9)
 
 
