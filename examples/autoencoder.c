@@ -92,7 +92,7 @@ static void report_grid(job *j, pleat_nn_report *r) {
     pleat_tensor *at = pleat_from_f64(j->e.ctx, PLEAT_F32, PLEAT_SHAPE(SIDE * SIDE, 2), grid);
     pleat_nn_report_images(
         r, "What the decoder makes of codes on a grid, two deviations to each side of the mean",
-        pleat_nn_forward(j->decoder, pleat_add(pleat_mul(at, width), mean)), SIDE, 1);
+        pleat_nn_forward(j->decoder, pleat_add(pleat_mul(at, width), mean)), SIDE, 2);
 }
 
 static void write_results(job *j) {

@@ -1,9 +1,12 @@
+#define _POSIX_C_SOURCE 200809L /* gethostname */
+
 #include "example.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char fashion_mnist[] = "/usr/share/datasets/fashion-mnist"; /* Debian: dataset-fashion-mnist */
@@ -26,8 +29,31 @@ static void append_option(char *line, size_t bytes, const option_row *r) {
         if (*(bool *)r->value) snprintf(to, bytes - used, "--%s ", r->name);
     } else {
         const char *text = *(const char **)r->value;
-        snprintf(to, bytes - used, "--%s %.400s ", r->name, text == NULL ? "default" : text);
+        if (text != NULL) snprintf(to, bytes - used, "--%s %.400s ", r->name, text);
     }
+}
+
+/* Append a word; in quotes if a shell would not take it as it is. A word that does not fit ends as "...". */
+static void append_word(char *line, size_t bytes, const char *word) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=+,:@%";
+    size_t used = strlen(line), plain_ones = strspn(word, plain);
+    bool quoted = word[plain_ones] != 0 || *word == 0;
+    char *to = line + used;
+    if (used + 4 * strlen(word) + 8 > bytes) {
+        snprintf(to, bytes - used, " ...");
+        return;
+    }
+    if (used > 0) *to++ = ' ';
+    if (quoted) *to++ = '\'';
+    for (; *word != 0; word++) {
+        if (*word == '\'') {
+            memcpy(to, "'\\'", 3);
+            to += 3;
+        }
+        *to++ = *word;
+    }
+    if (quoted) *to++ = '\'';
+    *to = 0;
 }
 
 void example_options(example *e, const char *about, const option_row *own, size_t count, int argc,
@@ -55,6 +81,7 @@ void example_options(example *e, const char *about, const option_row *own, size_
     for (size_t i = 0; i < count && i < OWN; i++) rows[COMMON + i] = own[i];
     option_table table = {e->name, about, rows, COMMON + count};
     read_options(&table, argc, argv);
+    for (int i = 0; i < argc; i++) append_word(e->command, sizeof e->command, argv[i]);
     for (size_t i = 0; i < COMMON + count; i++)
         if (i < DECISIVE || i >= COMMON) append_option(e->options, sizeof e->options, &rows[i]);
     e->options[strcspn(e->options, "\n")] = 0;
@@ -86,7 +113,7 @@ static pleat_status load_data(example *e) {
     if (data == NULL && !found)
         printf("no data set in %s (Debian package dataset-fashion-mnist): taking generated shapes\n",
                fashion_mnist);
-    if (data == NULL) data = found ? "fashion-mnist" : "shapes";
+    if (data == NULL) data = e->data = found ? "fashion-mnist" : "shapes";
     pleat_status s;
     if (strcmp(data, "shapes") == 0) {
         s = pleat_nn_shapes(e->ctx, 20000, EXAMPLE_SIDE, EXAMPLE_SIDE, e->seed, &e->train);
@@ -103,7 +130,7 @@ static pleat_status load_data(example *e) {
 
 const char *const *example_class_names(const example *e) {
     if (e->test.names != NULL) return (const char *const *)e->test.names;
-    bool fashion = e->data == NULL || strcmp(e->data, "fashion-mnist") == 0;
+    bool fashion = strcmp(e->data, "fashion-mnist") == 0;
     return fashion && e->test.classes == 10 ? fashion_names : NULL;
 }
 
@@ -208,16 +235,18 @@ void example_save(const example *e, const pleat_nn_module *net) {
 }
 
 pleat_nn_report *example_report(const example *e, const char *title, const char *about) {
-    char numbers[4][64];
+    char images[400], epochs[64], threads[16], date[64] = "", host[256] = "";
+    time_t now = time(NULL);
+    strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", gmtime(&now)); /* numbers alone, in every locale */
+    if (gethostname(host, sizeof host - 1) != 0) snprintf(host, sizeof host, "unknown");
     pleat_nn_report *r = pleat_nn_report_new(e->ctx, title, about);
-    snprintf(numbers[0], sizeof numbers[0], "%zu training, %zu test", e->train.count, e->test.count);
-    snprintf(numbers[1], sizeof numbers[1], "%zu (%zu steps)", e->run.epochs, e->run.steps);
-    snprintf(numbers[2], sizeof numbers[2], "%d", pleat_threads(e->ctx));
-    const char *const pairs[][2] = {{"program", e->name},
-                                    {"options", e->options},
-                                    {"images", numbers[0]},
-                                    {"epochs", numbers[1]},
-                                    {"threads", numbers[2]}};
+    snprintf(images, sizeof images, "%zu training, %zu test, from %.300s", e->train.count, e->test.count,
+             e->data);
+    snprintf(epochs, sizeof epochs, "%zu (%zu steps)", e->run.epochs, e->run.steps);
+    snprintf(threads, sizeof threads, "%d", pleat_threads(e->ctx));
+    const char *const pairs[][2] = {
+        {"command", e->command}, {"date", date},     {"host", host},      {"library", "pleat " PLEAT_VERSION},
+        {"images", images},      {"epochs", epochs}, {"threads", threads}};
     pleat_nn_report_heading(r, "The run");
     pleat_nn_report_table(r, sizeof pairs / sizeof *pairs, pairs);
     return r;

@@ -24,6 +24,7 @@ typedef struct example {
     double lr;
     bool resume;
 
+    char command[1024];           /* as it was typed, for a shell */
     char options[1024];           /* all that decide the result, in a line: "--batch 64 --lr 0.001 ..." */
     pleat_nn_transform transform; /* of the training images; set it before example_begin */
     pleat_ctx *ctx;
@@ -53,7 +54,7 @@ bool example_fit(example *e, pleat_nn_fit_args args);
 /* "out/NAME" in a buffer of EXAMPLE_PATH characters. Returns the buffer. */
 char *example_path(const example *e, const char *name, char *buffer);
 
-/* A report with title, options and the run's curves; NULL after an error. */
+/* A report with title, and the command, its date and its machine; NULL after an error. */
 pleat_nn_report *example_report(const example *e, const char *title, const char *about);
 /* Write it as report.html, free it, and say so. */
 void example_write_report(const example *e, pleat_nn_report *report);

@@ -11,15 +11,21 @@ static bool into_page(void *user, const void *bytes, size_t n) {
     return pln_put(user, bytes, n);
 }
 
+/* Pixels of an image: where the page is narrower, its images are scrolled. */
+enum { LEAST = 52 };
+
 /* The text alternative, after the caption: "16 images of 28 x 28 pixels, 8 in a row". */
 static void write_image(pln_page *p, const pln_grid *g, size_t zoom, const char *caption,
                         const pln_page *png) {
-    pln_html(p, "<img width=\"%zu\" height=\"%zu\" alt=\"", g->width * zoom, g->height * zoom);
+    size_t width = g->width * zoom, least = g->columns < width / LEAST ? g->columns * LEAST : width;
+    pln_scroll_begin(p, "strip", caption);
+    pln_html(p, "<img width=\"%zu\" height=\"%zu\" style=\"min-width:%zupx\" data-columns=\"%zu\" alt=\"",
+             width, g->height * zoom, least, g->columns);
     pln_text(p, caption);
     pln_html(p, ": %zu image%s of %zu by %zu pixels, %zu in a row\" src=\"data:image/png;base64,", g->n,
              g->n == 1 ? "" : "s", g->W, g->H, g->columns);
     pln_base64(p, png->text, png->length);
-    pln_html(p, "\"/>");
+    pln_html(p, "\"/></div>");
 }
 
 static void begin_figure(pln_page *p, size_t width, const char *caption) {
@@ -112,7 +118,7 @@ static void keep_channels(double *values, const pln_grid *g, size_t C) {
     }
 }
 
-/* A filter is displayed at about 32 pixels, and a row at about 500. */
+/* A filter is displayed at LEAST pixels or a few more. */
 void pleat_nn_report_filters(pleat_nn_report *r, const char *caption, pleat_tensor *weight) {
     static const char op[] = "report_filters";
     char shape[96];
@@ -127,7 +133,7 @@ void pleat_nn_report_filters(pleat_nn_report *r, const char *caption, pleat_tens
         return;
     }
     size_t C = pleat_size(weight, 1), R = pleat_size(weight, 2), S = pleat_size(weight, 3);
-    size_t longest = R > S ? R : S, zoom = longest < 32 ? 32 / longest : 1;
+    size_t longest = R > S ? R : S, zoom = longest < LEAST ? (LEAST - 1) / longest + 1 : 1;
     pln_grid g = {.n = pleat_size(weight, 0), .C = C == 3 ? 3 : 1, .H = R, .W = S, .clear = true};
     g.columns = g.n % 16 == 0 ? 16 : g.n <= 8 ? g.n : 12;
     double *values = lay_out(r, op, &g, zoom) ? values_of(r, op, weight) : NULL;

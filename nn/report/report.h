@@ -115,7 +115,9 @@ void pln_report_fail(pleat_nn_report *r, pleat_status code, const char *op, cons
     ;
 /* End a part: report an error of `op` if memory was short. */
 void pln_report_done(pleat_nn_report *r, const char *op);
-/* A scrollable container for a table. */
+/* Begin a container that can be scrolled, of this class; </div> ends it. */
+void pln_scroll_begin(pln_page *p, const char *kind, const char *caption);
+/* Such a container with a table. */
 void pln_table_begin(pln_page *p, const char *kind, const char *caption);
 void pln_table_end(pln_page *p);
 

@@ -156,12 +156,14 @@ static void write_head(const table *t) {
 
 static void write_epoch(const table *t, size_t i) {
     bool best = i == t->run->best;
-    pln_html(t->p, "<tr%s><th scope=\"row\" class=\"number\">%s%s</th>", best ? " class=\"winner\"" : "",
-             best ? "<small>best</small> " : "", pln_count((double)i + 1).s);
+    pln_html(t->p, "<tr%s><th scope=\"row\" class=\"number\" data-name=\"epoch\">%s%s</th>",
+             best ? " class=\"winner\"" : "", best ? "<small>best</small> " : "", pln_count((double)i + 1).s);
     for (size_t k = 0; k < t->columns; k++) {
         double v = t->column[k].of(&t->run->epoch[i]);
         pln_digits text = isfinite(v) ? t->column[k].write(v, t->column[k].decimals) : pln_short(v, 1);
-        pln_html(t->p, "<td class=\"number\">%s</td>", text.s);
+        pln_html(t->p, "<td class=\"number\" data-name=\"");
+        pln_text(t->p, t->column[k].name);
+        pln_html(t->p, "%s%s\">%s</td>", *t->column[k].part ? ", " : "", t->column[k].part, text.s);
     }
     pln_html(t->p, "</tr>\n");
 }

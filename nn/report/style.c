@@ -2,7 +2,7 @@
  * colour-blind people can distinguish; those too pale for a white page are darkened. */
 #include "report/report.h"
 
-/* In two parts: C guarantees strings of 4095 characters. */
+/* In parts: C guarantees strings of 4095 characters. */
 const char *const pln_report_style[] = {
     ":root{color-scheme:light dark;"
     "--page:#f3f5f7;--card:#fff;--ink:#191d22;--muted:#565f69;--line:#e2e6ea;--axis:#8c959f;"
@@ -14,7 +14,7 @@ const char *const pln_report_style[] = {
     "--c0:#56b4e9;--c1:#e8762c;--c2:#1fb98c;--c3:#d98fb8;--c4:#e6b022;--c5:#2f7fc4;--c6:#c9d0d8;--c7:#f0e442}}\n"
     "*{box-sizing:border-box}\n"
     "html{-webkit-text-size-adjust:100%;text-size-adjust:100%}\n"
-    "body{margin:0 auto;max-width:68rem;padding:2.5rem 1.25rem 1.5rem;font:1rem/1.55 system-ui,sans-serif;"
+    "body{margin:0 auto;max-width:80rem;padding:2.5rem 1.25rem 1.5rem;font:1rem/1.55 system-ui,sans-serif;"
     "background:var(--page);color:var(--ink)}\n"
     "h1,h2,p,figure,dl,dd,ul{margin:0;padding:0}\n"
     "h1{font-size:clamp(1.7rem,4.5vw,2.5rem);line-height:1.15;letter-spacing:-.02em;font-weight:700}\n"
@@ -55,6 +55,7 @@ const char *const pln_report_style[] = {
     ".sign.c6,.dots.c6{fill:var(--c6)}.sign.c7,.dots.c7{fill:var(--c7)}\n"
     ".picture{flex:0 1 auto;max-width:100%}\n"
     ".picture img{display:block;max-width:100%;height:auto;image-rendering:pixelated}\n"
+    ".strip{overflow-x:auto}\n", /* its images have a least width */
     /* tables */
     "table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}\n"
     "th,td{padding:.35rem .7rem;text-align:left;border-bottom:1px solid var(--line)}\n"
@@ -63,19 +64,39 @@ const char *const pln_report_style[] = {
     "th small{display:block;font-size:.75rem;font-weight:400}tbody th{font-weight:inherit}tbody th small{display:inline}\n"
     "tfoot>tr>*{font-weight:600;border-top:1px solid var(--axis)}\n"
     ".pairs{width:auto}.pairs th{font-weight:400;color:var(--muted);vertical-align:top;padding-left:0;overflow-wrap:normal}\n"
-    ".scroll{overflow-x:auto;border-radius:.25rem}\n"
-    ".scroll:focus-visible{outline:2px solid var(--c0);outline-offset:2px}\n"
+    ".scroll{overflow-x:auto;border-radius:.25rem;container-type:inline-size}\n"
+    ".scroll:focus-visible,.strip:focus-visible{outline:2px solid var(--c0);outline-offset:2px}\n"
     ".scroll th,.scroll td{white-space:nowrap}\n"
-    ".scroll tbody th{position:sticky;left:0;background:var(--card)}\n" /* seen while the rest is scrolled */
-    ".number,.counts td,.counts thead th{text-align:right}\n"
+    ".worst td,.layers td:nth-child(-n+2){white-space:normal;overflow-wrap:anywhere}\n"
+    ".layers td:first-child{min-width:5rem}\n"
+    ".number{text-align:right}\n"
     ".epochs,.layers{width:100%}\n"
-    ".scroll .winner>*{background:var(--best);font-weight:600}\n"
-    ".counts{border-collapse:separate;border-spacing:2px}\n"
-    ".counts th,.counts td{border:0;padding:.3rem .55rem}\n"
+    ".winner>*{background:var(--best);font-weight:600}\n"
+    /* where a row would be too wide, it is a block of named values */
+    "@container (max-width:46rem){:is(.epochs,.layers) thead{display:none}"
+    ".epochs,.layers,:is(.epochs,.layers) :is(tbody,tfoot,th,td){display:block}"
+    ":is(.epochs,.layers) tr{display:grid;grid-template-columns:repeat(auto-fill,minmax(8rem,1fr));gap:.1rem .8rem;"
+    "padding:.55rem .5rem;border-bottom:1px solid var(--line)}"
+    ".scroll :is(.epochs,.layers) :is(th,td){padding:0;border:0;text-align:left;white-space:normal;overflow-wrap:anywhere}"
+    ".winner{background:var(--best)}.epochs tbody th,.layers td:nth-child(-n+2){grid-column:1/-1}"
+    ".epochs tbody th,.layers td:first-child{font-weight:600}"
+    ".layers tr{grid-template-columns:1.7fr .9fr 1.1fr}"
+    ":is(.epochs,.layers) [data-name]::before{content:attr(data-name);display:block;font-size:.75rem;font-weight:400;"
+    "color:var(--muted)}.epochs tbody th{display:flex;gap:.35em;align-items:baseline}.epochs th small{order:1}"
+    ".epochs tbody th[data-name]::before{font:inherit;color:inherit}}\n"
+    /* cells share the width; numbers are as large as that allows, and are left out where nobody could read them */
+    ".counts{border-collapse:separate;border-spacing:1px;table-layout:fixed;width:100%;max-width:calc((var(--n) + 4)*5rem);"
+    "--f:calc(100cqw/(var(--n) + 4)/3.3);font-size:clamp(0px,(var(--f) - 6px)*99,min(var(--f),.9rem))}\n"
+    ".counts th,.counts td{border:0;padding:.35rem 0;text-align:center}\n"
+    ".counts th,.counts .share{font-size:clamp(0px,(var(--f) - 3px)*99,clamp(.55rem,var(--f),.9rem))}\n"
+    ".counts .name{width:calc(100%*2.2/(var(--n) + 4))}.counts .right{width:calc(100%*1.8/(var(--n) + 4))}\n"
     ".counts tbody th,.counts thead th{font-weight:400;color:var(--muted)}\n"
-    ".counts td{background:rgb(var(--wrong)/var(--p));border-radius:.2rem;min-width:3rem}\n"
+    ".counts tbody th{text-align:left;white-space:normal;overflow-wrap:anywhere;padding-right:.3rem;line-height:1.2}\n"
+    ".counts thead th{white-space:normal;overflow-wrap:anywhere;vertical-align:bottom}\n"
+    "@container (max-width:46rem){.counts thead th{white-space:nowrap;writing-mode:vertical-rl;text-align:right;vertical-align:middle}}\n"
+    ".counts td{background:rgb(var(--wrong)/var(--p));border-radius:.2rem}\n"
     ".counts td.hit{background:rgb(var(--right)/var(--p));font-weight:600}\n"
-    ".counts td.none{color:var(--muted)}.counts td.share{background:none}\n"
+    ".counts td.none{color:var(--muted)}.counts td.share,.counts td.name{background:none}\n"
     /* numbers to begin with */
     ".facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:1rem 1.5rem}\n"
     ".facts dt{font-size:.8rem;color:var(--muted)}\n"

@@ -4,15 +4,27 @@
 
 #include "report/report.h"
 
-void pln_table_begin(pln_page *p, const char *kind, const char *caption) {
-    pln_html(p, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"");
+void pln_scroll_begin(pln_page *p, const char *kind, const char *caption) {
+    pln_html(p, "<div class=\"%s\" tabindex=\"0\" role=\"region\" aria-label=\"", kind);
     pln_text(p, caption);
-    pln_html(p, "\"><table class=\"%s\">", kind);
+    pln_html(p, "\">");
+}
+
+void pln_table_begin(pln_page *p, const char *kind, const char *caption) {
+    pln_scroll_begin(p, "scroll", caption);
+    pln_html(p, "<table class=\"%s\">", kind);
 }
 
 void pln_table_end(pln_page *p) { pln_html(p, "</table></div>\n"); }
 
 /* ---- layers -------------------------------------------------------------------------------------------- */
+
+static void write_work(pln_page *p, pln_digits params, pln_digits macs) {
+    pln_html(p,
+             "</td><td class=\"number\" data-name=\"parameters\">%s</td>"
+             "<td class=\"number\" data-name=\"multiply-adds\">%s</td></tr>\n",
+             params.s, macs.s);
+}
 
 /* The first size is the batch's. */
 static void write_layer(pln_page *p, const pleat_nn_layer_info *l) {
@@ -25,10 +37,9 @@ static void write_layer(pln_page *p, const pleat_nn_layer_info *l) {
         pln_text(p, l->description);
         pln_html(p, ")");
     }
-    pln_html(p, "</td><td>");
+    pln_html(p, "</td><td data-name=\"output\">");
     for (size_t i = 0; i < l->rank; i++) pln_html(p, i ? " \u00d7 %zu" : "%zu", l->shape[i]);
-    pln_html(p, "</td><td class=\"number\">%s</td><td class=\"number\">%s</td></tr>\n",
-             pln_count((double)l->params).s, pln_scaled(l->macs).s);
+    write_work(p, pln_count((double)l->params), pln_scaled(l->macs));
 }
 
 static void write_layers(pln_page *p, const pleat_nn_layer_info *rows, size_t n, size_t params) {
@@ -42,10 +53,9 @@ static void write_layers(pln_page *p, const pleat_nn_layer_info *rows, size_t n,
         write_layer(p, &rows[i]);
         macs += rows[i].macs;
     }
-    pln_html(p,
-             "</tbody>\n<tfoot><tr><td colspan=\"3\">all</td><td class=\"number\">%s</td>"
-             "<td class=\"number\">%s</td></tr></tfoot>",
-             pln_count((double)params).s, pln_scaled(macs).s);
+    pln_html(p, "</tbody>\n<tfoot><tr><td colspan=\"3\">all");
+    write_work(p, pln_count((double)params), pln_scaled(macs));
+    pln_html(p, "</tfoot>");
     pln_table_end(p);
 }
 
@@ -110,14 +120,15 @@ static void write_cell(const confusion *c, size_t truth, size_t guess, double ro
 }
 
 static void write_table(const confusion *c, const char *caption) {
-    pln_table_begin(c->p, "counts", caption);
-    pln_html(c->p, "<thead><tr><td></td>");
+    pln_scroll_begin(c->p, "scroll", caption);
+    pln_html(c->p, "<table class=\"counts\" style=\"--n:%zu\"><thead><tr><td class=\"name\"></td>",
+             c->classes);
     for (size_t k = 0; k < c->classes; k++) {
         pln_html(c->p, "<th scope=\"col\">");
         write_class(c, k);
         pln_html(c->p, "</th>");
     }
-    pln_html(c->p, "<th scope=\"col\">right</th></tr></thead>\n<tbody>\n");
+    pln_html(c->p, "<th scope=\"col\" class=\"right\">right</th></tr></thead>\n<tbody>\n");
     for (size_t i = 0; i < c->classes; i++) {
         double row = row_sum(c, i);
         pln_html(c->p, "<tr><th scope=\"row\">");

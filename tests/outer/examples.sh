@@ -81,6 +81,10 @@ if ldd "$bin/autoencoder" | grep -q libpng && ldd "$bin/autoencoder" | grep -q l
     for name in metrics.csv report.html reconstructions.png autoencoder.safetensors best.safetensors checkpoint.safetensors; do
         [ -s "made/$name" ] || fail "the autoencoder did not write $name"
     done
+    for text in "autoencoder --data tiny --epochs 1 --batch 50 --out made --seed 5 --threads 1<" \
+        "<td>$(date -u +%Y-%m-%d) [0-9:]* UTC<" "<td>$(uname -n)<" "<td>pleat [0-9.]*<"; do
+        grep -q -- "$text" made/report.html || fail "the report does not say $text"
+    done
     [ "$(wc -l <made/metrics.csv)" = 2 ] || fail "metrics.csv: $(cat made/metrics.csv)"
     mv made first
     must $train --seed 5 --threads 2

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A report in a real browser: it loads without a word on the console, drawings and pictures are there, nothing is wider than the
-# window, on a phone and on a desk, in the light and in the dark.
+# window, on a phone and on a desk, in the light and in the dark; at no width is a column hidden, or a picture too small to see.
 . "$(dirname "$0")/common.sh"
 
 browser=
@@ -64,3 +64,38 @@ look 500 0
 look 500 1
 look 1280 0
 look 1280 1
+
+# the page in a frame of each width, one after the other: which elements hide a part of themselves, and the width of an image
+cat >widths.html <<'END'
+<body><iframe src="probed.html" height="900"></iframe>
+<script>
+const frame = document.querySelector("iframe"), found = []
+frame.onload = async () => {
+    const inside = frame.contentDocument, all = s => [...inside.querySelectorAll(s)]
+    for (const width of [360, 390, 430, 500, 600, 700, 720, 768, 900, 1024, 1100, 1280, 1440, 1920, 2560]) {
+        frame.width = width
+        await new Promise(done => setTimeout(done, 50))
+        const hides = all("section, section > *, .scroll, table, th, td, dd, .pairs *")
+            .filter(e => !e.closest(".strip") && getComputedStyle(e).display !== "inline" && e.clientWidth > 0)
+            .filter(e => e.scrollWidth > e.clientWidth)
+        const out = all("section > *, th, td").filter(e => !e.closest(".strip"))
+            .filter(e => e.getBoundingClientRect().right > e.closest("section").getBoundingClientRect().right)
+        const bad = [...hides, ...out][0]
+        const gone = all(".layers tbody td, .epochs tbody td").filter(e => e.getBoundingClientRect().width < 8)
+        const column = Math.min(...all(".strip img").map(e => e.getBoundingClientRect().width / e.dataset.columns))
+        found.push(`${width}: ${hides.length + out.length} hidden ${gone.length} gone, images ${Math.floor(column)}` +
+            (bad ? " " + bad.outerHTML.slice(0, 90).replace(/["<>\n]/g, " ") : ""))
+    }
+    document.body.setAttribute("data-facts", found.join("; "))
+}
+</script>
+END
+profile=$(mktemp -d "$tmp/profile.XXXXXX")
+timeout 60 $browser --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
+    --disable-component-update --disable-sync --user-data-dir="$profile" --allow-file-access-from-files \
+    --virtual-time-budget=20000 --dump-dom "file://$tmp/widths.html" >dom.html 2>log.txt ||
+    fail "$browser ended with status $?: $(tail -n 3 log.txt)"
+sed -n 's/.*data-facts="\([^"]*\)".*/\1/p' dom.html | sed 's/; /\n/g' >widths.txt
+cat widths.txt
+[ "$(wc -l <widths.txt)" = 15 ] || fail "not all widths were measured"
+! grep -v ': 0 hidden 0 gone, images \(4[89]\|[5-9][0-9]\|[1-9][0-9][0-9]\)$' widths.txt || fail "a part of the report cannot be seen"
