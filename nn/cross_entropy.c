@@ -21,13 +21,22 @@ static pleat_tensor *apply(const pleat_op *op, pleat_tensor *x, const classes *a
     return pleat_apply(op, 1, (pleat_tensor *[]){pleat_contiguous(x)}, attrs, bytes_of(attrs->n));
 }
 
+static size_t attributes(const pleat_call *c, pleat_attr *out) {
+    const classes *a = c->attrs;
+    out[0] = (pleat_attr){.name = "classes", .count = 1, .whole = {(ptrdiff_t)a->K}};
+    out[1] = (pleat_attr){.name = "labels", .count = a->n, .list = a->label};
+    return 2;
+}
+
 static bool shape_without_classes(pleat_call *c) {
+    c->attributes = attributes;
     c->rank = pleat_rank(c->in[0]) - 1;
     for (size_t i = 0; i < c->rank; i++) c->shape[i] = pleat_size(c->in[0], i);
     return true;
 }
 
 static bool shape_with_classes(pleat_call *c) {
+    c->attributes = attributes;
     c->rank = pleat_rank(c->in[0]) + 1;
     for (size_t i = 0; i + 1 < c->rank; i++) c->shape[i] = pleat_size(c->in[0], i);
     c->shape[c->rank - 1] = ((const classes *)c->attrs)->K;
@@ -38,9 +47,14 @@ static char *elements(pleat_tensor *t) {
     return pleat_dtype_of(t) == PLEAT_F32 ? (char *)pleat_f32(t) : (char *)pleat_f64(t);
 }
 
+static const char *elements_of(const pleat_tensor *t) {
+    return pleat_dtype_of(t) == PLEAT_F32 ? (const char *)pleat_const_f32(t)
+                                          : (const char *)pleat_const_f64(t);
+}
+
 static bool pick_forward(const pleat_call *c) {
     const classes *a = c->attrs;
-    const char *in = elements(c->in[0]);
+    const char *in = elements_of(c->in[0]);
     char *out = elements(c->out);
     size_t bytes = c->dtype == PLEAT_F32 ? sizeof(float) : sizeof(double);
     for (size_t i = 0; i < a->n; i++) memcpy(out + i * bytes, in + (i * a->K + a->label[i]) * bytes, bytes);
@@ -49,7 +63,7 @@ static bool pick_forward(const pleat_call *c) {
 
 static bool spread_forward(const pleat_call *c) {
     const classes *a = c->attrs;
-    const char *in = elements(c->in[0]);
+    const char *in = elements_of(c->in[0]);
     char *out = elements(c->out);
     size_t bytes = c->dtype == PLEAT_F32 ? sizeof(float) : sizeof(double);
     memset(out, 0, pleat_numel(c->out) * bytes);

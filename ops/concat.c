@@ -3,8 +3,14 @@
 
 #include "core/core.h"
 
+static size_t concat_attributes(const pleat_call *c, pleat_attr *out) {
+    out[0] = pl_attr_whole("axis", 1, c->attrs, false);
+    return 1;
+}
+
 static bool concat_shape(pleat_call *c) {
     size_t axis = *(const size_t *)c->attrs;
+    c->attributes = concat_attributes;
     const pleat_tensor *first = c->in[0];
     if (axis >= first->rank)
         return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "axis %zu: there is none such", axis);

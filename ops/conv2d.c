@@ -137,8 +137,23 @@ static bool geometry(const pleat_call *c, pleat_conv_shape *g) {
     return channels_fit(c, o, p, g) && pads_fit(c, p) && sizes_fit(c, o, p, g);
 }
 
+/* size is the result's, and usual if the convolution's own rule gives it. */
+static size_t conv_attributes(const pleat_call *c, pleat_attr *out) {
+    const options *p = c->attrs;
+    const ptrdiff_t *pads = p->pads;
+    bool weight = c->op == &weight_op, own = !p->adjoint && p->size[0] == 0;
+    out[0] = pl_attr_whole("stride", 2, p->stride, p->stride[0] == 1 && p->stride[1] == 1);
+    out[1] = pl_attr_whole("dilation", 2, p->dilation, p->dilation[0] == 1 && p->dilation[1] == 1);
+    out[2] = pl_attr_whole("pads", 4, (const size_t *)pads, (pads[0] | pads[1] | pads[2] | pads[3]) == 0);
+    out[3] = pl_attr_whole("groups", 1, &p->groups, p->groups == 1);
+    out[4] = pl_attr_whole(weight ? "kernel" : "size", 2, c->shape + 2, own && !weight);
+    out[5] = pl_attr_flag("relu", p->relu);
+    return weight ? 5 : 6;
+}
+
 static bool conv_shape(pleat_call *c) {
     options *p = (options *)c->attrs; /* an object of family() or sibling() */
+    c->attributes = conv_attributes;
     if (!p->adjoint && (!ranks_are_fine(c) || !geometry(c, &p->g))) return false;
     if (!bias_fits(c, &p->g)) return false;
     const pleat_conv_shape *g = &p->g;

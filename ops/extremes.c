@@ -68,7 +68,14 @@ static bool rows_run(const pleat_call *c, bool index) {
 static bool amax_forward(const pleat_call *c) { return rows_run(c, false); }
 static bool argmax_forward(const pleat_call *c) { return rows_run(c, true); }
 
+static size_t rows_attributes(const pleat_call *c, pleat_attr *out) {
+    (void)c;
+    out[0] = pl_attr_axes("axes", PLEAT_AXES(1));
+    return 1;
+}
+
 static bool rows_shape(pleat_call *c) {
+    c->attributes = rows_attributes;
     c->rank = 1;
     c->shape[0] = c->in[0]->shape[0];
     if (c->in[0]->shape[1] > 0) return true;

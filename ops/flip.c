@@ -1,8 +1,14 @@
 /* flip: elements in reverse order along some axes. Law: flip is its own inverse and its own adjoint. */
 #include "core/core.h"
 
+static size_t flip_attributes(const pleat_call *c, pleat_attr *out) {
+    out[0] = pl_attr_axes("axes", *(const unsigned *)c->attrs);
+    return 1;
+}
+
 static bool flip_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
+    c->attributes = flip_attributes;
     unsigned axes = *(const unsigned *)c->attrs;
     if (axes >> x->rank)
         return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "an axis is beyond the rank %zu", x->rank);

@@ -14,9 +14,17 @@ static pleat_tensor *product(pleat_tensor *a, pleat_tensor *b, bool ta, bool tb)
 
 /* ---- shape ----------------------------------------------------------------------------------------------- */
 
+static size_t matmul_attributes(const pleat_call *c, pleat_attr *out) {
+    const flags *f = c->attrs;
+    out[0] = pl_attr_flag("ta", f->ta);
+    out[1] = pl_attr_flag("tb", f->tb);
+    return 2;
+}
+
 static bool matmul_shape(pleat_call *c) {
     const pleat_tensor *a = c->in[0], *b = c->in[1];
     const flags *f = c->attrs;
+    c->attributes = matmul_attributes;
     if (a->rank < 2 || b->rank < 2) {
         return pleat_call_fail(c, PLEAT_ERR_SHAPE, "both must have rank 2 or more");
     }

@@ -10,6 +10,7 @@
 
 typedef struct windows {
     size_t kernel[2], stride[2], pad[2], dilation[2], image[2], map[2];
+    bool ceil_mode; /* map has it already */
 } windows;
 
 /* ---- the loops ------------------------------------------------------------------------------------------- */
@@ -100,8 +101,19 @@ static bool scatter_forward(const pleat_call *c) { return run(c, scatter_f32, sc
 
 /* ---- the ops --------------------------------------------------------------------------------------------- */
 
+static size_t window_attributes(const pleat_call *c, pleat_attr *out) {
+    const windows *w = c->attrs;
+    out[0] = pl_attr_whole("kernel", 2, w->kernel, false);
+    out[1] = pl_attr_whole("stride", 2, w->stride, memcmp(w->stride, w->kernel, sizeof w->stride) == 0);
+    out[2] = pl_attr_whole("pad", 2, w->pad, w->pad[0] == 0 && w->pad[1] == 0);
+    out[3] = pl_attr_whole("dilation", 2, w->dilation, w->dilation[0] == 1 && w->dilation[1] == 1);
+    out[4] = pl_attr_flag("ceil_mode", w->ceil_mode);
+    return 5;
+}
+
 static bool plane_shape(pleat_call *c, const pleat_tensor *like, size_t axis, const size_t plane[2]) {
     size_t shape[4] = {like->shape[axis], like->shape[axis + 1], plane[0], plane[1]};
+    c->attributes = window_attributes;
     pl_call_shape(c, 4, shape);
     return true;
 }
@@ -116,6 +128,7 @@ static bool image_shape(pleat_call *c) {
 static bool found_shape(pleat_call *c) {
     const windows *w = c->attrs;
     size_t shape[5] = {2, c->in[0]->shape[0], c->in[0]->shape[1], w->map[0], w->map[1]};
+    c->attributes = window_attributes;
     pl_call_shape(c, 5, shape);
     return true;
 }
@@ -164,7 +177,7 @@ static bool places_are_few(const pleat_pool_args *a) {
 }
 
 pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args) {
-    windows w = {.dilation = {args.dilation[0], args.dilation[1]}};
+    windows w = {.dilation = {args.dilation[0], args.dilation[1]}, .ceil_mode = args.ceil_mode};
     if (args.dilation[0] == 0 && args.dilation[1] == 0) w.dilation[0] = w.dilation[1] = 1;
     if (args.x == NULL || args.x->poison) return pleat_apply(&search_op, 1, &args.x, NULL, 0);
     args.dilation[0] = w.dilation[0], args.dilation[1] = w.dilation[1];

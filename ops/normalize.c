@@ -73,7 +73,19 @@ static bool normalize_forward(const pleat_call *c) {
 static bool var_forward(const pleat_call *c) { return run(c, (manner){.var = true}); }
 static bool rate_forward(const pleat_call *c) { return run(c, (manner){.var = true, .rate = true}); }
 
+static size_t slab_attributes(const pleat_call *c, pleat_attr *out) {
+    out[0] = pl_attr_axes("axes", PLEAT_AXES(0, 2));
+    out[1] = pl_attr_real("eps", 1, c->attrs);
+    return 2;
+}
+
+static bool as_slab(pleat_call *c) {
+    c->attributes = slab_attributes;
+    return pl_shape_same(c);
+}
+
 static bool one_each(pleat_call *c) {
+    c->attributes = slab_attributes;
     pl_call_shape(c, 3, (size_t[]){1, c->in[0]->shape[1], 1});
     return true;
 }
@@ -92,8 +104,8 @@ static pleat_tensor *normalize_vjp(const pleat_call *c, size_t i, pleat_tensor *
 static pleat_tensor *var_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *rate_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
-static const pleat_op centre_op = {"centre", pl_shape_same, centre_forward, centre_vjp};
-static const pleat_op normalize_op = {"normalize", pl_shape_same, normalize_forward, normalize_vjp};
+static const pleat_op centre_op = {"centre", as_slab, centre_forward, centre_vjp};
+static const pleat_op normalize_op = {"normalize", as_slab, normalize_forward, normalize_vjp};
 static const pleat_op var_op = {"var", one_each, var_forward, var_vjp};
 static const pleat_op rate_op = {"rate", one_each, rate_forward, rate_vjp};
 

@@ -5,7 +5,14 @@ typedef struct axis_order {
     size_t axis[PLEAT_MAX_RANK];
 } axis_order;
 
+static size_t permute_attributes(const pleat_call *c, pleat_attr *out) {
+    const axis_order *o = c->attrs;
+    out[0] = pl_attr_whole("order", c->rank, o->axis, false);
+    return 1;
+}
+
 static bool permute_shape(pleat_call *c) {
+    c->attributes = permute_attributes;
     const pleat_tensor *x = c->in[0];
     const axis_order *o = c->attrs;
     unsigned seen = 0;

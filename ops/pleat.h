@@ -667,11 +667,29 @@ pleat_status pleat_adjointcheck_with(pleat_adjointcheck_args args);
 
 typedef struct pleat_call pleat_call;
 
+/* An option of a call as data. An optional tensor, such as a bias, is no attribute but an input. */
+typedef enum pleat_attr_kind { PLEAT_ATTR_WHOLE, PLEAT_ATTR_REAL } pleat_attr_kind;
+
+typedef struct pleat_attr {
+    const char *name; /* "stride"; lives as long as the op */
+    pleat_attr_kind kind;
+    bool usual;   /* the value is the default */
+    size_t count; /* of values */
+    union {
+        int64_t whole[PLEAT_MAX_RANK]; /* a bool is 0 or 1; axes are their numbers */
+        double real[PLEAT_MAX_RANK];
+    };
+    const size_t
+        *list; /* if not NULL, the whole numbers are here, any count of them; lives as long as the call */
+} pleat_attr;
+
+#define PLEAT_MAX_ATTRS 16
+
 typedef struct pleat_op {
     const char *name;
     /* Set c->rank and c->shape from the inputs, for a view also c->stride and c->offset, or report with
-     * pleat_call_fail. Before it runs, pleat_apply has checked that the inputs have one context and one type
-     * and are not poison. */
+     * pleat_call_fail. An op with attrs also sets c->attributes, which describes them. Before it runs,
+     * pleat_apply has checked that the inputs have one context and one type and are not poison. */
     bool (*shape)(pleat_call *c);
     /* Write the result c->out, which is contiguous and uninitialised. NULL: the result is a view of the first
      * input. */
@@ -687,7 +705,10 @@ struct pleat_call {
     size_t n;
     pleat_tensor **in;
     pleat_tensor *out; /* the result; NULL while the shape rule runs */
-    const void *attrs; /* a copy of the attrs given to pleat_apply */
+    const void *attrs; /* a copy of the attrs given to pleat_apply; NULL if it was given none */
+    /* Write the attributes that attrs stand for, defaults included, to out[PLEAT_MAX_ATTRS], and return their
+     * number; NULL for a call without attributes. */
+    size_t (*attributes)(const pleat_call *c, pleat_attr *out);
     pleat_dtype dtype; /* of the inputs, and of the result */
     size_t rank;       /* of the result */
     size_t shape[PLEAT_MAX_RANK];
@@ -698,6 +719,15 @@ struct pleat_call {
 /* Apply op to n tensors (one at least). attrs_bytes bytes of attrs are copied. op must outlive the result. */
 pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in, const void *attrs,
                           size_t attrs_bytes);
+
+/* The call that computed t, while recording was on; otherwise NULL, as for a leaf. It lives as long as t. Its
+ * inputs' own calls lead through the whole computation. */
+const pleat_call *pleat_call_of(const pleat_tensor *t);
+/* Write the attributes of c to out[PLEAT_MAX_ATTRS], and return their number. */
+size_t pleat_call_attributes(const pleat_call *c, pleat_attr *out);
+/* Write the call as a phrase, "conv2d([2,3,5,4], [4,3,3,2]; stride 2x2)", to buffer, truncated to `bytes`:
+ * the op, its inputs' shapes and the attributes that are not the default. Returns buffer. */
+char *pleat_call_text(const pleat_call *c, char *buffer, size_t bytes);
 
 /* Report a broken rule; the op's name and all input shapes are put before it. Returns false. */
 bool pleat_call_fail(const pleat_call *c, pleat_status code, const char *format, ...)

@@ -33,9 +33,19 @@ static pleat_tensor *pow_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return a == 0 ? NULL : pleat_mul(g, pleat_scale(pleat_pow(c->in[i], a - 1), a));
 }
 
+static size_t pow_attributes(const pleat_call *c, pleat_attr *out) {
+    out[0] = pl_attr_real("a", 1, c->attrs);
+    return 1;
+}
+
+static bool pow_shape(pleat_call *c) {
+    c->attributes = pow_attributes;
+    return pl_shape_same(c);
+}
+
 static const pleat_op square_op = {"square", pl_shape_same, square_forward, square_vjp};
 static const pleat_op sqrt_op = {"sqrt", pl_shape_same, sqrt_forward, sqrt_vjp};
-static const pleat_op pow_op = {"pow", pl_shape_same, pow_forward, pow_vjp};
+static const pleat_op pow_op = {"pow", pow_shape, pow_forward, pow_vjp};
 
 pleat_tensor *pleat_square(pleat_tensor *x) { return pleat_apply(&square_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_sqrt(pleat_tensor *x) { return pleat_apply(&sqrt_op, 1, &x, NULL, 0); }

@@ -20,8 +20,20 @@
 #define EXPR z > 0 ? x : 0
 #include "core/map2.inc"
 
+static size_t range_attributes(const pleat_call *c, pleat_attr *out) {
+    const double *range = c->attrs;
+    out[0] = pl_attr_real("low", 1, range);
+    out[1] = pl_attr_real("high", 1, range + 1);
+    return 2;
+}
+
+static bool range_shape(pleat_call *c) {
+    c->attributes = range_attributes;
+    return pl_shape_same(c);
+}
+
 static const pleat_op step_op = {"step", pl_shape_same, step_forward, pl_zero_vjp};
-static const pleat_op within_op = {"within", pl_shape_same, within_forward, pl_zero_vjp};
+static const pleat_op within_op = {"within", range_shape, within_forward, pl_zero_vjp};
 
 static pleat_tensor *gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return i == 0 ? pl_gate(g, c->in[1]) : NULL;
@@ -39,7 +51,7 @@ static pleat_tensor *clamp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op relu_op = {"relu", pl_shape_same, relu_forward, relu_vjp};
-static const pleat_op clamp_op = {"clamp", pl_shape_same, clamp_forward, clamp_vjp};
+static const pleat_op clamp_op = {"clamp", range_shape, clamp_forward, clamp_vjp};
 
 pleat_tensor *pleat_relu(pleat_tensor *x) { return pleat_apply(&relu_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_step(pleat_tensor *x) { return pleat_apply(&step_op, 1, &x, NULL, 0); }

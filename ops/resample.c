@@ -116,6 +116,7 @@ typedef struct taps {
 typedef struct resample {
     const pleat_op *op; /* the forward direction */
     axis axis[2];
+    bool ceil_mode, align_corners, antialias; /* the axes have them already */
 } resample;
 
 typedef struct planes {
@@ -215,8 +216,32 @@ static bool adjoint_forward(const pleat_call *c) { return run(c, true); }
 
 /* ---- the ops --------------------------------------------------------------------------------------------- */
 
+static const pleat_op avg_pool2d_op, adaptive_op;
+
+static size_t pool_attributes(const resample *r, pleat_attr *out) {
+    const axis *h = &r->axis[0], *w = &r->axis[1];
+    bool usual = h->stride == h->kernel && w->stride == w->kernel;
+    out[0] = pl_attr_whole("kernel", 2, (size_t[]){h->kernel, w->kernel}, false);
+    out[1] = pl_attr_whole("stride", 2, (size_t[]){h->stride, w->stride}, usual);
+    out[2] = pl_attr_whole("pad", 2, (size_t[]){h->pad, w->pad}, h->pad == 0 && w->pad == 0);
+    out[3] = pl_attr_flag("ceil_mode", r->ceil_mode);
+    out[4] = pl_attr_flag("exclude_pad", h->exclude_pad);
+    return 5;
+}
+
+static size_t attributes(const pleat_call *c, pleat_attr *out) {
+    const resample *r = c->attrs;
+    if (r->op == &avg_pool2d_op) return pool_attributes(r, out);
+    out[0] = pl_attr_whole("size", 2, (size_t[]){r->axis[0].out, r->axis[1].out}, false);
+    if (r->op == &adaptive_op) return 1;
+    out[1] = pl_attr_flag("align_corners", r->align_corners);
+    out[2] = pl_attr_flag("antialias", r->antialias);
+    return 3;
+}
+
 static bool shape(pleat_call *c) {
     const resample *r = c->attrs;
+    c->attributes = attributes;
     size_t sizes[4] = {c->in[0]->shape[0], c->in[0]->shape[1], r->axis[0].out, r->axis[1].out};
     pl_call_shape(c, 4, sizes);
     return true;
@@ -224,6 +249,7 @@ static bool shape(pleat_call *c) {
 
 static bool adjoint_shape(pleat_call *c) {
     const resample *r = c->attrs;
+    c->attributes = attributes;
     size_t sizes[4] = {c->in[0]->shape[0], c->in[0]->shape[1], r->axis[0].in, r->axis[1].in};
     pl_call_shape(c, 4, sizes);
     return true;
@@ -254,7 +280,7 @@ static pleat_tensor *apply(pleat_tensor *x, const resample *r) {
 /* ---- mean pools ------------------------------------------------------------------------------------------ */
 
 pleat_tensor *pleat_avg_pool2d_with(pleat_pool_args args) {
-    resample r = {.op = &avg_pool2d_op};
+    resample r = {.op = &avg_pool2d_op, .ceil_mode = args.ceil_mode};
     size_t image[2], map[2];
     if (args.x == NULL || args.x->poison) return apply(args.x, &r);
     if (args.dilation[0] > 1 || args.dilation[1] > 1)
@@ -329,7 +355,7 @@ static axis resize_axis(const pleat_resize_args *a, size_t in, size_t out, size_
 
 static pleat_tensor *resize(const pleat_op *op, pleat_resize_args a, size_t width,
                             size_t (*row)(const axis *, size_t, size_t *, double *)) {
-    resample r = {.op = op};
+    resample r = {.op = op, .align_corners = a.align_corners, .antialias = a.antialias};
     if (a.x == NULL || a.x->poison) return apply(a.x, &r);
     bool sized = a.size[0] != 0 || a.size[1] != 0, enlarged = a.factor[0] != 0 || a.factor[1] != 0;
     if (sized == enlarged)

@@ -44,7 +44,13 @@ static size_t known_elements(const wish *w, size_t *rests) {
     return known;
 }
 
+static size_t reshape_attributes(const pleat_call *c, pleat_attr *out) {
+    out[0] = pl_attr_whole("shape", c->rank, c->shape, false);
+    return 1;
+}
+
 static bool reshape_shape(pleat_call *c) {
+    c->attributes = reshape_attributes;
     const wish *w = c->attrs;
     size_t numel = c->in[0]->numel, rests;
     if (w->rank > PLEAT_MAX_RANK) {

@@ -39,11 +39,22 @@ static ptrdiff_t step_of(const box *b, size_t axis, size_t count) {
     return count > 1 ? (ptrdiff_t)b->step[axis] : 1;
 }
 
+static size_t box_attributes(const pleat_call *c, pleat_attr *out) {
+    const box *b = c->attrs;
+    bool dense = true;
+    for (size_t k = 0; k < c->rank; k++) dense = dense && b->step[k] == 1;
+    out[0] = pl_attr_whole("start", c->rank, b->start, false);
+    out[1] = pl_attr_whole("shape", c->rank, b->shape, false);
+    out[2] = pl_attr_whole("step", c->rank, b->step, dense);
+    return 3;
+}
+
 /* ---- slice ----------------------------------------------------------------------------------------------- */
 
 static bool slice_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
     const box *b = c->attrs;
+    c->attributes = box_attributes;
     pl_call_shape(c, x->rank, b->shape);
     for (size_t k = 0; k < x->rank; k++) {
         if (!box_fits(c, k, b->shape[k], x->shape[k])) return false;
@@ -71,6 +82,7 @@ pleat_tensor *pleat_slice(pleat_tensor *x, const size_t *start, const size_t *si
 static bool pad_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
     const box *b = c->attrs;
+    c->attributes = box_attributes;
     pl_call_shape(c, x->rank, b->shape);
     for (size_t k = 0; k < x->rank; k++) {
         if (!box_fits(c, k, x->shape[k], b->shape[k])) return false;

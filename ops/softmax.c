@@ -58,8 +58,18 @@ static pleat_tensor *log_softmax_vjp(const pleat_call *c, size_t i, pleat_tensor
     return pleat_sub(g, pleat_mul(pleat_exp(c->out), sum_of_rows(g)));
 }
 
-static const pleat_op softmax_op = {"softmax", pl_shape_same, softmax_forward, softmax_vjp};
-static const pleat_op log_softmax_op = {"log_softmax", pl_shape_same, log_softmax_forward, log_softmax_vjp};
+static size_t rows_attributes(const pleat_call *c, pleat_attr *out) {
+    out[0] = pl_attr_whole("axis", 1, (size_t[]){c->rank - 1}, false);
+    return 1;
+}
+
+static bool rows_shape(pleat_call *c) {
+    c->attributes = rows_attributes;
+    return pl_shape_same(c);
+}
+
+static const pleat_op softmax_op = {"softmax", rows_shape, softmax_forward, softmax_vjp};
+static const pleat_op log_softmax_op = {"log_softmax", rows_shape, log_softmax_forward, log_softmax_vjp};
 
 /* ---- along any axis -------------------------------------------------------------------------------------- */
 

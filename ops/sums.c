@@ -121,8 +121,15 @@ static bool broadcasts(size_t small_rank, const size_t *small, size_t large_rank
     return true;
 }
 
+static size_t target_attributes(const pleat_call *c, pleat_attr *out) {
+    const target *t = c->attrs;
+    out[0] = pl_attr_whole("shape", t->rank, t->shape, false);
+    return 1;
+}
+
 static bool sum_to_shape(pleat_call *c) {
     const target *t = c->attrs;
+    c->attributes = target_attributes;
     pl_call_shape(c, t->rank, t->shape);
     if (broadcasts(t->rank, t->shape, c->in[0]->rank, c->in[0]->shape)) return true;
     return pleat_call_fail(c, PLEAT_ERR_SHAPE, "cannot be summed to %s, which does not broadcast to it",
@@ -143,6 +150,7 @@ static const pleat_op sum_to_op = {"sum_to", sum_to_shape, sum_to_forward, sum_t
 static bool broadcast_to_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
     const target *t = c->attrs;
+    c->attributes = target_attributes;
     pl_call_shape(c, t->rank, t->shape);
     if (!broadcasts(x->rank, x->shape, t->rank, t->shape)) {
         return pleat_call_fail(c, PLEAT_ERR_SHAPE,
@@ -204,9 +212,17 @@ typedef struct reduction {
     bool keep, mean;
 } reduction;
 
+static size_t reduce_attributes(const pleat_call *c, pleat_attr *out) {
+    const reduction *r = c->attrs;
+    out[0] = pl_attr_axes("axes", r->axes);
+    out[1] = pl_attr_flag("keep", r->keep);
+    return 2;
+}
+
 static bool reduce_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
     const reduction *r = c->attrs;
+    c->attributes = reduce_attributes;
     if (r->axes >> x->rank)
         return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "an axis is beyond the rank %zu", x->rank);
     for (size_t k = 0; k < x->rank; k++) {

@@ -52,7 +52,7 @@ static bool record(const pleat_call *c, size_t attrs_bytes) {
     }
     *call = *c;
     call->in = (pleat_tensor **)(void *)((char *)call + head);
-    call->attrs = (char *)call + head + list;
+    call->attrs = attrs_bytes > 0 ? (char *)call + head + list : NULL;
     for (size_t i = 0; i < c->n; i++) call->in[i] = pl_retain(c->in[i]);
     if (attrs_bytes > 0) memcpy((char *)call + head + list, c->attrs, attrs_bytes);
     c->out->call = call;

@@ -180,6 +180,14 @@ pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what);
 /* The gradient rule of a piecewise constant op: zero for every input. */
 pleat_tensor *pl_zero_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
+/* Attributes: n whole numbers, as they are or cast from ptrdiff_t; n reals; the axes of a set (PLEAT_AXES). */
+pleat_attr pl_attr_whole(const char *name, size_t n, const size_t *values, bool usual);
+pleat_attr pl_attr_real(const char *name, size_t n, const double *values);
+pleat_attr pl_attr_axes(const char *name, unsigned axes);
+static inline pleat_attr pl_attr_flag(const char *name, bool on) {
+    return pl_attr_whole(name, 1, (size_t[]){on}, !on);
+}
+
 /* Set the shape of c's result. */
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape);
 

@@ -13,6 +13,7 @@ typedef struct world {
     pleat_ctx *ctx;
     bool failed;     /* something said that it failed */
     uint64_t digest; /* of all values */
+    bool described;  /* every recorded call behind a tensor that is taken must describe itself */
 } world;
 
 typedef struct row row;

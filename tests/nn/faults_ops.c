@@ -255,7 +255,14 @@ static void products(world *w, const row *r) {
 
 /* ---- own ops, and layers in other words ---------------------------------------------------------------------- */
 
+static size_t attributes_of_own(const pleat_call *c, pleat_attr *out) {
+    out[0] = (pleat_attr){
+        .name = "factor", .kind = PLEAT_ATTR_REAL, .count = 1, .real = {(double)*(const float *)c->attrs}};
+    return 1;
+}
+
 static bool shape_of_own(pleat_call *c) {
+    c->attributes = attributes_of_own;
     c->rank = 1;
     c->shape[0] = pleat_numel(c->in[0]);
     return true;

@@ -25,7 +25,28 @@ static void take_bytes(world *w, const void *bytes, size_t n) {
 
 void take_number(world *w, double v) { take_bytes(w, &v, sizeof v); }
 
+static void expect_described(const pleat_call *c, const pleat_call **seen, size_t *n) {
+    pleat_attr a[PLEAT_MAX_ATTRS];
+    char text[300];
+    if (!c) return;
+    for (size_t i = 0; i < *n; i++)
+        if (seen[i] == c) return;
+    cr_assert(*n < 2000);
+    seen[(*n)++] = c;
+    size_t attributes = pleat_call_attributes(c, a);
+    cr_expect(attributes || !c->attrs, "%s has attrs, and does not describe them", c->op->name);
+    cr_expect(attributes <= PLEAT_MAX_ATTRS && strstr(pleat_call_text(c, text, sizeof text), c->op->name));
+    for (size_t i = 0; i < attributes; i++) {
+        cr_expect(a[i].name && strlen(a[i].name) < 20, "%s: attribute %zu", c->op->name, i);
+        cr_expect(a[i].list || a[i].count <= PLEAT_MAX_RANK, "%s: %s", c->op->name, a[i].name);
+        for (size_t k = 0; k < i; k++) cr_expect_str_neq(a[i].name, a[k].name, "%s", c->op->name);
+    }
+    for (size_t i = 0; i < c->n; i++) expect_described(pleat_call_of(c->in[i]), seen, n);
+}
+
 void take(world *w, pleat_tensor *t) {
+    static const pleat_call *seen[2000];
+    if (w->described) expect_described(pleat_call_of(t), seen, &(size_t){0});
     static double values[4096];
     w->failed = w->failed || pleat_is_poison(t);
     if (pleat_is_poison(t) || pleat_numel(t) > 4096) return;
@@ -155,6 +176,12 @@ Test(faults, files) {
     survive_all(faults_files);
 }
 
+Test(faults, calls_describe_themselves) {
+    world w = {.ctx = ctx, .described = true};
+    for (const row *r = faults_ops; r->covers; r++) undisturbed(&w, r);
+    for (const row *r = faults_nn; r->covers; r++) undisturbed(&w, r);
+}
+
 /* ---- is every function there? ------------------------------------------------------------------------------ */
 
 /* What cannot allocate: it reads, counts or computes on memory that it is given. */
@@ -169,7 +196,7 @@ static const char unfailing[] =
     " pleat_nn_loader_batches pleat_nn_loader_batch_size pleat_nn_loader_shape pleat_pool_threads pleat_cores"
     " pleat_framework_name pleat_layer_groups"
     /* switches, and reports into the context's own line */
-    " pleat_fail pleat_error_where pleat_call_fail pleat_set_recording pleat_nn_set_training pleat_nn_freeze pleat_nn_set_lr"
+    " pleat_fail pleat_error_where pleat_call_fail pleat_call_of pleat_call_attributes pleat_call_text pleat_set_recording pleat_nn_set_training pleat_nn_freeze pleat_nn_set_lr"
     " pleat_blas_single_thread"
     /* they give memory back */
     " pleat_ctx_free pleat_trim pleat_end pleat_drop pleat_pool_free pleat_nn_free pleat_nn_optimizer_free"
