@@ -31,10 +31,8 @@ static const char *broken_rule(const pleat_nn_adam_args *a) {
 static pleat_nn_optimizer *adam_new(const pln_method *method, pleat_nn_adam_args a, bool decoupled) {
     if (a.lr == 0) a.lr = 1e-3;
     if (a.eps == 0) a.eps = 1e-8;
-    if (a.betas[0] == 0 && a.betas[1] == 0) {
-        a.betas[0] = 0.9;
-        a.betas[1] = 0.999;
-    }
+    static const double usual[2] = {0.9, 0.999};
+    if (!pleat_pair_f64(pleat_nn_ctx(a.net), method->name, "betas", a.betas, usual, true)) return NULL;
     if (decoupled && a.weight_decay == 0 && !a.no_decay) a.weight_decay = 0.01;
     adam_options options = {a.betas[0], a.betas[1], a.eps, decoupled};
     return pln_optimizer_new((pln_optimizer_args){

@@ -83,7 +83,7 @@ static pleat_conv_args conv_args(const pleat_nn_module *m, pleat_tensor *x, bool
                              .relu = relu,
                              .stride = {a->stride[0], a->stride[1]},
                              .dilation = {a->dilation[0], a->dilation[1]},
-                             .pad = {a->pad[0], a->pad[1]},
+                             .pads = {a->pad[0], a->pad[1], a->pad[0], a->pad[1]},
                              .groups = a->groups};
 }
 
@@ -158,13 +158,15 @@ pln_forward *pln_relu_forward(const pleat_nn_module *m) {
     return m->kind == &conv_transpose2d_kind ? conv_transpose2d_relu : NULL;
 }
 
-/* Set the defaults. */
-static void complete(pleat_nn_conv_args *a) {
-    for (size_t k = 0; k < 2; k++) {
-        if (!a->stride[1 - k] && !a->stride[k]) a->stride[0] = a->stride[1] = 1;
-        if (!a->dilation[1 - k] && !a->dilation[k]) a->dilation[0] = a->dilation[1] = 1;
-    }
+/* Set the defaults; false after an error of `layer`. */
+static bool complete(const char *layer, pleat_nn_conv_args *a) {
+    static const size_t ones[2] = {1, 1};
     if (!a->groups) a->groups = 1;
+    return pleat_pair(a->ctx, layer, "kernel", a->kernel, NULL, false) &&
+           pleat_pair(a->ctx, layer, "stride", a->stride, ones, false) &&
+           pleat_pair(a->ctx, layer, "dilation", a->dilation, ones, false) &&
+           pleat_pair(a->ctx, layer, "pad", (size_t *)a->pad, NULL, true) &&
+           pleat_pair(a->ctx, layer, "output_padding", a->output_padding, NULL, true);
 }
 
 /* The rule that axis k breaks, or NULL. Sizes and positions in an image are computed in ptrdiff_t. */
@@ -172,8 +174,6 @@ static const char *wrong_axis(const pleat_nn_conv_args *a, size_t k, bool transp
     size_t stride = a->stride[k], dilation = a->dilation[k], extent;
     ptrdiff_t after;
     if (!a->kernel[k]) return ".kernel = {R, S} must be given, both at least 1";
-    if (!stride) return "stride must be at least 1 along both axes; write .stride = {2, 2}";
-    if (!dilation) return "dilation must be at least 1 along both axes; write .dilation = {2, 2}";
     if (__builtin_mul_overflow(a->kernel[k] - 1, dilation, &extent) || extent >= PTRDIFF_MAX ||
         stride > PTRDIFF_MAX)
         return "(kernel - 1) * dilation + 1 and stride must fit into ptrdiff_t";
@@ -195,7 +195,7 @@ static const char *wrong_conv(const pleat_nn_conv_args *a, bool transposed) {
 }
 
 static pleat_nn_module *conv_new(const pleat_nn_kind *kind, pleat_nn_conv_args a, bool transposed) {
-    complete(&a);
+    if (!complete(kind->name, &a)) return NULL;
     const char *wrong = wrong_conv(&a, transposed);
     if (wrong) return pln_refuse(a.ctx, kind->name, wrong);
     size_t map = transposed ? a.in : a.out, image = transposed ? a.out : a.in;

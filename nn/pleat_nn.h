@@ -379,7 +379,7 @@ typedef struct pleat_nn_adam_args {
     int unset_;
     pleat_nn_module *net;
     double lr;           /* default 1e-3 */
-    double betas[2];     /* 0 <= beta < 1, default {0.9, 0.999}; only {0, 0} means the default */
+    double betas[2];     /* 0 <= beta < 1, default {0.9, 0.999} */
     double eps;          /* default 1e-8; raised to 2^-63 if smaller, in f64 to 2^-511 */
     double weight_decay; /* >= 0; default 0, for adamw 0.01 */
     bool no_decay;       /* adamw: weight_decay 0 */

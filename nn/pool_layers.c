@@ -1,6 +1,4 @@
 /* Layers that change the size of an image: pools, upsampling, pixel_shuffle. */
-#include <string.h>
-
 #include "module.h"
 
 /* ---- pools --------------------------------------------------------------------------------------------- */
@@ -10,7 +8,7 @@ static pleat_pool_args pool_of(const pleat_nn_module *m, pleat_tensor *x) {
     return (pleat_pool_args){.x = x,
                              .kernel = {a->kernel[0], a->kernel[1]},
                              .stride = {a->stride[0], a->stride[1]},
-                             .pad = {a->pad[0], a->pad[1]},
+                             .pad = {a->pad[0], a->pad[1] ? a->pad[1] : PLEAT_NONE},
                              .dilation = {a->dilation[0], a->dilation[1]},
                              .ceil_mode = a->ceil_mode,
                              .exclude_pad = a->exclude_pad};
@@ -41,14 +39,16 @@ static const pleat_nn_kind avg_pool2d_kind = {
 /* The rule that the options break along axis k, or NULL. */
 static const char *wrong_axis(const pleat_nn_pool_args *a, size_t k) {
     if (!a->kernel[k]) return ".kernel = {R, S} must be given, both at least 1";
-    if (!a->stride[k]) return "stride must be at least 1 along both axes; write .stride = {2, 2}";
-    if (!a->dilation[k]) return "dilation must be at least 1 along both axes; write .dilation = {2, 2}";
     return a->pad[k] > a->kernel[k] / 2 ? "pad must be at most half the kernel" : NULL;
 }
 
 static pleat_nn_module *pool_new(const pleat_nn_kind *kind, pleat_nn_pool_args a) {
-    if (!a.stride[0] && !a.stride[1]) memcpy(a.stride, a.kernel, sizeof a.stride);
-    if (!a.dilation[0] && !a.dilation[1]) a.dilation[0] = a.dilation[1] = 1;
+    static const size_t ones[2] = {1, 1};
+    if (!pleat_pair(a.ctx, kind->name, "kernel", a.kernel, NULL, false) ||
+        !pleat_pair(a.ctx, kind->name, "stride", a.stride, a.kernel, false) ||
+        !pleat_pair(a.ctx, kind->name, "pad", a.pad, NULL, true) ||
+        !pleat_pair(a.ctx, kind->name, "dilation", a.dilation, ones, false))
+        return NULL;
     const char *wrong = wrong_axis(&a, 0);
     if (!wrong) wrong = wrong_axis(&a, 1);
     if (kind == &max_pool2d_kind && a.exclude_pad) wrong = "exclude_pad is for avg_pool2d only";

@@ -1,6 +1,8 @@
 /* conv2d, conv2d_transpose, conv2d_weight: the three partial derivatives of one trilinear form T(x, w, y). Law: for all
  * x, w, y:  <conv2d(x, w), y> = <conv2d_transpose(y, w), x> = <conv2d_weight(x, y), w>. The first two take a bias and relu
  * with them:  conv2d(x, w, .bias = b, .relu) = relu(conv2d(x, w) + b), bit for bit, and so are the gradients. */
+#include <string.h>
+
 #include "kernels/pleat_kernels.h"
 #include "rules.h"
 
@@ -271,24 +273,21 @@ static bool bad_option(const pleat_op *op, const pleat_conv_args *a, const char 
     return false;
 }
 
-/* Both axes, or neither and then `otherwise`. */
-static bool pair(const size_t given[2], size_t otherwise, size_t out[2]) {
-    bool none = given[0] == 0 && given[1] == 0;
-    out[0] = none ? otherwise : given[0];
-    out[1] = none ? otherwise : given[1];
-    return none || (given[0] != 0 && given[1] != 0);
-}
-
 static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *p) {
+    static const size_t ones[2] = {1, 1};
+    pleat_ctx *ctx = context_of(a);
+    ptrdiff_t pad[2] = {a->pad[0], a->pad[1]};
     *p = (options){.groups = a->groups == 0 ? 1 : a->groups, .relu = a->relu};
-    if (!pair(a->stride, 1, p->stride))
-        return bad_option(op, a, "the stride must be at least 1 on both axes");
-    if (!pair(a->dilation, 1, p->dilation))
-        return bad_option(op, a, "the dilation must be at least 1 on both axes");
-    if (!pair(a->size, 0, p->size))
-        return bad_option(op, a, "the size must be given, and not 0, on both axes");
-    if (!pair(a->kernel, 0, p->kernel))
-        return bad_option(op, a, "the kernel must be at least 1 on both axes");
+    memcpy(p->stride, a->stride, sizeof p->stride);
+    memcpy(p->dilation, a->dilation, sizeof p->dilation);
+    memcpy(p->size, a->size, sizeof p->size);
+    memcpy(p->kernel, a->kernel, sizeof p->kernel);
+    if (!pleat_pair(ctx, op->name, "stride", p->stride, ones, false) ||
+        !pleat_pair(ctx, op->name, "dilation", p->dilation, ones, false) ||
+        !pleat_pair(ctx, op->name, "pad", (size_t *)pad, NULL, true) ||
+        !pleat_pair(ctx, op->name, "size", p->size, NULL, false) ||
+        !pleat_pair(ctx, op->name, "kernel", p->kernel, NULL, false))
+        return false;
     bool weight = op == &weight_op;
     if (weight && p->kernel[0] == 0)
         return bad_option(op, a, "the kernel's size must be given: .kernel = {R, S}");
@@ -299,8 +298,8 @@ static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *
     if (!weight && p->kernel[0] != 0)
         return bad_option(op, a, "kernel means nothing here, the weights have it");
     bool sides = a->pads[0] != 0 || a->pads[1] != 0 || a->pads[2] != 0 || a->pads[3] != 0;
-    if (sides && (a->pad[0] != 0 || a->pad[1] != 0)) return bad_option(op, a, "give pad or pads, not both");
-    for (size_t k = 0; k < 4; k++) p->pads[k] = sides ? a->pads[k] : a->pad[k % 2];
+    if (sides && (pad[0] != 0 || pad[1] != 0)) return bad_option(op, a, "give pad or pads, not both");
+    for (size_t k = 0; k < 4; k++) p->pads[k] = sides ? a->pads[k] : pad[k % 2];
     return true;
 }
 

@@ -177,10 +177,8 @@ static bool places_are_few(const pleat_pool_args *a) {
 }
 
 pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args) {
-    windows w = {.dilation = {args.dilation[0], args.dilation[1]}, .ceil_mode = args.ceil_mode};
-    if (args.dilation[0] == 0 && args.dilation[1] == 0) w.dilation[0] = w.dilation[1] = 1;
+    windows w = {.ceil_mode = args.ceil_mode};
     if (args.x == NULL || args.x->poison) return pleat_apply(&search_op, 1, &args.x, NULL, 0);
-    args.dilation[0] = w.dilation[0], args.dilation[1] = w.dilation[1];
     if (args.exclude_pad)
         return pl_reject(args.x, search_op.name, PLEAT_ERR_ARGUMENT, "exclude_pad is for avg_pool2d only");
     if (!pl_pool_geometry(search_op.name, &args, w.image, w.map) || !places_are_few(&args))
@@ -188,6 +186,7 @@ pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args) {
     memcpy(w.kernel, args.kernel, sizeof w.kernel);
     memcpy(w.stride, args.stride, sizeof w.stride);
     memcpy(w.pad, args.pad, sizeof w.pad);
+    memcpy(w.dilation, args.dilation, sizeof w.dilation);
     pleat_tensor *found = pleat_apply(&search_op, 1, &args.x, &w, sizeof w);
     return move(&max_op, found, args.x, &w);
 }

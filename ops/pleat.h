@@ -22,6 +22,9 @@
  * name: so a call without options is valid C17, where an empty initializer is not, and compilers do not warn
  * about the options that are left out.
  *
+ * Pairs. An option of two numbers, such as stride along H and W, is given whole. {k, 0}, which is also what C
+ * makes of {k}, is an error unless k is 0; a second number that is meant to be zero is written PLEAT_NONE.
+ *
  * Value algebra. A function that returns a tensor never returns NULL and never aborts. On an error it returns
  * the context's poison tensor; an op that is given poison returns poison, and poison reads as NaN. The
  * context keeps the first error, with the op, the shapes and the broken rule, until pleat_clear_error. So a
@@ -56,6 +59,7 @@
 #ifndef PLEAT_H
 #define PLEAT_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -80,6 +84,9 @@ extern "C" {
 
 /* The largest rank of a tensor. */
 #define PLEAT_MAX_RANK 8
+
+/* In an option that is a pair: a zero that is meant. */
+#define PLEAT_NONE INT_MAX
 
 typedef enum pleat_dtype { PLEAT_F32, PLEAT_F64 } pleat_dtype;
 
@@ -719,6 +726,14 @@ struct pleat_call {
 /* Apply op to n tensors (one at least). attrs_bytes bytes of attrs are copied. op must outlive the result. */
 pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in, const void *attrs,
                           size_t attrs_bytes);
+
+/* Complete an option that is a pair, by the rule of the conventions, for an op or a layer of your own. A pair of
+ * zeros becomes `usual` (NULL: it stays), and PLEAT_NONE becomes 0. False after an error of `op` about half a
+ * pair or, unless `zero` says that zeros are legal, a zero. For a pair of ptrdiff_t cast the pointer. */
+bool pleat_pair(pleat_ctx *ctx, const char *op, const char *option, size_t pair[2], const size_t *usual,
+                bool zero);
+bool pleat_pair_f64(pleat_ctx *ctx, const char *op, const char *option, double pair[2], const double *usual,
+                    bool zero);
 
 /* The call that computed t, while recording was on; otherwise NULL, as for a leaf. It lives as long as t. Its
  * inputs' own calls lead through the whole computation. */

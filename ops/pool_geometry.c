@@ -1,7 +1,5 @@
 /* The geometry of max_pool2d and avg_pool2d: defaults and rules of the options, and the number of windows
  * along an axis. */
-#include <string.h>
-
 #include "rules.h"
 
 /* The number of windows along an axis; 0 if none fits. */
@@ -20,8 +18,6 @@ static const char *broken(const pleat_pool_args *a, size_t axis) {
     const size_t most = SIZE_MAX / 8;
     size_t extent;
     if (a->kernel[axis] == 0) return ".kernel = {R, S} must be given, both at least 1";
-    if (a->stride[axis] == 0) return "stride must be at least 1 along both axes";
-    if (a->dilation[axis] == 0) return "dilation must be at least 1 along both axes";
     if (!pl_mul_ok(a->kernel[axis], a->dilation[axis], &extent) || extent > most || a->stride[axis] > most)
         return "the kernel's extent and the stride must fit size_t";
     return NULL;
@@ -29,9 +25,14 @@ static const char *broken(const pleat_pool_args *a, size_t axis) {
 
 /* Complete the options; false after an error. */
 static bool options_are_fine(const char *op, pleat_pool_args *a) {
+    static const size_t ones[2] = {1, 1};
     const pleat_tensor *x = a->x;
+    if (!pleat_pair(x->ctx, op, "kernel", a->kernel, NULL, false) ||
+        !pleat_pair(x->ctx, op, "stride", a->stride, a->kernel, false) ||
+        !pleat_pair(x->ctx, op, "pad", a->pad, NULL, true) ||
+        !pleat_pair(x->ctx, op, "dilation", a->dilation, ones, false))
+        return false;
     const char *wrong = x->rank != 4 ? "x must be [N,C,H,W], of rank 4" : NULL;
-    if (a->stride[0] == 0 && a->stride[1] == 0) memcpy(a->stride, a->kernel, sizeof a->stride);
     for (size_t k = 0; k < 2 && wrong == NULL; k++) wrong = broken(a, k);
     if (wrong != NULL) {
         pl_reject(x, op, x->rank != 4 ? PLEAT_ERR_SHAPE : PLEAT_ERR_ARGUMENT, "%s", wrong);

@@ -361,6 +361,9 @@ static pleat_tensor *resize(const pleat_op *op, pleat_resize_args a, size_t widt
     if (sized == enlarged)
         return pl_reject(a.x, op->name, PLEAT_ERR_ARGUMENT,
                          "give .size = {H, W} or .factor = {fh, fw}, and not both");
+    if (!pleat_pair(a.x->ctx, op->name, "size", a.size, NULL, false) ||
+        !pleat_pair(a.x->ctx, op->name, "factor", a.factor, NULL, false))
+        return pleat_poison(a.x->ctx);
     for (size_t k = 0; enlarged && a.x->rank == 4 && k < 2; k++)
         if (!pl_mul_ok(a.x->shape[2 + k], a.factor[k], &a.size[k]))
             return pl_reject(a.x, op->name, PLEAT_ERR_SHAPE, "size times factor overflows");

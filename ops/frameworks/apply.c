@@ -78,7 +78,7 @@ static pleat_tensor *run(const call *c) {
         .b = c->kernel_first ? pleat_permute(c->weight, from_hwio) : c->weight,
         .stride = {l->stride[0], l->stride[1]},
         .dilation = {l->dilation[0], l->dilation[1]},
-        .pad = {c->plan.crop[0], c->plan.crop[1]},
+        .pads = {c->plan.crop[0], c->plan.crop[1], c->plan.crop[0], c->plan.crop[1]},
         .groups = l->groups,
         .size = {c->plan.out[0], c->plan.out[1]},
     };

@@ -188,6 +188,7 @@ static pleat_tensor *apply_pool(const node *n, pleat_tensor *const in[]) {
     memcpy(args.kernel, n->a, sizeof args.kernel);
     memcpy(args.stride, n->a + 2, sizeof args.stride);
     memcpy(args.pad, n->b, sizeof args.pad);
+    if (args.pad[1] == 0) args.pad[1] = PLEAT_NONE;
     if (n->flag[1]) return pleat_avg_pool2d_with(args);
     memcpy(args.dilation, n->b + 2, sizeof args.dilation);
     return pleat_max_pool2d_with(args);

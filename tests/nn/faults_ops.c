@@ -163,8 +163,8 @@ static void shapes(world *w, const row *r) {
 static void conv2d(world *w, const row *r) {
     (void)r;
     pleat_tensor *xs[] = {image(w), drawn(w, PLEAT_SHAPE(2, 2, 3, 2)), drawn(w, PLEAT_SHAPE(2))};
-    pleat_tensor *y =
-        pleat_conv2d(xs[0], xs[1], .stride = {2, 1}, .pad = {1, 0}, .groups = 2, .bias = xs[2], .relu = true);
+    pleat_tensor *y = pleat_conv2d(xs[0], xs[1], .stride = {2, 1}, .pad = {1, PLEAT_NONE}, .groups = 2,
+                                   .bias = xs[2], .relu = true);
     take_with_gradients(w, y, 3, xs);
 }
 

@@ -38,9 +38,9 @@ static void expect_description(pleat_nn_module *m, const char *expected) {
 
 Test(edges, pools_say_what_is_unusual) {
     expect_description(pleat_nn_max_pool2d(ctx, .kernel = {2, 3}), "kernel 2x3");
-    expect_description(
-        pleat_nn_max_pool2d(ctx, .kernel = {3, 3}, .stride = {2, 1}, .pad = {1, 0}, .dilation = {1, 2}),
-        "kernel 3x3, stride 2x1, pad 1x0, dilation 1x2");
+    expect_description(pleat_nn_max_pool2d(ctx, .kernel = {3, 3}, .stride = {2, 1}, .pad = {1, PLEAT_NONE},
+                                           .dilation = {1, 2}),
+                       "kernel 3x3, stride 2x1, pad 1x0, dilation 1x2");
     expect_description(pleat_nn_avg_pool2d(ctx, .kernel = {4, 2}, .stride = {4, 1}),
                        "kernel 4x2, stride 4x1");
 }

@@ -53,6 +53,7 @@ Test(rules, adam_refuses) {
     expect_refused(pleat_nn_adam(net, .lr = -1), "adam", "lr must be finite and greater than 0");
     expect_refused(pleat_nn_adamw(net, .eps = -1), "adamw", "eps must be");
     expect_refused(pleat_nn_adam(net, .betas = {0.9, 1}), "adam", "both betas");
+    expect_refused(pleat_nn_adam(net, .betas = {0.9}), "adam", ".betas = {0.9, 0} is half a pair");
     expect_refused(pleat_nn_adamw(net, .betas = {-0.1, 0.9}), "adamw", "both betas");
     expect_refused(pleat_nn_adam(net, .weight_decay = NAN), "adam", "weight_decay must be");
     expect_refused(pleat_nn_adamw(net, .weight_decay = 0.1, .no_decay = true), "adamw", "exclude each other");

@@ -196,7 +196,7 @@ static const char unfailing[] =
     " pleat_nn_loader_batches pleat_nn_loader_batch_size pleat_nn_loader_shape pleat_pool_threads pleat_cores"
     " pleat_framework_name pleat_layer_groups"
     /* switches, and reports into the context's own line */
-    " pleat_fail pleat_error_where pleat_call_fail pleat_call_of pleat_call_attributes pleat_call_text pleat_set_recording pleat_nn_set_training pleat_nn_freeze pleat_nn_set_lr"
+    " pleat_fail pleat_error_where pleat_call_fail pleat_pair pleat_pair_f64 pleat_call_of pleat_call_attributes pleat_call_text pleat_set_recording pleat_nn_set_training pleat_nn_freeze pleat_nn_set_lr"
     " pleat_blas_single_thread"
     /* they give memory back */
     " pleat_ctx_free pleat_trim pleat_end pleat_drop pleat_pool_free pleat_nn_free pleat_nn_optimizer_free"

@@ -294,7 +294,7 @@ Test(layers, constructors_refuse) {
     expect_refused(pleat_nn_layer_norm(ctx), "LayerNorm", "1 to 8 sizes");
     expect_refused(pleat_nn_layer_norm(ctx, PLEAT_SHAPE(2, 0)), "LayerNorm", "at least 1");
     expect_refused(pleat_nn_max_pool2d(ctx), "MaxPool2d", ".kernel = {R, S} must be given");
-    expect_refused(pleat_nn_max_pool2d(ctx, {2, 2}, .pad = {2, 0}), "MaxPool2d", "half the kernel");
+    expect_refused(pleat_nn_max_pool2d(ctx, {2, 2}, .pad = {2, PLEAT_NONE}), "MaxPool2d", "half the kernel");
     expect_refused(pleat_nn_max_pool2d(ctx, {2, 2}, {0, 1}), "MaxPool2d", "stride");
     expect_refused(pleat_nn_max_pool2d(ctx, {2, 2}, .exclude_pad = true), "MaxPool2d", "avg_pool2d only");
     expect_refused(pleat_nn_avg_pool2d(ctx, {2, 2}, .dilation = {2, 1}), "AvgPool2d", "max_pool2d only");

@@ -141,7 +141,8 @@ Test(nn, kinds_describe_themselves) {
     expect_description(pleat_nn_conv2d(ctx, 16, 32, .kernel = {3, 3}), "Conv2d", "16, 32, kernel 3x3");
     expect_description(
         pleat_nn_conv_transpose2d(ctx, 4, 8, .kernel = {3, 2}, .stride = {2, 1}, .dilation = {1, 3},
-                                  .pad = {-1, 0}, .output_padding = {1, 0}, .groups = 4, .no_bias = true),
+                                  .pad = {-1, PLEAT_NONE}, .output_padding = {1, PLEAT_NONE}, .groups = 4,
+                                  .no_bias = true),
         "ConvTranspose2d",
         "4, 8, kernel 3x2, stride 2x1, dilation 1x3, pad -1x0, output padding 1x0, groups 4, no bias");
     expect_description(pleat_nn_unflatten(ctx, PLEAT_SHAPE(32, 7, 7)), "Unflatten", "32x7x7");
@@ -158,15 +159,18 @@ Test(nn, constructors_refuse) {
     expect_refused(pleat_nn_conv2d(ctx, 0, 3, .kernel = {1, 1}), "Conv2d: in and out");
     expect_refused(pleat_nn_conv2d(ctx, 3, 0, .kernel = {1, 1}), "Conv2d: in and out");
     expect_refused(pleat_nn_conv2d(ctx, 1, 1), "Conv2d: .kernel = {R, S} must be given");
-    expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 0}), ".kernel = {R, S} must be given");
+    expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {3}), ".kernel = {3, 0} is half a pair");
     expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 3}, .stride = {0, 2}),
-                   "stride must be at least 1");
-    expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 3}, .stride = {2, 0}),
-                   "stride must be at least 1");
-    expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 3}, .dilation = {0, 2}), "dilation must be");
+                   ".stride = {0, 2}: both must be at least 1");
+    expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 3}, .stride = {2}),
+                   ".stride = {2, 0} is half a pair: write {2, 2}");
+    expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 3}, .dilation = {0, 2}), ".dilation = {0, 2}");
+    expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 3}, .pad = {1}), "{1, PLEAT_NONE} for a zero");
+    expect_refused(pleat_nn_conv_transpose2d(ctx, 1, 1, .kernel = {3, 3}, .output_padding = {1}),
+                   "half a pair");
     expect_refused(pleat_nn_conv2d(ctx, 4, 6, .kernel = {3, 3}, .groups = 4), "groups must divide both");
     expect_refused(pleat_nn_conv2d(ctx, 6, 4, .kernel = {3, 3}, .groups = 4), "groups must divide both");
-    expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {1, 1}, .stride = {2, 2}, .output_padding = {1, 0}),
+    expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {1, 1}, .stride = {2, 2}, .output_padding = {1, 1}),
                    "Conv2d: output_padding is for conv_transpose2d");
     expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 3}, .dilation = {SIZE_MAX, 1}), "ptrdiff_t");
     expect_refused(pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 3}, .stride = {1, SIZE_MAX}), "ptrdiff_t");
@@ -174,7 +178,8 @@ Test(nn, constructors_refuse) {
         pleat_nn_conv_transpose2d(ctx, 1, 1, .kernel = {3, 3}, .stride = {2, 2}, .output_padding = {0, 2}),
         "ConvTranspose2d: output_padding must be less than stride or dilation");
     expect_refused(pleat_nn_conv_transpose2d(ctx, 1, 1, .kernel = {1, 1}, .stride = {2, 2},
-                                             .pad = {PTRDIFF_MIN, 0}, .output_padding = {1, 0}),
+                                             .pad = {PTRDIFF_MIN, PLEAT_NONE},
+                                             .output_padding = {1, PLEAT_NONE}),
                    "pad - output_padding");
     expect_refused(pleat_nn_unflatten(ctx, 0, NULL), "Unflatten: shape must have 1 to 7 sizes");
     expect_refused(pleat_nn_unflatten(ctx, PLEAT_SHAPE(1, 1, 1, 1, 1, 1, 1, 1)), "1 to 7 sizes");
@@ -692,8 +697,8 @@ static pleat_nn_module *conv_like(const oracle *o, const char *name, pleat_dtype
                             .kernel = {w->shape[2], w->shape[3]},
                             .stride = {(size_t)v[0], (size_t)v[1]},
                             .dilation = {(size_t)v[2], (size_t)v[3]},
-                            .pad = {(ptrdiff_t)v[4], (ptrdiff_t)v[5]},
-                            .output_padding = {(size_t)v[6], (size_t)v[7]},
+                            .pad = {(ptrdiff_t)v[4], v[5] != 0 ? (ptrdiff_t)v[5] : PLEAT_NONE},
+                            .output_padding = {(size_t)v[6], v[7] > 0 ? (size_t)v[7] : PLEAT_NONE},
                             .groups = G,
                             .no_bias = !oracle_find(o, "%s.bias", name),
                             .dtype = dtype};

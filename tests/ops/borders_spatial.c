@@ -57,7 +57,9 @@ static void expect_pools(pleat_tensor *x, pleat_pool_args a, bool means) {
     for (int mean = 0; mean <= (int)means; mean++) {
         f.mean_gradient = mean;
         all_windows(&f, &a);
-        pleat_tensor *y = mean ? pleat_avg_pool2d_with(a) : pleat_max_pool2d_with(a);
+        pleat_pool_args asked = a;
+        if (a.pad[1] == 0) asked.pad[1] = PLEAT_NONE;
+        pleat_tensor *y = mean ? pleat_avg_pool2d_with(asked) : pleat_max_pool2d_with(asked);
         expect_numbers(mean ? "avg_pool2d" : "max_pool2d", y, mean ? f.mean : f.y);
         EXPECT_OK(pleat_grads(y, u, 1, &x, &g, 0));
         expect_numbers(mean ? "avg_pool2d's gradient" : "max_pool2d's gradient", g, f.g);

@@ -60,7 +60,7 @@ static pleat_pool_args pool(pleat_tensor *x, const double *o) {
     return (pleat_pool_args){.x = x,
                              .kernel = {(size_t)o[0], (size_t)o[1]},
                              .stride = {(size_t)o[2], (size_t)o[3]},
-                             .pad = {(size_t)o[4], (size_t)o[5]},
+                             .pad = {(size_t)o[4], o[5] > 0 ? (size_t)o[5] : PLEAT_NONE},
                              .dilation = {(size_t)o[6], (size_t)o[7]},
                              .ceil_mode = o[8] != 0,
                              .exclude_pad = o[9] != 0};

@@ -1,4 +1,4 @@
-/* What calls say of themselves. */
+/* What calls say of themselves; half pairs. */
 #include <string.h>
 
 #include "tensors.h"
@@ -66,4 +66,41 @@ Test(debug, attributes_as_data) {
     cr_expect_null(pleat_call_of(x));
     cr_expect_null(pleat_call_of(pleat_poison(ctx)));
     cr_expect_null(pleat_call_of(pleat_add(x, x))->attrs);
+}
+
+/* ---- pairs ------------------------------------------------------------------------------------------------ */
+
+Test(debug, half_a_pair_is_refused) {
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(1, 1, 5, 5)),
+                 *w = whole(PLEAT_F32, PLEAT_SHAPE(1, 1, 3, 3));
+    EXPECT_REFUSED(pleat_conv2d(x, w, .pad = {1}), PLEAT_ERR_ARGUMENT, "conv2d", ".pad = {1, 0}", "{1, 1}",
+                   "{1, PLEAT_NONE}");
+    EXPECT_REFUSED(pleat_conv2d(x, w, .pad = {-2}), PLEAT_ERR_ARGUMENT, "conv2d", ".pad = {-2, 0}");
+    EXPECT_REFUSED(pleat_conv2d(x, w, .stride = {2}), PLEAT_ERR_ARGUMENT, "conv2d", ".stride = {2, 0}",
+                   "{2, 2}");
+    EXPECT_REFUSED(pleat_conv2d(x, w, .stride = {2, PLEAT_NONE}), PLEAT_ERR_ARGUMENT, "conv2d",
+                   ".stride = {2, 0}", "{2, 2}");
+    EXPECT_REFUSED(pleat_conv2d(x, w, .stride = {PLEAT_NONE, PLEAT_NONE}), PLEAT_ERR_ARGUMENT, "conv2d",
+                   "stride");
+    EXPECT_REFUSED(pleat_max_pool2d(x, .kernel = {2, 2}, .pad = {1}), PLEAT_ERR_ARGUMENT, "max_pool2d",
+                   ".pad = {1, 0}", "{1, PLEAT_NONE}");
+    EXPECT_REFUSED(pleat_avg_pool2d(x, .kernel = {2}), PLEAT_ERR_ARGUMENT, "avg_pool2d", ".kernel = {2, 0}");
+    EXPECT_REFUSED(pleat_resize_nearest(x, .factor = {2}), PLEAT_ERR_ARGUMENT, "resize_nearest",
+                   ".factor = {2, 0}", "{2, 2}");
+}
+
+Test(debug, a_zero_that_is_meant) {
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(1, 1, 5, 5)),
+                 *w = whole(PLEAT_F32, PLEAT_SHAPE(1, 1, 3, 3));
+    EXPECT_SAME(pleat_conv2d(x, w, .pad = {1, PLEAT_NONE}), pleat_conv2d(x, w, .pads = {1, 0, 1, 0}));
+    EXPECT_SAME(pleat_conv2d(x, w, .pad = {0, 1}), pleat_conv2d(x, w, .pads = {0, 1, 0, 1}));
+    EXPECT_SAME(pleat_conv2d(x, w, .pad = {PLEAT_NONE, PLEAT_NONE}), pleat_conv2d(x, w));
+    double betas[2] = {0.9, PLEAT_NONE}, none[2] = {PLEAT_NONE, PLEAT_NONE}, half[2] = {0.9}, open[2] = {0};
+    cr_expect(pleat_pair_f64(ctx, "adam", "betas", betas, VALUES(1, 2), true) && betas[0] == 0.9 &&
+              betas[1] == 0);
+    cr_expect(pleat_pair_f64(ctx, "adam", "betas", none, VALUES(1, 2), true) && none[0] == 0 && none[1] == 0);
+    cr_expect(pleat_pair_f64(ctx, "adam", "betas", open, VALUES(1, 2), true) && open[0] == 1 && open[1] == 2);
+    cr_expect(!pleat_pair_f64(ctx, "adam", "betas", half, VALUES(1, 2), true) && half[1] == 0);
+    EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "adam", ".betas = {0.9, 0}",
+                  "{0.9, PLEAT_NONE}");
 }

@@ -32,7 +32,7 @@ static pleat_pool_args pool(pleat_tensor *x) {
     return (pleat_pool_args){.x = x,
                              .kernel = {o[0], o[1]},
                              .stride = {o[2], o[3]},
-                             .pad = {o[4], o[5]},
+                             .pad = {o[4], o[5] > 0 ? o[5] : PLEAT_NONE},
                              .dilation = {o[6], o[7]},
                              .ceil_mode = o[8] != 0,
                              .exclude_pad = o[9] != 0};
@@ -122,7 +122,7 @@ static pleat_tensor *steps(pleat_tensor *x, double step) {
 
 static pleat_tensor *apart(pleat_tensor *x) { return pleat_add(x, steps(x, 3)); }
 
-FUNCTION(pool_2, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .stride = {1, 2}, .pad = {1, 0}))
+FUNCTION(pool_2, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .stride = {1, 2}, .pad = {1, PLEAT_NONE}))
 FUNCTION(pool_ceil, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .ceil_mode = true))
 FUNCTION(pool_quarters, pleat_max_pool2d(apart(a), .kernel = {2, 2}))
 FUNCTION(pool_apart, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .stride = {1, 1}, .dilation = {1, 2}))
@@ -213,6 +213,7 @@ static void expect_pools(pleat_tensor *x, pleat_pool_args a) {
     }
     size_t shape[] = {pleat_size(x, 0), pleat_size(x, 1), P, Q};
     a.x = x;
+    if (a.pad[1] == 0) a.pad[1] = PLEAT_NONE;
     if (!dilated)
         EXPECT_NEAR(pleat_avg_pool2d_with(a), pleat_from_f64(ctx, pleat_dtype_of(x), 4, shape, mean), 1e-6);
     a.exclude_pad = false;
@@ -236,6 +237,7 @@ static void expect_random_pools(uint64_t seed) {
     pleat_tensor *x = whole(seed % 2 ? PLEAT_F32 : PLEAT_F64, PLEAT_SHAPE(1, 2, size[0], size[1]));
     if (windows_along(&a, 0, size[0]) == 0 || windows_along(&a, 1, size[1]) == 0) {
         a.x = x, a.exclude_pad = false;
+        if (a.pad[1] == 0) a.pad[1] = PLEAT_NONE;
         EXPECT_REFUSED(pleat_max_pool2d_with(a), PLEAT_ERR_SHAPE, "max_pool2d", "exceeds the image");
     } else {
         expect_pools(x, a);
@@ -323,7 +325,8 @@ static pleat_tensor *rough_pool(pleat_tensor *x) {
 FUNCTION(rough, pleat_sub(rough_pool(pleat_add(a, steps(a, 1000))), rough_pool(steps(a, 1000))))
 FUNCTION(quarters, pleat_avg_pool2d(a, .kernel = {4, 2}, .stride = {1, 2}, .pad = {2, 1}))
 FUNCTION(gaps, pleat_avg_pool2d(a, .kernel = {2, 1}, .stride = {3, 2}))
-FUNCTION(thirds, pleat_avg_pool2d(a, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 0}, .ceil_mode = true))
+FUNCTION(thirds,
+         pleat_avg_pool2d(a, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, PLEAT_NONE}, .ceil_mode = true))
 FUNCTION(inner, pleat_avg_pool2d(a, .kernel = {3, 2}, .stride = {1, 2}, .pad = {1, 1}, .exclude_pad = true))
 FUNCTION(blocks, pleat_adaptive_avg_pool2d(a, 3, 4))
 FUNCTION(near_up, pleat_resize_nearest(a, .size = {7, 11}))
@@ -574,7 +577,8 @@ Test(spatial, a_window_without_pixels_passes_on_nothing) {
     for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
         pleat_tensor *x = counted(type, PLEAT_SHAPE(1, 1, 1, 3)), *u = counted(type, PLEAT_SHAPE(1, 1, 1, 3)),
                      *g, *gu;
-        pleat_pool_args a = {.x = x, .kernel = {2, 1}, .stride = {1, 1}, .pad = {1, 0}, .dilation = {2, 1}};
+        pleat_pool_args a = {
+            .x = x, .kernel = {2, 1}, .stride = {1, 1}, .pad = {1, PLEAT_NONE}, .dilation = {2, 1}};
         pleat_tensor *y = pleat_max_pool2d_with(a);
         EXPECT_HOLDS(y, PLEAT_SHAPE(1, 1, 1, 3), VALUES(-INFINITY, -INFINITY, -INFINITY));
         EXPECT_OK(pleat_grads(y, u, 1, &x, &g, PLEAT_GRADS_RECORD));
@@ -590,8 +594,10 @@ Test(spatial, resizes_and_shuffles_refuse) {
                    "resize_nearest", "not both");
     EXPECT_REFUSED(pleat_resize_nearest(x, .size = {2, 2}, .antialias = true), PLEAT_ERR_ARGUMENT,
                    "resize_nearest", "bilinear");
-    EXPECT_REFUSED(pleat_resize_bicubic(x, .size = {2, 0}), PLEAT_ERR_SHAPE, "resize_bicubic", "[2,4,3,3]",
-                   "2x0", "at least 1x1");
+    EXPECT_REFUSED(pleat_resize_bicubic(x, .size = {2, 0}), PLEAT_ERR_ARGUMENT, "resize_bicubic",
+                   ".size = {2, 0}", "{2, 2}");
+    EXPECT_REFUSED(pleat_resize_bicubic(x, .factor = {0, 2}), PLEAT_ERR_ARGUMENT, "resize_bicubic",
+                   ".factor = {0, 2}", "at least 1");
     EXPECT_REFUSED(pleat_resize_bicubic(x, .factor = {SIZE_MAX, 2}), PLEAT_ERR_SHAPE, "resize_bicubic",
                    "overflow");
     EXPECT_REFUSED(pleat_adaptive_avg_pool2d(x, 0, 1), PLEAT_ERR_SHAPE, "adaptive_avg_pool2d",

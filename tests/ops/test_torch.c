@@ -43,7 +43,7 @@ static pleat_tensor *convolve(bool transposed, const char *name, pleat_tensor *a
     for (size_t k = 0; k < 2; k++) {
         args.stride[k] = (size_t)geometry->values[k];
         args.dilation[k] = (size_t)geometry->values[2 + k];
-        args.pad[k] = (ptrdiff_t)geometry->values[4 + k];
+        args.pads[k] = args.pads[k + 2] = (ptrdiff_t)geometry->values[4 + k];
         if (transposed) args.size[k] = y->shape[2 + k]; /* output_padding */
     }
     return transposed ? pleat_conv2d_transpose_with(args) : pleat_conv2d_with(args);
