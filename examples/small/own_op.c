@@ -13,9 +13,17 @@
 
 static pleat_tensor *roll(pleat_tensor *x, ptrdiff_t k);
 
+/* The options as data, for errors and all who look at calls. */
+static size_t roll_attributes(const pleat_call *c, pleat_attr *out) {
+    out[0] = (pleat_attr){
+        .name = "k", .kind = PLEAT_ATTR_WHOLE, .count = 1, .whole = {*(const ptrdiff_t *)c->attrs}};
+    return 1;
+}
+
 /* The shape of the result, from the inputs. Before, pleat_apply has seen to one context, one type and no poison. */
 static bool roll_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
+    c->attributes = roll_attributes;
     c->rank = pleat_rank(x);
     memcpy(c->shape, pleat_shape(x), c->rank * sizeof c->shape[0]);
     if (c->rank == 0) return pleat_call_fail(c, PLEAT_ERR_SHAPE, "there is no axis to roll along");
@@ -71,7 +79,8 @@ int main(void) {
     pleat_tensor *x =
         pleat_from_f64(ctx, PLEAT_F64, PLEAT_SHAPE(2, 5), (double[]){0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
     pleat_tensor *rolled = roll(x, 2);
-    printf("roll by 2:");
+    char text[80];
+    printf("%s:", pleat_call_text(pleat_call_of(rolled), text, sizeof text));
     for (size_t i = 0; i < 10; i++) printf(" %g", pleat_at(rolled, (size_t[]){i / 5, i % 5}));
 
     /* <roll x, y> = <x, roll back y>, and linear: on whole numbers, bit for bit */
