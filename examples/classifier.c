@@ -49,13 +49,16 @@ static pleat_tensor *loss(void *user, const pleat_nn_batch *b, double *metric) {
 /* ---- results ---------------------------------------------------------------------------------------------- */
 
 static void count_batch(job *j, const pleat_nn_batch *b) {
-    pleat_tensor *guess = pleat_argmax(pleat_nn_forward(j->net, b->x), 1);
-    for (size_t i = 0; i < b->n && !pleat_is_poison(guess); i++) {
-        size_t truth = j->e.test.labels[b->index[i]], found = (size_t)pleat_f32(guess)[i];
+    size_t *guess = malloc(b->n * sizeof *guess);
+    bool guessed = guess != NULL && pleat_argmax(pleat_nn_forward(j->net, b->x), 1, guess) == PLEAT_OK;
+    if (guess == NULL) pleat_fail(j->e.ctx, PLEAT_ERR_MEMORY, "count", "no memory for a batch's guesses");
+    for (size_t i = 0; guessed && i < b->n; i++) {
+        size_t truth = j->e.test.labels[b->index[i]], found = guess[i];
         j->counts[truth * j->e.test.classes + found]++;
         j->right += truth == found;
         if (truth != found && j->wrongs < WRONG) j->wrong[j->wrongs++] = b->index[i];
     }
+    free(guess);
 }
 
 static bool count(job *j) {

@@ -49,26 +49,13 @@ pleat_tensor *pleat_nn_one_hot(pleat_ctx *ctx, pleat_dtype dtype, size_t n, cons
     return y;
 }
 
-/* x [N,K,..] -> the share of its items whose largest element has the label's index. */
-static double share(pleat_tensor *x, const size_t *labels) {
-    pleat_tensor *found = pleat_argmax(x, 1);
-    size_t n = pleat_is_poison(found) ? 0 : pleat_numel(found), right = 0;
-    double *at = malloc(n * sizeof *at + 1); /* x has more bytes */
-    if (!at) pleat_fail(pleat_ctx_of(x), PLEAT_ERR_MEMORY, "accuracy", "no memory for %zu items", n);
-    if (n && at) pleat_read_f64(found, at);
-    for (size_t i = 0; at && i < n; i++) right += (size_t)at[i] == labels[i];
-    bool known = n && at;
-    free(at);
-    return known ? (double)right / (double)n : NAN;
-}
-
 double pleat_nn_accuracy(pleat_tensor *x, const size_t *labels) {
     if (!x || !pln_labels_fit("accuracy", x, labels)) return NAN;
-    pleat_ctx *ctx = pleat_ctx_of(x);
-    bool recording = pleat_set_recording(ctx, false);
-    pleat_scope scope = pleat_begin(ctx);
-    double right = share(x, labels);
-    pleat_end(scope);
-    pleat_set_recording(ctx, recording);
-    return right;
+    size_t n = pleat_numel(x) / pleat_size(x, 1), right = 0;
+    size_t *found = malloc(n * sizeof *found + 1); /* x has no fewer bytes */
+    if (!found) pleat_fail(pleat_ctx_of(x), PLEAT_ERR_MEMORY, "accuracy", "no memory for %zu items", n);
+    bool known = found && n && pleat_argmax(x, 1, found) == PLEAT_OK;
+    for (size_t i = 0; known && i < n; i++) right += found[i] == labels[i];
+    free(found);
+    return known ? (double)right / (double)n : NAN;
 }

@@ -1,5 +1,5 @@
-/* maximum and minimum of two tensors; amax, amin and argmax along axes. Equal elements share the gradient
- * evenly. Laws: maximum(x, y) + minimum(x, y) = x + y, and amax(x) >= x. */
+/* maximum and minimum of two tensors; amax and amin along axes, and where the largest stand. Equal elements share the
+ * gradient evenly. Laws: maximum(x, y) + minimum(x, y) = x + y, and amax(x) >= x. */
 #include "kernels/parallel.h"
 #include "rules.h"
 
@@ -41,7 +41,7 @@ typedef struct rows {
     size_t M, K, rows_per_task;
     const void *x;
     void *y;
-    bool index; /* the index of the largest element, in place of its value */
+    size_t *index; /* of the largest element, in place of its value in y; or NULL */
 } rows;
 
 #define T float
@@ -51,22 +51,23 @@ typedef struct rows {
 #define LARGEST largest_f64
 #include "extremes.inc"
 
-static bool rows_run(const pleat_call *c, bool index) {
+/* x [M,K], K > 0, is dense. */
+static void rows_run(const pleat_tensor *x, void *y, size_t *index) {
     enum { PIECE = 16384 };
+    rows r = {x->shape[0], x->shape[1], 1, x->data, y, index};
+    if (r.M == 0) return;
+    if (r.K < PIECE) r.rows_per_task = PIECE / r.K;
+    pl_parallel(pl_pool_for(x->ctx, (double)x->numel), (r.M - 1) / r.rows_per_task + 1,
+                x->dtype == PLEAT_F64 ? largest_f64 : largest_f32, &r);
+}
+
+static bool amax_forward(const pleat_call *c) {
     pleat_tensor *x = pl_dense(c->in[0]);
-    rows r = {x->shape[0], x->shape[1], 1, x->data, c->out->data, index};
     bool usable = !x->poison;
-    if (usable && r.M > 0) {
-        if (r.K < PIECE) r.rows_per_task = PIECE / r.K;
-        pl_parallel(pl_pool_for(c->ctx, (double)x->numel), (r.M - 1) / r.rows_per_task + 1,
-                    c->dtype == PLEAT_F64 ? largest_f64 : largest_f32, &r);
-    }
+    if (usable) rows_run(x, c->out->data, NULL);
     pl_release(x);
     return usable;
 }
-
-static bool amax_forward(const pleat_call *c) { return rows_run(c, false); }
-static bool argmax_forward(const pleat_call *c) { return rows_run(c, true); }
 
 static size_t rows_attributes(const pleat_call *c, pleat_attr *out) {
     (void)c;
@@ -91,7 +92,6 @@ static pleat_tensor *amax_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op amax_op = {"amax", rows_shape, amax_forward, amax_vjp};
-static const pleat_op argmax_op = {"argmax", rows_shape, argmax_forward, pl_zero_vjp};
 
 /* ---- along axes ------------------------------------------------------------------------------------------ */
 
@@ -116,28 +116,45 @@ static pleat_tensor *as_rows(pleat_tensor *x, const char *op, unsigned axes, boo
     return pleat_reshape(pleat_permute(x, order), PLEAT_SHAPE(M, K));
 }
 
-static pleat_tensor *reduce(const pleat_op *op, pleat_sum_args a) {
+pleat_tensor *pleat_amax_with(pleat_sum_args a) {
     size_t rank = 0, shape[PLEAT_MAX_RANK];
     unsigned axes = a.axes != 0 ? a.axes : (1u << pleat_rank(a.x)) - 1;
-    if (a.x == NULL) return pleat_apply(op, 1, &a.x, NULL, 0);
-    pleat_tensor *x = as_rows(a.x, op->name, axes, a.keep, &rank, shape);
-    return pleat_reshape(pleat_apply(op, 1, &x, NULL, 0), rank, shape);
+    if (a.x == NULL) return pleat_apply(&amax_op, 1, &a.x, NULL, 0);
+    pleat_tensor *x = as_rows(a.x, "amax", axes, a.keep, &rank, shape);
+    return pleat_reshape(pleat_apply(&amax_op, 1, &x, NULL, 0), rank, shape);
 }
-
-pleat_tensor *pleat_amax_with(pleat_sum_args args) { return reduce(&amax_op, args); }
 
 pleat_tensor *pleat_amin_with(pleat_sum_args args) {
     args.x = pleat_neg(args.x);
-    return pleat_neg(reduce(&amax_op, args));
+    return pleat_neg(pleat_amax_with(args));
 }
 
-pleat_tensor *pleat_argmax(pleat_tensor *x, size_t axis) {
-    size_t most = pl_counts(pleat_dtype_of(x));
-    if (!pleat_is_poison(x) && axis < x->rank && x->shape[axis] > most) {
-        pleat_fail(x->ctx, PLEAT_ERR_SHAPE, "argmax", "%s: an axis of %zu, of which the type can count %zu",
-                   pl_shape_of(x).text, x->shape[axis], most);
-        return pleat_poison(x->ctx);
-    }
-    unsigned bit = axis < PLEAT_MAX_RANK ? 1u << axis : 1u << PLEAT_MAX_RANK;
-    return reduce(&argmax_op, (pleat_sum_args){.x = x, .axes = bit});
+/* ---- argmax ------------------------------------------------------------------------------------------------ */
+
+static pleat_status argmax(pleat_tensor *x, size_t axis, size_t *index) {
+    size_t rank, shape[PLEAT_MAX_RANK];
+    pleat_tensor *table = as_rows(x, "argmax", 1u << axis, false, &rank, shape);
+    if (table->poison) return PLEAT_ERR_MEMORY;
+    rows_run(table, NULL, index);
+    return PLEAT_OK;
+}
+
+pleat_status pleat_argmax(pleat_tensor *x, size_t axis, size_t *index) {
+    static const char op[] = "argmax";
+    pleat_ctx *ctx = pleat_ctx_of(x);
+    if (pleat_is_poison(x)) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "x is poison or a null pointer");
+    if (axis >= x->rank)
+        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "%s: there is no axis %zu", pl_shape_of(x).text, axis);
+    if (x->shape[axis] == 0)
+        return pleat_fail(ctx, PLEAT_ERR_SHAPE, op,
+                          "%s: axis %zu is empty, and nothing has no largest element", pl_shape_of(x).text,
+                          axis);
+    if (x->numel > 0 && index == NULL)
+        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "index is a null pointer");
+    bool recording = pleat_set_recording(ctx, false);
+    pleat_scope scope = pleat_begin(ctx);
+    pleat_status s = argmax(x, axis, index);
+    pleat_end(scope);
+    pleat_set_recording(ctx, recording);
+    return s;
 }

@@ -224,6 +224,12 @@ pleat_tensor *pleat_from(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const s
 pleat_tensor *pleat_from_f64(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape,
                              const double *data);
 
+/* [n], n = ceil((end - start) / step): start + i step, below `end`. As torch.arange. Error: a step of 0, or away from
+ * `end`. */
+pleat_tensor *pleat_arange(pleat_ctx *ctx, pleat_dtype dtype, double start, double end, double step);
+/* [n]: n numbers from start to end, both included, at equal distances; start alone for n = 1. As torch.linspace. */
+pleat_tensor *pleat_linspace(pleat_ctx *ctx, pleat_dtype dtype, double start, double end, size_t n);
+
 /* Same type and shape as t, filled with zeros, or with a value. */
 pleat_tensor *pleat_zeros_like(const pleat_tensor *t);
 pleat_tensor *pleat_full_like(const pleat_tensor *t, double value);
@@ -304,13 +310,19 @@ pleat_tensor *pleat_exp(pleat_tensor *x);                  /* z = e^x */
 pleat_tensor *pleat_log(pleat_tensor *x);                  /* z = ln x; NaN for x < 0, -Inf for 0 */
 pleat_tensor *pleat_sqrt(pleat_tensor *x);                 /* z = x^(1/2); NaN for x < 0 */
 pleat_tensor *pleat_square(pleat_tensor *x);               /* z = x x */
+pleat_tensor *pleat_sin(pleat_tensor *x);                  /* z = sin x, x in radians; NaN for infinite x */
+pleat_tensor *pleat_cos(pleat_tensor *x);                  /* z = cos x, x in radians; NaN for infinite x */
 pleat_tensor *pleat_tanh(pleat_tensor *x);                 /* z = tanh x */
 pleat_tensor *pleat_sigmoid(pleat_tensor *x);              /* z = 1 / (1 + e^-x); 0 where e^-x overflows */
 pleat_tensor *pleat_relu(pleat_tensor *x);                 /* z = max(x, 0), NaN for NaN; dz/dx = step(x) */
 pleat_tensor *pleat_step(pleat_tensor *x); /* z = x > 0 ? 1 : 0; its gradient is 0 everywhere */
 pleat_tensor *pleat_clamp(pleat_tensor *x, double low, double high); /* z = min(max(x, low), high) */
 pleat_tensor *pleat_abs(pleat_tensor *x);                            /* z = |x|; dz/dx = sign(x) */
-pleat_tensor *pleat_sign(pleat_tensor *x);          /* z = -1, 0, 1; its gradient is 0 everywhere */
+pleat_tensor *pleat_sign(pleat_tensor *x); /* z = -1, 0, 1; its gradient is 0 everywhere */
+/* z = the largest integer <= x; and the nearest integer, of two the even one, as torch.round and NumPy. Their gradient
+ * is 0 everywhere. */
+pleat_tensor *pleat_floor(pleat_tensor *x);
+pleat_tensor *pleat_round(pleat_tensor *x);
 pleat_tensor *pleat_pow(pleat_tensor *x, double a); /* z = x^a; NaN for x < 0 unless a is whole */
 pleat_tensor *pleat_erf(pleat_tensor *x);           /* z = 2/sqrt(pi) integral of e^(-t^2) from 0 to x */
 pleat_tensor *pleat_softplus(pleat_tensor *x);      /* z = ln(1 + e^x), without overflow */
@@ -389,10 +401,18 @@ pleat_tensor *pleat_amax_with(pleat_sum_args args);
 #define pleat_amax(...) pleat_amax_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
 pleat_tensor *pleat_amin_with(pleat_sum_args args);
 #define pleat_amin(...) pleat_amin_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
-/* x [..] -> y [.. without axis]   the index of the first largest element, or of the first NaN if there is
- * one, as a number of x's type; its gradient is 0. Error: an axis of size 0, or longer than the type can
- * count (2^24 in f32). */
-pleat_tensor *pleat_argmax(pleat_tensor *x, size_t axis);
+/* x [..] -> index [.. without axis]   index[..] is the place on the axis of the first largest element, or of the first
+ * NaN if there is one; in row-major order. The caller owns the room for pleat_numel(x) / pleat_size(x, axis) indices.
+ * Nothing is recorded. As torch.argmax. Error: poison, an axis that is not there or of size 0. */
+pleat_status pleat_argmax(pleat_tensor *x, size_t axis, size_t *index);
+
+/* x [..] -> y [.. without the axes]   y = ln(sum of e^x over the axes), without overflow; -Inf over no elements, and where
+ * all are -Inf. As torch.logsumexp. */
+pleat_tensor *pleat_log_sum_exp_with(pleat_sum_args args);
+#define pleat_log_sum_exp(...) pleat_log_sum_exp_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
+
+/* x [..] -> y [..]   y[k] = x[0] + .. + x[k] along the axis, accumulated in double. As torch.cumsum. */
+pleat_tensor *pleat_cumsum(pleat_tensor *x, size_t axis);
 
 /* y = e^x / sum of e^x along the axis, and its logarithm; both without overflow */
 pleat_tensor *pleat_softmax(pleat_tensor *x, size_t axis);
@@ -425,6 +445,28 @@ pleat_tensor *pleat_flip(pleat_tensor *x, unsigned axes);
 
 /* n tensors, concatenated along `axis`; their other sizes are equal. */
 pleat_tensor *pleat_concat(size_t n, pleat_tensor *const *xs, size_t axis);
+
+/* n tensors of one shape, put side by side along a new axis of size n: [..] -> [..,n,..]. As torch.stack. */
+pleat_tensor *pleat_stack(size_t n, pleat_tensor *const *xs, size_t axis);
+
+/* parts[i] = part i of x along the axis, of sizes[0..n-1], which add up to the axis; or of n equal sizes, if sizes is
+ * NULL. The parts are views, written to the caller's array of n pointers. The inverse of concat; as torch.split. On an
+ * error all parts that could not be made are poison. */
+pleat_status pleat_split(pleat_tensor *x, size_t axis, size_t n, const size_t *sizes, pleat_tensor **parts);
+
+/* An index is an array of the caller's, in row-major order; the call copies it. Below, * stands for the axis.
+ *
+ *   gather        x [..], index [shape] -> y [shape]     y[i,*,j] = x[i, index[i,*,j], j]
+ *   scatter_add   x [..], index [as x]  -> y [shape]     y[i, index[i,*,j], j] = sum of the x[i,*,j], else 0
+ *   index_select  x [..], index [n]     -> y [..,n,..]   y[i,*,j] = x[i, index[*], j]
+ *
+ * x and y have one rank. On the other axes the index may be shorter than x (gather) or y (scatter_add): the rest is not
+ * read, or 0. gather and scatter_add are adjoint to each other. Sums accumulate in double, in row-major order of x. As
+ * torch.gather, torch.index_select, and torch.zeros(shape).scatter_add. Error: an index out of range, which is named
+ * together with its place. */
+pleat_tensor *pleat_gather(pleat_tensor *x, size_t axis, const size_t *shape, const size_t *index);
+pleat_tensor *pleat_scatter_add(pleat_tensor *x, size_t axis, const size_t *shape, const size_t *index);
+pleat_tensor *pleat_index_select(pleat_tensor *x, size_t axis, size_t n, const size_t *index);
 
 /* A copy with row-major strides, or x itself if it is contiguous. */
 pleat_tensor *pleat_contiguous(pleat_tensor *x);

@@ -32,6 +32,8 @@ static const function functions[] = {
     {"abs", pleat_abs, fabs, true},
     {"sign", pleat_sign, sign_of, true},
     {"contiguous", pleat_contiguous, itself, false},
+    {"floor", pleat_floor, floor, false},
+    {"round", pleat_round, nearbyint, false},
     {"exp", pleat_exp, exp, false},
     {"tanh", pleat_tanh, tanh, false},
     {"sigmoid", pleat_sigmoid, sigmoid_of, false},
@@ -39,15 +41,19 @@ static const function functions[] = {
     {"silu", pleat_silu, silu_of, false},
     {"gelu", pleat_gelu, gelu_of, false},
     {"erf", pleat_erf, erf, false},
+    {"sin", pleat_sin, sin, false},
+    {"cos", pleat_cos, cos, false},
 };
-enum { SQUARE = 1, WHOLE = 7, EXP = 7, FUNCTIONS = sizeof functions / sizeof *functions };
+enum { SQUARE = 1, FLOOR = 7, ROUND, WHOLE, EXP = WHOLE, FUNCTIONS = sizeof functions / sizeof *functions };
 
 static bool choose_function(graph *g, node *n) {
     if (!node_unary(g, n, graph_pick(g))) return false;
     n->a[0] = fuzz_below(g->bytes, g->real ? FUNCTIONS : WHOLE);
+    if (g->real && (n->a[0] == FLOOR || n->a[0] == ROUND))
+        return false; /* rounding may fall to either side */
     if (n->a[0] == SQUARE) n->bound *= n->bound, n->grain *= 2;
     if (n->a[0] == EXP) n->bound = exp(n->bound);
-    if (n->a[0] > EXP) n->bound += 1;
+    if (n->a[0] > EXP || n->a[0] == FLOOR || n->a[0] == ROUND) n->bound += 1;
     const node *x = graph_in(g, n, 0);
     return node_shape(n, x->rank, x->shape);
 }
@@ -202,7 +208,7 @@ static pleat_tensor *apply_where(const node *n, pleat_tensor *const in[]) {
 
 /* ---- along axes -------------------------------------------------------------------------------------- */
 
-enum { SUM, AMAX, AMIN, MEAN, VAR, REDUCTIONS, WHOLE_REDUCTIONS = MEAN };
+enum { SUM, AMAX, AMIN, MEAN, VAR, LOG_SUM_EXP, REDUCTIONS, WHOLE_REDUCTIONS = MEAN };
 
 static bool choose_reduction(graph *g, node *n) {
     if (!node_unary(g, n, graph_pick(g))) return false;
@@ -220,6 +226,8 @@ static bool choose_reduction(graph *g, node *n) {
     if (summed == 0 && n->a[0] != SUM) return false;
     if (n->a[0] == SUM) n->bound *= (double)summed;
     if (n->a[0] == VAR) n->bound *= 2 * n->bound;
+    if (n->a[0] == LOG_SUM_EXP && n->bound > 600) return false; /* the loops may overflow */
+    if (n->a[0] == LOG_SUM_EXP) n->bound += log((double)summed);
     n->number = (double)summed;
     return node_shape(n, rank, shape);
 }
@@ -233,7 +241,8 @@ static size_t reduced(const node *n, const node *x, const size_t *index) {
     return at;
 }
 
-static void sum_up(const node *n, const values *v, const double *mean) {
+/* Of x, or of the function of its distance from the mean. */
+static void sum_up(const node *n, const values *v, const double *mean, double (*f)(double)) {
     const node *x = graph_in(v->graph, n, 0);
     size_t index[PLEAT_MAX_RANK] = {0}, i = 0;
     for (size_t k = 0; k < n->numel; k++) v->out[k] = 0;
@@ -241,9 +250,10 @@ static void sum_up(const node *n, const values *v, const double *mean) {
     do {
         size_t at = reduced(n, x, index);
         double d = v->in[0][i++] - (mean ? mean[at] : 0);
-        v->out[at] += mean ? d * d : d;
+        v->out[at] += f(d);
     } while (index_next(x->rank, x->shape, index));
-    for (size_t k = 0; n->a[0] >= MEAN && k < n->numel; k++) v->out[k] /= n->number;
+    bool mean_of = n->a[0] == MEAN || n->a[0] == VAR;
+    for (size_t k = 0; mean_of && k < n->numel; k++) v->out[k] /= n->number;
 }
 
 static void find_extremes(const node *n, const values *v) {
@@ -267,16 +277,18 @@ static void compute_reduction(const node *n, const values *v) {
         find_extremes(n, v);
         return;
     }
-    sum_up(n, v, NULL);
+    sum_up(n, v, NULL, n->a[0] == LOG_SUM_EXP ? exp : itself);
+    for (size_t k = 0; n->a[0] == LOG_SUM_EXP && k < n->numel; k++) v->out[k] = log(v->out[k]);
     if (n->a[0] != VAR) return;
     memcpy(mean, v->out, n->numel * sizeof *mean);
-    sum_up(n, v, mean);
+    sum_up(n, v, mean, squared);
 }
 
 static pleat_tensor *apply_reduction(const node *n, pleat_tensor *const in[]) {
     pleat_sum_args args = {.x = in[0], .axes = n->axes, .keep = n->flag[0]};
-    static pleat_tensor *(*const ops[REDUCTIONS])(pleat_sum_args) = {
-        pleat_sum_with, pleat_amax_with, pleat_amin_with, pleat_mean_with, pleat_var_with};
+    static pleat_tensor *(*const ops[REDUCTIONS])(pleat_sum_args) = {pleat_sum_with,  pleat_amax_with,
+                                                                     pleat_amin_with, pleat_mean_with,
+                                                                     pleat_var_with,  pleat_log_sum_exp_with};
     return ops[n->a[0]](args);
 }
 
@@ -324,8 +336,23 @@ static void compute_along(const node *n, const values *v) {
                         v->out + i * (n->a[0] == 0 ? 1 : size) * inner + j, size, inner);
 }
 
+/* As a leaf: nothing depends on x. */
+static pleat_tensor *largest_at(pleat_tensor *x, size_t axis) {
+    size_t shape[PLEAT_MAX_RANK], rank = 0, index[MOST_NUMEL];
+    for (size_t k = 0; k < pleat_rank(x); k++)
+        if (k != axis) shape[rank++] = pleat_size(x, k);
+    if (pleat_argmax(x, axis, index) != PLEAT_OK) return pleat_poison(pleat_ctx_of(x));
+    pleat_tensor *y = pleat_empty(pleat_ctx_of(x), pleat_dtype_of(x), rank, shape);
+    for (size_t i = 0; i < pleat_numel(y); i++)
+        if (pleat_dtype_of(x) == PLEAT_F64)
+            pleat_f64(y)[i] = (double)index[i];
+        else
+            pleat_f32(y)[i] = (float)index[i];
+    return y;
+}
+
 static pleat_tensor *apply_along(const node *n, pleat_tensor *const in[]) {
-    static pleat_tensor *(*const ops[])(pleat_tensor *, size_t) = {pleat_argmax, pleat_softmax,
+    static pleat_tensor *(*const ops[])(pleat_tensor *, size_t) = {largest_at, pleat_softmax,
                                                                    pleat_log_softmax};
     return ops[n->a[0]](in[0], n->a[1]);
 }

@@ -179,6 +179,122 @@ static pleat_tensor *apply_concat(const node *n, pleat_tensor *const in[]) {
     return pleat_concat(2, in, n->a[0]);
 }
 
+/* ---- stack -------------------------------------------------------------------------------------------- */
+
+static bool choose_stack(graph *g, node *n) {
+    if (!node_unary(g, n, graph_pick(g))) return false;
+    size_t shape[PLEAT_MAX_RANK], rank = graph_in(g, n, 0)->rank;
+    if (rank > 4) return false;
+    if ((n->in[1] = graph_pick_shape(g, rank, graph_in(g, n, 0)->shape)) == SIZE_MAX) return false;
+    n->inputs = 2;
+    n->a[0] = fuzz_below(g->bytes, rank + 1);
+    const node *x = graph_in(g, n, 0), *y = graph_in(g, n, 1);
+    if (y->bound > n->bound) n->bound = y->bound;
+    if (y->grain > n->grain) n->grain = y->grain;
+    for (size_t k = 0; k < rank; k++) shape[k < n->a[0] ? k : k + 1] = x->shape[k];
+    shape[n->a[0]] = 2;
+    return node_shape(n, rank + 1, shape);
+}
+
+static void compute_stack(const node *n, const values *v) {
+    size_t index[PLEAT_MAX_RANK] = {0}, i = 0;
+    if (n->numel == 0) return;
+    do {
+        size_t which = index[n->a[0]], of_part[PLEAT_MAX_RANK];
+        for (size_t k = 0; k + 1 < n->rank; k++) of_part[k] = index[k < n->a[0] ? k : k + 1];
+        v->out[i++] = v->in[which][index_of(graph_in(v->graph, n, which), n->rank - 1, of_part)];
+    } while (index_next(n->rank, n->shape, index));
+}
+
+static pleat_tensor *apply_stack(const node *n, pleat_tensor *const in[]) {
+    return pleat_stack(2, in, n->a[0]);
+}
+
+/* ---- gather, scatter_add, index_select ---------------------------------------------------------------- */
+
+/* a: axis, which of the three; b: an index, as numbers of a polynomial */
+enum { GATHER, SCATTER_ADD, INDEX_SELECT, PICKS };
+
+static size_t picked(const node *n, size_t i, size_t size) {
+    return (i * i * n->b[0] + i * n->b[1] + n->b[2]) % size;
+}
+
+static bool choose_pick(graph *g, node *n) {
+    if (!node_unary(g, n, graph_pick(g))) return false;
+    const node *x = graph_in(g, n, 0);
+    size_t shape[PLEAT_MAX_RANK];
+    if (x->rank == 0) return false;
+    n->a[0] = fuzz_below(g->bytes, x->rank), n->a[1] = fuzz_below(g->bytes, PICKS);
+    uint8_t other = fuzz_byte(g->bytes);
+    for (size_t k = 0; k < 3; k++) n->b[k] = fuzz_below(g->bytes, 7);
+    for (size_t k = 0; k < x->rank; k++) {
+        shape[k] = x->shape[k];
+        if (n->a[1] == GATHER && shape[k] > 1) shape[k] -= other >> k & 1;
+        if (n->a[1] == SCATTER_ADD) shape[k] += other >> k & 1;
+    }
+    shape[n->a[0]] = graph_size(g);
+    if (n->a[1] == SCATTER_ADD) n->bound *= (double)(x->shape[n->a[0]] + 1);
+    size_t from = n->a[1] == SCATTER_ADD ? shape[n->a[0]] : x->shape[n->a[0]];
+    return from > 0 && node_shape(n, x->rank, shape);
+}
+
+static void compute_pick(const node *n, const values *v) {
+    const node *x = graph_in(v->graph, n, 0), *part = n->a[1] == SCATTER_ADD ? x : n;
+    const node *all = n->a[1] == SCATTER_ADD ? n : x;
+    size_t index[PLEAT_MAX_RANK] = {0}, axis = n->a[0], i = 0;
+    for (size_t k = 0; k < n->numel; k++) v->out[k] = 0;
+    if (part->numel == 0) return;
+    do {
+        size_t there[PLEAT_MAX_RANK];
+        memcpy(there, index, sizeof there);
+        there[axis] = picked(n, n->a[1] == INDEX_SELECT ? index[axis] : i, all->shape[axis]);
+        size_t at = index_of(all, all->rank, there);
+        if (n->a[1] == SCATTER_ADD)
+            v->out[at] += v->in[0][i];
+        else
+            v->out[i] = v->in[0][at];
+        i++;
+    } while (index_next(part->rank, part->shape, index));
+}
+
+static pleat_tensor *apply_pick(const node *n, pleat_tensor *const in[]) {
+    size_t index[MOST_NUMEL], axis = n->a[0], scatters = n->a[1] == SCATTER_ADD;
+    size_t size = scatters ? n->shape[axis] : pleat_size(in[0], axis);
+    size_t count = scatters ? pleat_numel(in[0]) : n->a[1] == INDEX_SELECT ? n->shape[axis] : n->numel;
+    for (size_t i = 0; i < count; i++) index[i] = picked(n, i, size);
+    if (n->a[1] == INDEX_SELECT) return pleat_index_select(in[0], axis, count, index);
+    return (scatters ? pleat_scatter_add : pleat_gather)(in[0], axis, n->shape, index);
+}
+
+/* ---- cumsum -------------------------------------------------------------------------------------------- */
+
+static bool choose_cumsum(graph *g, node *n) {
+    if (!node_unary(g, n, graph_pick(g))) return false;
+    const node *x = graph_in(g, n, 0);
+    if (x->rank == 0) return false;
+    n->a[0] = fuzz_below(g->bytes, x->rank);
+    n->bound *= (double)(x->shape[n->a[0]] + 1);
+    return node_shape(n, x->rank, x->shape);
+}
+
+static void compute_cumsum(const node *n, const values *v) {
+    size_t index[PLEAT_MAX_RANK] = {0}, before[PLEAT_MAX_RANK], i = 0;
+    if (n->numel == 0) return;
+    do {
+        double sum = 0;
+        memcpy(before, index, sizeof before);
+        for (size_t k = 0; k <= index[n->a[0]]; k++) {
+            before[n->a[0]] = k;
+            sum += v->in[0][index_of(n, n->rank, before)];
+        }
+        v->out[i++] = sum;
+    } while (index_next(n->rank, n->shape, index));
+}
+
+static pleat_tensor *apply_cumsum(const node *n, pleat_tensor *const in[]) {
+    return pleat_cumsum(in[0], n->a[0]);
+}
+
 /* ---- broadcast_to and sum_to ------------------------------------------------------------------------- */
 
 static bool choose_broadcast(graph *g, node *n) {
@@ -284,6 +400,9 @@ const kind shape_kinds[] = {
     {"slice", false, choose_slice, compute_slice, apply_slice},
     {"pad", false, choose_pad, compute_pad, apply_pad},
     {"concat", false, choose_concat, compute_concat, apply_concat},
+    {"stack", false, choose_stack, compute_stack, apply_stack},
+    {"pick", false, choose_pick, compute_pick, apply_pick},
+    {"cumsum", false, choose_cumsum, compute_cumsum, apply_cumsum},
     {"broadcast_to", false, choose_broadcast, compute_broadcast, apply_broadcast},
     {"sum_to", false, choose_sum_to, compute_sum_to, apply_sum_to},
     {"matmul", false, choose_matmul, compute_matmul, apply_matmul},

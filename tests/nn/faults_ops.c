@@ -142,7 +142,34 @@ static void matmul(world *w, const row *r) {
 
 static void argmax(world *w, const row *r) {
     (void)r;
-    take(w, pleat_argmax(square(w), 1));
+    size_t index[3] = {0};
+    take_status(w, pleat_argmax(square(w), 0, index));
+    for (size_t i = 0; i < 3; i++) take_number(w, (double)index[i]);
+}
+
+static void picks(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *x = square(w);
+    const size_t index[] = {1, 0, 1, 1};
+    take_with_gradients(w, pleat_gather(x, 0, (size_t[]){2, 2}, index), 1, &x);
+    take_with_gradients(w, pleat_index_select(x, 0, 4, index), 1, &x);
+    take_with_gradients(w, pleat_scatter_add(x, 1, (size_t[]){2, 4}, (size_t[]){3, 0, 3, 1, 1, 1}), 1, &x);
+}
+
+static void stack(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *xs[] = {square(w), square(w)}, *parts[3];
+    pleat_tensor *y = pleat_stack(2, xs, 1);
+    take_with_gradients(w, y, 2, xs);
+    if (pleat_is_poison(y)) return;
+    take_status(w, pleat_split(y, 2, 3, NULL, parts));
+    for (size_t i = 0; i < 3; i++) take(w, parts[i]);
+}
+
+static void ranges(world *w, const row *r) {
+    (void)r;
+    take(w, pleat_arange(w->ctx, PLEAT_F32, 1, 3, 0.5));
+    take(w, pleat_linspace(w->ctx, PLEAT_F64, 1, 3, 5));
 }
 
 static void shapes(world *w, const row *r) {
@@ -330,6 +357,10 @@ const row faults_ops[] = {
     {" pleat_sigmoid ", unary, .unary = pleat_sigmoid},
     {" pleat_relu ", unary, .unary = pleat_relu},
     {" pleat_step ", unary, .unary = pleat_step},
+    {" pleat_sin ", unary, .unary = pleat_sin},
+    {" pleat_cos ", unary, .unary = pleat_cos},
+    {" pleat_floor ", unary, .unary = pleat_floor},
+    {" pleat_round ", unary, .unary = pleat_round},
     {" pleat_abs ", unary, .unary = pleat_abs},
     {" pleat_sign ", unary, .unary = pleat_sign},
     {" pleat_erf ", unary, .unary = pleat_erf},
@@ -338,6 +369,7 @@ const row faults_ops[] = {
     {" pleat_gelu ", unary, .unary = pleat_gelu},
     {" pleat_softmax ", with_size, .with_size = pleat_softmax},
     {" pleat_log_softmax ", with_size, .with_size = pleat_log_softmax},
+    {" pleat_cumsum ", with_size, .with_size = pleat_cumsum},
     {" pleat_pixel_shuffle ", shuffled, .with_size = pleat_pixel_shuffle},
     {" pleat_pixel_unshuffle ", shuffled, .with_size = pleat_pixel_unshuffle},
     {" pleat_sum_with ", sum, .sum = pleat_sum_with},
@@ -345,6 +377,7 @@ const row faults_ops[] = {
     {" pleat_var_with ", sum, .sum = pleat_var_with},
     {" pleat_amax_with ", sum, .sum = pleat_amax_with},
     {" pleat_amin_with ", sum, .sum = pleat_amin_with},
+    {" pleat_log_sum_exp_with ", sum, .sum = pleat_log_sum_exp_with},
     {" pleat_resize_nearest_with ", resize, .resize = pleat_resize_nearest_with},
     {" pleat_resize_bilinear_with ", resize, .resize = pleat_resize_bilinear_with},
     {" pleat_resize_bicubic_with ", resize, .resize = pleat_resize_bicubic_with},
@@ -359,6 +392,9 @@ const row faults_ops[] = {
     {" pleat_where ", where, .unary = NULL},
     {" pleat_matmul_with ", matmul, .unary = NULL},
     {" pleat_argmax ", argmax, .unary = NULL},
+    {" pleat_gather pleat_scatter_add pleat_index_select ", picks, .unary = NULL},
+    {" pleat_stack pleat_split ", stack, .unary = NULL},
+    {" pleat_arange pleat_linspace ", ranges, .unary = NULL},
     {" pleat_broadcast_to pleat_sum_to pleat_reshape pleat_permute pleat_slice pleat_pad pleat_flip pleat_concat"
      " pleat_contiguous pleat_detach ",
      shapes, .unary = NULL},

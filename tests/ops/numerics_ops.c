@@ -138,16 +138,18 @@ static pleat_tensor *pow_odd(pleat_tensor *x) {
     return pleat_pow(pleat_where(pleat_eq(x, pleat_neg(infinite)), infinite, x), -0.7);
 }
 static pleat_tensor *softmax(pleat_tensor *x) { return pleat_softmax(x, 0); }
+static pleat_tensor *cumsum(pleat_tensor *x) { return pleat_flip(pleat_cumsum(pleat_flip(x, 1), 0), 1); }
 
 static const struct {
     const char *name;
     pleat_tensor *(*f)(pleat_tensor *x);
 } unary[] = {
-    {"exp", pleat_exp},   {"log", pleat_log},           {"sqrt", pleat_sqrt}, {"square", pleat_square},
-    {"tanh", pleat_tanh}, {"sigmoid", pleat_sigmoid},   {"relu", pleat_relu}, {"abs", pleat_abs},
-    {"erf", pleat_erf},   {"softplus", pleat_softplus}, {"silu", pleat_silu}, {"gelu", pleat_gelu},
-    {"elu", elu},         {"leaky_relu", leaky},        {"clamp", clamped},   {"pow2", pow2},
-    {"pow3", pow3},       {"pow_odd", pow_odd},         {"softmax", softmax},
+    {"exp", pleat_exp},   {"log", pleat_log},           {"sqrt", pleat_sqrt},   {"square", pleat_square},
+    {"tanh", pleat_tanh}, {"sigmoid", pleat_sigmoid},   {"relu", pleat_relu},   {"abs", pleat_abs},
+    {"erf", pleat_erf},   {"softplus", pleat_softplus}, {"silu", pleat_silu},   {"gelu", pleat_gelu},
+    {"elu", elu},         {"leaky_relu", leaky},        {"clamp", clamped},     {"pow2", pow2},
+    {"pow3", pow3},       {"pow_odd", pow_odd},         {"softmax", softmax},   {"sin", pleat_sin},
+    {"cos", pleat_cos},   {"floor", pleat_floor},       {"round", pleat_round}, {"cumsum", cumsum},
 };
 
 static const struct {
@@ -179,7 +181,8 @@ Test(other_ops, reductions_norms_and_losses) {
         expect_rows("var", pleat_var(x, PLEAT_AXES(1)));
         expect_rows("amax", pleat_amax(x, PLEAT_AXES(1)));
         expect_rows("amin", pleat_amin(x, PLEAT_AXES(1)));
-        expect_rows("argmax", pleat_argmax(x, 1));
+        expect_rows("argmax", largest_at(x, 1));
+        expect_rows("log_sum_exp", pleat_log_sum_exp(x, PLEAT_AXES(1)));
         expect_rows("softmax", pleat_softmax(x, 1));
         expect_rows("log_softmax", pleat_log_softmax(x, 1));
         expect_rows("layer_norm", pleat_layer_norm(x));
@@ -309,6 +312,12 @@ Test(other_ops, no_images) {
         expect_nothing(pleat_layer_norm(x), x);
         expect_nothing(pleat_batch_norm(x, c, c, c, pleat_square(c)), x);
         expect_nothing(pleat_softmax(x, 1), x);
+        expect_nothing(pleat_cumsum(x, 0), x);
+        expect_nothing(pleat_log_sum_exp(x, PLEAT_AXES(1)), x);
+        expect_nothing(pleat_gather(x, 1, (size_t[]){0, 7, 5, 6}, NULL), x);
+        expect_nothing(pleat_stack(2, (pleat_tensor *[]){x, x}, 1), x);
+        EXPECT_SAME(pleat_scatter_add(x, 0, (size_t[]){2, 3, 5, 6}, NULL),
+                    pleat_zeros(ctx, type, PLEAT_SHAPE(2, 3, 5, 6)));
         expect_nothing(pleat_log_softmax(x, 3), x);
         expect_nothing(pleat_nn_mse_loss(x, x, .reduction = PLEAT_NN_NONE), x);
         EXPECT_HOLDS(pleat_nn_l1_loss(x, x, .reduction = PLEAT_NN_SUM), PLEAT_SCALAR, VALUES(0));
@@ -324,7 +333,7 @@ Test(other_ops, what_nothing_has_not_is_refused) {
     EXPECT_REFUSED(pleat_mean(x), PLEAT_ERR_SHAPE, "mean", "empty");
     EXPECT_REFUSED(pleat_var(x, PLEAT_AXES(0)), PLEAT_ERR_SHAPE, "var", "empty");
     EXPECT_REFUSED(pleat_amax(x), PLEAT_ERR_SHAPE, "amax", "empty");
-    EXPECT_REFUSED(pleat_argmax(x, 0), PLEAT_ERR_SHAPE, "argmax", "empty");
+    EXPECT_FAILED(pleat_argmax(x, 0, NULL), PLEAT_ERR_SHAPE, "argmax", "empty");
     EXPECT_REFUSED(pleat_batch_norm(x), PLEAT_ERR_SHAPE, "normalize", "empty");
     EXPECT_REFUSED(pleat_nn_mse_loss(x, x), PLEAT_ERR_SHAPE, "mean", "empty");
     pleat_tensor *flat = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(1, 2, 0, 6));

@@ -56,7 +56,14 @@ static void over_tables(results *r, pleat_dtype type) {
     add_both(r, "variance", pleat_var(x, PLEAT_AXES(1)), x);
     add_both(r, "largest", pleat_amax(x, PLEAT_AXES(0)), x);
     add_both(r, "smallest", pleat_amin(x, PLEAT_AXES(1)), x);
-    add(r, "place of the largest", pleat_argmax(x, 1));
+    add(r, "place of the largest", largest_at(x, 1));
+    size_t index[701];
+    for (size_t i = 0; i < 701; i++) index[i] = i * i % 397;
+    add_both(r, "cumsum", pleat_cumsum(x, 0), x);
+    add_both(r, "cumsum of rows", pleat_cumsum(x, 1), x);
+    add_both(r, "log_sum_exp", pleat_log_sum_exp(x, PLEAT_AXES(1)), x);
+    add_both(r, "index_select", pleat_index_select(x, 1, 701, index), x);
+    add_both(r, "index_select of rows", pleat_index_select(x, 0, 701, index), x);
     add_both(r, "softmax", pleat_softmax(x, 1), x);
     add_both(r, "log_softmax", pleat_log_softmax(x, 0), x);
     add_both(r, "layer_norm", pleat_layer_norm(x), x);

@@ -53,6 +53,23 @@ FUNCTION(softmax_2, pleat_softmax(a, 2))
 FUNCTION(log_softmax_0, pleat_log_softmax(a, 0))
 FUNCTION(log_softmax_1, pleat_log_softmax(a, 1))
 FUNCTION(log_softmax_2, pleat_log_softmax(a, 2))
+FUNCTION(sine, pleat_sin(a))
+FUNCTION(cosine, pleat_cos(a))
+FUNCTION(floored, pleat_mul(pleat_floor(a), a))
+FUNCTION(nearest, pleat_mul(pleat_round(a), a))
+FUNCTION(cumsum_0, pleat_square(pleat_cumsum(a, 0)))
+FUNCTION(cumsum_1, pleat_square(pleat_cumsum(a, 1)))
+FUNCTION(cumsum_2, pleat_square(pleat_cumsum(a, 2)))
+FUNCTION(log_sum_exp_02, pleat_log_sum_exp(a, PLEAT_AXES(0, 2)))
+FUNCTION(log_sum_exp_keep, pleat_log_sum_exp(a, PLEAT_AXES(1), .keep = true))
+FUNCTION(stack, pleat_square(pleat_stack(2, (pleat_tensor *[]){a, b}, 1)))
+
+#define INDEX(...) \
+    (const size_t[]) { __VA_ARGS__ }
+FUNCTION(gather_1, pleat_square(pleat_gather(a, 1, INDEX(2, 2), INDEX(2, 0, 1, 1))))
+FUNCTION(gather_0, pleat_square(pleat_gather(a, 0, INDEX(3, 3), INDEX(1, 0, 1, 1, 1, 0, 0, 0, 0))))
+FUNCTION(scatter_add, pleat_square(pleat_scatter_add(a, 1, INDEX(3, 4), INDEX(3, 0, 3, 1, 1, 1))))
+FUNCTION(index_select, pleat_square(pleat_index_select(a, 1, 4, INDEX(2, 0, 2, 1))))
 
 /* The exponential of floats is our own: nearest to the true value, or the float beside it; and its ends. */
 Test(elementwise, exp_of_floats) {
@@ -106,6 +123,18 @@ Test(elementwise, agrees_with_pytorch) {
         {"log_softmax.1", log_softmax_1},
         {"log_softmax.2", log_softmax_2},
         {"log_softmax.3", log_softmax_1},
+        {"sin.0", sine},
+        {"cos.0", cosine},
+        {"cumsum.0", cumsum_0},
+        {"cumsum.1", cumsum_1},
+        {"cumsum.2", cumsum_2},
+        {"log_sum_exp.0", log_sum_exp_02},
+        {"log_sum_exp.1", log_sum_exp_keep},
+        {"gather.0", gather_1},
+        {"gather.1", gather_0},
+        {"scatter_add.0", scatter_add},
+        {"index_select.0", index_select},
+        {"stack.0", stack},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect_op(torch, cases[i].name, cases[i].f);
 }
@@ -140,6 +169,19 @@ Test(elementwise, gradients) {
         {"softmax, first axis", softmax_0, -1, 1, .rank = {2}, .shape = {{2, 3}}},
         {"log_softmax", log_softmax_1, -1, 1, .rank = {2}, .shape = {{2, 3}}},
         {"log_softmax, first axis", log_softmax_0, -1, 1, .rank = {2}, .shape = {{2, 3}}},
+        {"sin", sine, -3, 3, .rank = {1}, .shape = {{4}}},
+        {"cos", cosine, -3, 3, .rank = {1}, .shape = {{4}}},
+        {"floor", floored, -0.9, 0.9, {0}, true, .rank = {1}, .shape = {{6}}},
+        {"round", nearest, -1.4, 1.4, {-0.5, 0.5}, true, .rank = {1}, .shape = {{6}}},
+        {"cumsum", cumsum_1, -1, 1, .rank = {2}, .shape = {{2, 3}}},
+        {"cumsum, first axis", cumsum_0, -1, 1, .rank = {2}, .shape = {{3, 2}}},
+        {"log_sum_exp", log_sum_exp_02, -1, 1, .rank = {3}, .shape = {{2, 2, 2}}},
+        {"log_sum_exp, kept", log_sum_exp_keep, -1, 1, .rank = {2}, .shape = {{2, 3}}},
+        {"gather", gather_1, -1, 1, .rank = {2}, .shape = {{3, 3}}},
+        {"gather, first axis", gather_0, -1, 1, .rank = {2}, .shape = {{2, 4}}},
+        {"scatter_add", scatter_add, -1, 1, .rank = {2}, .shape = {{2, 3}}},
+        {"index_select", index_select, -1, 1, .rank = {3}, .shape = {{2, 3, 2}}},
+        {"stack", stack, -1, 1, .rank = {2, 2}, .shape = {{2, 3}, {2, 3}}},
     };
     CHECK_ROWS(rows);
 }
@@ -159,6 +201,11 @@ Test(elementwise, laws) {
         EXPECT_SAME(pleat_leaky_relu(x, 1), x);
         EXPECT_SAME(pleat_shift(pleat_leaky_relu(x, 0), 0), pleat_shift(pleat_relu(x), 0));
         double tolerance = type == PLEAT_F64 ? 1e-14 : 1e-6;
+        EXPECT_NEAR(pleat_add(pleat_square(pleat_sin(x)), pleat_square(pleat_cos(x))), pleat_full_like(x, 1),
+                    tolerance);
+        EXPECT_SAME(
+            pleat_floor(pleat_scale(x, 0.5)),
+            pleat_scale(pleat_sub(x, pleat_ne(pleat_floor(pleat_scale(x, 0.5)), pleat_scale(x, 0.5))), 0.5));
         EXPECT_NEAR(pleat_sub(pleat_gelu(x), pleat_gelu(pleat_neg(x))), x, tolerance);
         EXPECT_NEAR(pleat_sub(pleat_softplus(x), pleat_softplus(pleat_neg(x))), x, tolerance);
         for (size_t axis = 0; axis < 3; axis++) {
@@ -169,6 +216,8 @@ Test(elementwise, laws) {
             pleat_tensor *largest = pleat_amax(gappy(x), 1u << axis, .keep = true);
             EXPECT_SAME(pleat_amax(pleat_le(x, largest)), pleat_amin(pleat_le(x, largest)));
             EXPECT_SAME(pleat_amin(x, 1u << axis), pleat_neg(pleat_amax(pleat_neg(x), 1u << axis)));
+            pleat_tensor *all = pleat_log_sum_exp(gappy(x), 1u << axis, .keep = true);
+            EXPECT_NEAR(pleat_sub(x, all), pleat_log_softmax(x, axis), 20 * tolerance);
         }
     }
 }
@@ -194,8 +243,8 @@ Test(elementwise, what_is_not_a_number) {
                             pleat_at(pleat_softplus(x), (size_t[]){3}), INFINITY));
         EXPECT_HOLDS(pleat_amax(x), PLEAT_SCALAR, VALUES(NAN));
         EXPECT_HOLDS(pleat_amax(y), PLEAT_SCALAR, VALUES(NAN));
-        EXPECT_HOLDS(pleat_argmax(y, 0), PLEAT_SCALAR, VALUES(1));
-        EXPECT_HOLDS(pleat_argmax(x, 0), PLEAT_SCALAR, VALUES(0));
+        EXPECT_HOLDS(largest_at(y, 0), PLEAT_SCALAR, VALUES(1));
+        EXPECT_HOLDS(largest_at(x, 0), PLEAT_SCALAR, VALUES(0));
         pleat_tensor *s = vector(type, 3, VALUES(-INFINITY, 0, -INFINITY)),
                      *all = pleat_full_like(s, -INFINITY);
         EXPECT_HOLDS(pleat_softmax(s, 0), PLEAT_SHAPE(3), VALUES(0, 1, 0));
@@ -217,9 +266,9 @@ Test(elementwise, where_lets_nothing_through) {
 
 Test(elementwise, first_of_equals) {
     pleat_tensor *x = pleat_from_f64(ctx, PLEAT_F32, PLEAT_SHAPE(2, 3), VALUES(1, 3, 3, 2, 2, 2));
-    EXPECT_HOLDS(pleat_argmax(x, 1), PLEAT_SHAPE(2), VALUES(1, 0));
-    EXPECT_HOLDS(pleat_argmax(x, 0), PLEAT_SHAPE(3), VALUES(1, 0, 0));
-    EXPECT_HOLDS(pleat_argmax(gappy(x), 1), PLEAT_SHAPE(2), VALUES(1, 0));
+    EXPECT_HOLDS(largest_at(x, 1), PLEAT_SHAPE(2), VALUES(1, 0));
+    EXPECT_HOLDS(largest_at(x, 0), PLEAT_SHAPE(3), VALUES(1, 0, 0));
+    EXPECT_HOLDS(largest_at(gappy(x), 1), PLEAT_SHAPE(2), VALUES(1, 0));
 }
 
 Test(elementwise, empty_and_scalar) {
@@ -234,14 +283,17 @@ Test(elementwise, empty_and_scalar) {
     EXPECT_HOLDS(pleat_abs(one), PLEAT_SCALAR, VALUES(2));
     EXPECT_REFUSED(pleat_amax(none), PLEAT_ERR_SHAPE, "amax", "empty");
     EXPECT_REFUSED(pleat_amin(none, PLEAT_AXES(0)), PLEAT_ERR_SHAPE, "amax", "empty");
-    EXPECT_REFUSED(pleat_argmax(none, 0), PLEAT_ERR_SHAPE, "argmax", "empty");
-    EXPECT_REFUSED(pleat_argmax(one, 0), PLEAT_ERR_ARGUMENT, "argmax", "beyond the rank 0");
+    EXPECT_FAILED(pleat_argmax(none, 0, NULL), PLEAT_ERR_SHAPE, "argmax", "empty");
+    EXPECT_FAILED(pleat_argmax(one, 0, NULL), PLEAT_ERR_ARGUMENT, "argmax", "[]: there is no axis 0");
+    EXPECT_FAILED(pleat_argmax(pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2, 1)), 1, NULL), PLEAT_ERR_ARGUMENT,
+                  "argmax", "index");
+    EXPECT_OK(pleat_argmax(pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, 1)), 1, NULL));
     EXPECT_REFUSED(pleat_amax(none, PLEAT_AXES(2)), PLEAT_ERR_ARGUMENT, "amax", "beyond the rank 2");
     EXPECT_REFUSED(pleat_softmax(none, 2), PLEAT_ERR_ARGUMENT, "softmax", "[0,3]", "no axis 2");
     EXPECT_REFUSED(pleat_maximum(one, NULL), PLEAT_ERR_ARGUMENT, "maximum", "null");
     cr_assert(pleat_is_poison(pleat_softmax(pleat_poison(ctx), 0)));
     cr_assert(pleat_is_poison(pleat_amax(pleat_poison(ctx))));
-    cr_assert(pleat_is_poison(pleat_argmax(pleat_poison(ctx), 0)));
+    EXPECT_FAILED(pleat_argmax(pleat_poison(ctx), 0, NULL), PLEAT_ERR_ARGUMENT, "argmax", "poison");
 }
 
 /* f32 holds e^-1e4 as 0 and 1e4 as it is. */
@@ -260,7 +312,7 @@ Test(elementwise, threads_do_not_show) {
     for (int threads = 1; threads <= 5; threads++) {
         pleat_set_threads(ctx, threads);
         pleat_tensor *y[] = {pleat_softmax(x, 1), pleat_log_softmax(x, 0), pleat_amax(x, PLEAT_AXES(0)),
-                             pleat_argmax(x, 1), pleat_var(x, PLEAT_AXES(1))};
+                             largest_at(x, 1), pleat_var(x, PLEAT_AXES(1))};
         for (size_t i = 0; i < 5; i++) {
             if (threads == 1) first[i] = y[i];
             EXPECT_SAME(y[i], first[i]);

@@ -60,5 +60,22 @@ def reductions():
     gradients("log_softmax.3", lambda x: torch.log_softmax(x, 1), short(2, 3) * 400)
 
 
+def indexed():
+    """Indices are written out in test_elementwise.c, too."""
+    for name, f in ("sin", torch.sin), ("cos", torch.cos):
+        gradients(f"{name}.0", f, short(12, low=-7, high=7))
+    for axis in range(3):
+        gradients(f"cumsum.{axis}", lambda x: x.cumsum(axis).square(), short(2, 3, 4))
+    gradients("log_sum_exp.0", lambda x: x.logsumexp((0, 2)), short(2, 3, 4))
+    gradients("log_sum_exp.1", lambda x: x.logsumexp(1, keepdim=True), short(2, 3) * 400)
+    gradients("gather.0", lambda x: x.gather(1, torch.tensor([[2, 0], [1, 1]])).square(), short(3, 3))
+    gradients("gather.1", lambda x: x.gather(0, torch.tensor([[1, 0, 1], [1, 1, 0], [0, 0, 0]])).square(), short(2, 4))
+    gradients("scatter_add.0", lambda x: torch.zeros(3, 4).scatter_add(1, torch.tensor([[3, 0, 3], [1, 1, 1]]), x).square(),
+              short(2, 3))
+    gradients("index_select.0", lambda x: x.index_select(1, torch.tensor([2, 0, 2, 1])).square(), short(2, 3, 2))
+    gradients("stack.0", lambda x, y: torch.stack([x, y], 1).square(), short(2, 3), short(2, 3))
+
+
 elementwise()
 reductions()
+indexed()

@@ -91,6 +91,8 @@ UNARY = {
     "leaky_relu": lambda x: F.leaky_relu(x, 0.1), "clamp": lambda x: torch.clamp(x, -1, 2),
     "pow2": lambda x: x**2.0, "pow3": lambda x: x**3.0, "pow_odd": lambda x: x**-0.7,
     "softmax": lambda x: F.softmax(x, 0),
+    "sin": torch.sin, "cos": torch.cos, "floor": torch.floor, "round": torch.round,
+    "cumsum": lambda x: x.flip(0).cumsum(0).flip(0),
 }
 
 
@@ -117,6 +119,7 @@ def rows():
     put("rows.amax", x.amax(1))
     put("rows.amin", x.amin(1))
     put("rows.argmax", x.argmax(1).double())
+    put("rows.log_sum_exp", x.logsumexp(1))
     put("rows.softmax", F.softmax(x, 1))
     put("rows.log_softmax", F.log_softmax(x, 1))
     put("rows.layer_norm", F.layer_norm(x, (4,)))

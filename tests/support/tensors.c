@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 pleat_ctx *ctx;
@@ -60,6 +61,18 @@ pleat_tensor *gappy(pleat_tensor *t) {
     unsigned last = 1u << (rank - 1);
     pleat_tensor *around = pleat_pad(pleat_flip(t, last), big, start, step);
     return pleat_flip(pleat_slice(around, start, pleat_shape(t), step), last);
+}
+
+pleat_tensor *largest_at(pleat_tensor *t, size_t axis) {
+    size_t shape[PLEAT_MAX_RANK], rank = 0, *index = malloc((pleat_numel(t) + 1) * sizeof *index);
+    for (size_t k = 0; k < pleat_rank(t); k++)
+        if (k != axis) shape[rank++] = pleat_size(t, k);
+    bool found = pleat_argmax(t, axis, index) == PLEAT_OK;
+    pleat_tensor *y =
+        found ? pleat_zeros(pleat_ctx_of(t), PLEAT_F64, rank, shape) : pleat_poison(pleat_ctx_of(t));
+    for (size_t i = 0; found && i < pleat_numel(y); i++) pleat_f64(y)[i] = (double)index[i];
+    free(index);
+    return y;
 }
 
 bool next_index(size_t rank, const size_t *shape, size_t *index) {

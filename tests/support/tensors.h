@@ -22,6 +22,9 @@ pleat_tensor *as_type(pleat_tensor *t, pleat_dtype dtype);
 /* t's values in a view with gaps along the last two axes, backwards along the last: nothing that BLAS can read. */
 pleat_tensor *gappy(pleat_tensor *t);
 
+/* Where the largest of each line along the axis stands, as f64 numbers; poison if argmax refuses. */
+pleat_tensor *largest_at(pleat_tensor *t, size_t axis);
+
 /* The next index in row-major order; false, and all zeros, after the last. */
 bool next_index(size_t rank, const size_t *shape, size_t *index);
 /* The element of t that stands at `index` of a tensor of `rank` axes to which t is broadcast. */
