@@ -139,7 +139,7 @@ const char *const *example_class_names(const example *e) {
 static pleat_status make_folder(const example *e) {
     struct stat st;
     if (mkdir(e->out, 0777) != 0 && errno != EEXIST)
-        return pleat_fail(e->ctx, PLEAT_ERR_IO, "out", "%s: cannot make the folder: %s", e->out,
+        return pleat_fail(e->ctx, PLEAT_ERR_IO, "out", "cannot make the folder %s: %s", e->out,
                           strerror(errno));
     if (stat(e->out, &st) == 0 && !S_ISDIR(st.st_mode))
         return pleat_fail(e->ctx, PLEAT_ERR_IO, "out", "%s: is a file, --out wants a folder", e->out);

@@ -16,15 +16,15 @@ bool pln_comparable(const char *loss, const pleat_tensor *x, const pleat_tensor 
     pleat_status code = PLEAT_ERR_ARGUMENT;
     const char *wrong = NULL;
     if (!x || !target)
-        wrong = x ? "tensor 2 is a null pointer" : "tensor 1 is a null pointer";
+        wrong = x ? "tensor 1 is a null pointer" : "tensor 0 is a null pointer";
     else if (pleat_ctx_of(target) != ctx)
-        wrong = "tensor 2 belongs to another context than tensor 1";
+        wrong = "tensor 1 belongs to another context than tensor 0";
     else if (pleat_is_poison(x) || pleat_is_poison(target))
         return false;
     else if (pleat_dtype_of(x) != pleat_dtype_of(target)) {
         code = PLEAT_ERR_DTYPE;
-        wrong = pleat_dtype_of(x) == PLEAT_F32 ? "tensor 1 is f32 and tensor 2 is f64; convert one of them"
-                                               : "tensor 1 is f64 and tensor 2 is f32; convert one of them";
+        wrong = pleat_dtype_of(x) == PLEAT_F32 ? "tensor 0 is f32 and tensor 1 is f64; convert one of them"
+                                               : "tensor 0 is f64 and tensor 1 is f32; convert one of them";
     }
     if (wrong) pleat_fail(ctx, code, loss, "%s", wrong);
     return !wrong;
@@ -35,7 +35,7 @@ bool pln_alike(const char *loss, const pleat_tensor *x, const pleat_tensor *targ
     if (pln_same_shape(x, target)) return true;
     char a[192], b[192];
     pleat_fail(pleat_ctx_of(x), PLEAT_ERR_SHAPE, loss,
-               "tensor 1 is %s and tensor 2 is %s; they must be equal", pleat_shape_text(x, a, sizeof a),
+               "tensor 0 is %s and tensor 1 is %s; they must be equal", pleat_shape_text(x, a, sizeof a),
                pleat_shape_text(target, b, sizeof b));
     return false;
 }

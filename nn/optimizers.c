@@ -229,21 +229,32 @@ pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads
  * kept. */
 static pleat_status name_the_parameter(const pleat_nn_optimizer *opt, pleat_status status) {
     size_t input = pleat_error(opt->ctx)->input;
-    if (status != PLEAT_ERR_GRADIENT || input == 0) return status;
-    char name[128];
-    pleat_nn_param_name(opt->args.net, opt->index[input - 1], name, sizeof name);
+    if (status != PLEAT_ERR_GRADIENT || input == PLEAT_NO_INPUT) return status;
+    char name[128], why[200];
+    const char *note = strstr(pleat_error(opt->ctx)->text, "; ");
+    snprintf(why, sizeof why, "%s", note ? note : "; every parameter must take part, or be frozen");
+    pleat_nn_param_name(opt->args.net, opt->index[input], name, sizeof name);
     pleat_clear_error(opt->ctx);
-    return pleat_fail(
-        opt->ctx, PLEAT_ERR_GRADIENT, opt->args.method->name,
-        "the loss does not depend on parameter \"%s\"; every parameter must take part, or be frozen", name);
+    return pleat_fail(opt->ctx, PLEAT_ERR_GRADIENT, opt->args.method->name,
+                      "the loss does not depend on parameter \"%s\"%s", name, why);
 }
 
 /* A loss that is not finite would make every parameter NaN. pleat_grads checks the rest. */
 static pleat_status check_loss(const pleat_nn_optimizer *opt, const pleat_tensor *loss) {
-    if (pleat_error(opt->ctx)->code || pleat_is_poison(loss) || pleat_numel(loss) != 1) return PLEAT_OK;
+    char shape[96];
+    if (pleat_error(opt->ctx)->code || pleat_is_poison(loss)) return PLEAT_OK;
     if (pleat_ctx_of(loss) != opt->ctx)
         return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
                           "the loss is of another context than the network");
+    if (pleat_numel(loss) != 1)
+        return pleat_fail(opt->ctx, PLEAT_ERR_SHAPE, "step",
+                          "the loss has shape %s; it must have one element: pleat_mean or pleat_sum",
+                          pleat_shape_text(loss, shape, sizeof shape));
+    if (!pleat_call_of(loss))
+        return pleat_fail(
+            opt->ctx, PLEAT_ERR_GRADIENT, "step",
+            "the loss was computed while recording was off, or by no op; turn recording on before "
+            "the forward pass: pleat_set_recording(ctx, true)");
     double value = pleat_item(loss);
     if (isfinite(value)) return PLEAT_OK;
     return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,

@@ -25,8 +25,7 @@ static bool concat_shape(pleat_call *c) {
             if (t->rank != first->rank || (k != axis && t->shape[k] != first->shape[k])) {
                 return pleat_call_fail(
                     c, PLEAT_ERR_SHAPE,
-                    "tensors 1 and %zu must agree in rank and in every size but that of axis %zu", i + 1,
-                    axis);
+                    "tensors 0 and %zu must agree in rank and in every size but that of axis %zu", i, axis);
             }
         }
         if (__builtin_add_overflow(c->shape[axis], t->shape[axis], &c->shape[axis])) {

@@ -36,7 +36,7 @@ static bool ranks_are_fine(const pleat_call *c) {
     const char *first = letters[o.x == NULL], *second = letters[o.w == NULL ? 1 : 2];
     for (size_t i = 0; i < 2; i++) {
         if (c->in[i]->rank == 4) continue;
-        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "tensor %zu must be %s, of rank 4", i + 1,
+        return pleat_call_fail(c, PLEAT_ERR_SHAPE, "tensor %zu must be %s, of rank 4", i,
                                i == 0 ? first : second);
     }
     return true;

@@ -107,11 +107,13 @@ typedef enum pleat_status {
     PLEAT_ERR_FORMAT,   /* the content of a file is not valid */
 } pleat_status;
 
+#define PLEAT_NO_INPUT SIZE_MAX
+
 typedef struct pleat_error_info {
     pleat_status code;
-    /* Which of an op's tensors, or of the xs of pleat_grads, is at fault, counted from 1: a null pointer,
-     * poison, a tensor of another context or type than the first, or an x on which y does not depend. 0 for
-     * every other error. */
+    /* Which of an op's tensors, or of the xs of pleat_grads, is at fault, counted from 0, as all messages
+     * count: a null pointer, poison, a tensor of another context or type than the first, or an x on which y
+     * does not depend. PLEAT_NO_INPUT for every other error. */
     size_t input;
     char op[32];    /* the function that failed, "conv2d" */
     char text[480]; /* one line: op, shapes and the broken rule */

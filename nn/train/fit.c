@@ -86,6 +86,7 @@ static pleat_status make_step(const pln_fit *f, const pleat_nn_batch *b, double 
         return status || isfinite(*loss) ? status : not_finite(f, *loss);
     }
     pleat_tensor *t = a->loss(a->user, b, metric);
+    if (pleat_numel(t) != 1) return pleat_nn_step(a->part[0].opt, t); /* it says so */
     *loss = pleat_item(t);
     if (pleat_error(f->ctx)->code) return pleat_error(f->ctx)->code;
     return isfinite(*loss) ? pleat_nn_step(a->part[0].opt, t) : not_finite(f, *loss);

@@ -113,12 +113,12 @@ static void collect(stop *s, pleat_tensor *g) {
 /* Is g a valid cotangent of tensor i of c? */
 static bool cotangent_fits(const pleat_call *c, size_t i, const pleat_tensor *g) {
     if (g->poison) {
-        return pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the rule's cotangent of tensor %zu is poison", i + 1);
+        return pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the rule's cotangent of tensor %zu is poison", i);
     }
     if (g->ctx == c->ctx && g->dtype == c->dtype && pl_same_shape(g, c->in[i])) return true;
     return pleat_call_fail(
         c, PLEAT_ERR_GRADIENT,
-        "the rule's cotangent of tensor %zu is %s: it must have the tensor's shape and type", i + 1,
+        "the rule's cotangent of tensor %zu is %s: it must have the tensor's shape and type", i,
         pl_shape_of(g).text);
 }
 
@@ -130,7 +130,7 @@ static bool hand_down(walk *w, size_t k, const size_t *edges) {
         if (!below->needed) continue;
         if (c->op->vjp == NULL) {
             return pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the op has no gradient rule (vjp) for tensor %zu",
-                                   i + 1);
+                                   i);
         }
         pleat_scope scratch = pleat_begin(w->ctx);
         pleat_tensor *g = c->op->vjp(c, i, w->stops[k].cotangent);
@@ -138,7 +138,7 @@ static bool hand_down(walk *w, size_t k, const size_t *edges) {
         pleat_end(scratch);
         if (w->ctx->error.code == PLEAT_OK) continue;
         /* the rule's ops, or a walk that it has started, count other inputs than the xs */
-        w->ctx->error.input = 0;
+        w->ctx->error.input = PLEAT_NO_INPUT;
         return false;
     }
     return true;
@@ -159,17 +159,25 @@ static bool walk_back(walk *w) {
     return true;
 }
 
+/* Report that y does not depend on x i, and what may be the reason; false. */
+static bool independent(const walk *w, size_t i, const pleat_tensor *x) {
+    const pleat_tensor *lost = NULL; /* the last one without a history that it could have */
+    for (size_t k = w->count; k-- > 0 && lost == NULL;)
+        if (w->stops[k].tensor->unrecorded) lost = w->stops[k].tensor;
+    pleat_fail(w->ctx, PLEAT_ERR_GRADIENT, "grads", "y does not depend on x %zu %s%s%s%s", i,
+               pl_shape_of(x).text, lost == NULL ? "" : "; a tensor ",
+               lost == NULL ? "" : pl_shape_of(lost).text,
+               lost == NULL ? "" : " behind y was computed while recording was off");
+    w->ctx->error.input = i;
+    return false;
+}
+
 /* The results become contiguous tensors of the caller's scope, a separate one for each x. */
 static bool hand_out(walk *w, size_t n, pleat_tensor *const *xs, const size_t *slots, pleat_tensor **gxs,
                      bool strict) {
     for (size_t i = 0; i < n; i++) {
         pleat_tensor *g = slots[i] == SIZE_MAX ? NULL : w->stops[slots[i]].cotangent;
-        if (g == NULL && strict) {
-            pleat_fail(w->ctx, PLEAT_ERR_GRADIENT, "grads", "y does not depend on x %zu %s", i,
-                       pl_shape_of(xs[i]).text);
-            w->ctx->error.input = i + 1;
-            return false;
-        }
+        if (g == NULL && strict) return independent(w, i, xs[i]);
         if (g == NULL) {
             gxs[i] = pleat_zeros_like(xs[i]);
         } else if (!pleat_is_contiguous(g)) {
@@ -213,7 +221,7 @@ static bool arguments_are_fine(pleat_tensor *y, pleat_tensor *gy, size_t n, plea
             wrong = "an x is poison";
         if (wrong == NULL) continue;
         fail(ctx, PLEAT_ERR_ARGUMENT, wrong);
-        ctx->error.input = i + 1;
+        ctx->error.input = i;
         return false;
     }
     if (gy == NULL && y->numel != 1) {

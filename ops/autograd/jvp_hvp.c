@@ -52,7 +52,7 @@ static bool vectors_fit(const product *p, const pleat_tensor *y) {
         } else {
             continue;
         }
-        p->ctx->error.input = i + 1;
+        p->ctx->error.input = i;
         return false;
     }
     return true;

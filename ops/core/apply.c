@@ -15,17 +15,17 @@ static pleat_ctx *context_of(size_t n, pleat_tensor *const *in) {
 static bool input_is_fine(const pleat_call *c, size_t i) {
     const pleat_tensor *t = c->in[i];
     if (t == NULL) {
-        pleat_fail(c->ctx, PLEAT_ERR_ARGUMENT, c->op->name, "tensor %zu is a null pointer", i + 1);
+        pleat_fail(c->ctx, PLEAT_ERR_ARGUMENT, c->op->name, "tensor %zu is a null pointer", i);
         return false;
     }
     if (t->ctx != c->ctx) {
-        return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "tensor %zu%s belongs to another context", i + 1,
+        return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "tensor %zu%s belongs to another context", i,
                                t->poison ? " is poison and" : "");
     }
     if (t->poison) return false;
     if (t->dtype == c->in[0]->dtype) return true;
-    return pleat_call_fail(c, PLEAT_ERR_DTYPE, "tensor 1 is %s and tensor %zu is %s; convert one of them",
-                           c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i + 1,
+    return pleat_call_fail(c, PLEAT_ERR_DTYPE, "tensor 0 is %s and tensor %zu is %s; convert one of them",
+                           c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i,
                            t->dtype == PLEAT_F32 ? "f32" : "f64");
 }
 
@@ -33,7 +33,7 @@ static bool inputs_are_fine(const pleat_call *c) {
     bool clean = c->ctx->error.code == PLEAT_OK;
     for (size_t i = 0; i < c->n; i++) {
         if (input_is_fine(c, i)) continue;
-        if (clean && c->ctx->error.code != PLEAT_OK) c->ctx->error.input = i + 1;
+        if (clean && c->ctx->error.code != PLEAT_OK) c->ctx->error.input = i;
         return false;
     }
     return true;
@@ -80,6 +80,7 @@ pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in,
     if (!op->shape(&c)) return unexplained(&c, "the op refused");
     c.out = result(&c);
     if (c.out->poison) return c.out;
+    c.out->unrecorded = !ctx->recording;
     bool done = (op->forward == NULL || op->forward(&c)) && (!ctx->recording || record(&c, attrs_bytes));
     if (done) return c.out;
     pleat_drop(c.out);

@@ -39,6 +39,7 @@ pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args) {
     pleat_ctx *ctx = memory.alloc(memory.user, sizeof *ctx);
     if (ctx == NULL) return NULL;
     *ctx = (pleat_ctx){.memory = memory, .recording = true, .rng = pleat_rng_new(args.seed, 0)};
+    pleat_clear_error(ctx);
     ctx->scopes = pl_take(&ctx->memory, SCOPES * sizeof *ctx->scopes);
     if (ctx->scopes == NULL) {
         memory.free(memory.user, ctx);

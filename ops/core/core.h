@@ -50,6 +50,7 @@ struct pleat_tensor {
     char *data; /* the first element */
     pleat_dtype dtype;
     bool poison;
+    bool unrecorded; /* an op computed it while recording was off */
     size_t rank, numel;
     size_t shape[PLEAT_MAX_RANK];
     ptrdiff_t stride[PLEAT_MAX_RANK]; /* in elements */

@@ -18,6 +18,7 @@ static void make_one_line(char *text) {
 static void set_error(pleat_ctx *ctx, pleat_status code, const char *op, const char *format, va_list args) {
     pleat_error_info *e = &ctx->error;
     e->code = code;
+    e->input = PLEAT_NO_INPUT;
     snprintf(e->op, sizeof e->op, "%s", op);
     int used = snprintf(e->text, sizeof e->text, "%s: ", op);
     if (used >= 0 && (size_t)used < sizeof e->text)
@@ -94,12 +95,13 @@ pleat_tensor *pl_reject(const pleat_tensor *x, const char *op, pleat_status code
 }
 
 const pleat_error_info *pleat_error(const pleat_ctx *ctx) {
-    static const pleat_error_info none = {.code = PLEAT_ERR_MEMORY, .text = "there is no context"};
+    static const pleat_error_info none = {
+        .code = PLEAT_ERR_MEMORY, .input = PLEAT_NO_INPUT, .text = "there is no context"};
     return ctx == NULL ? &none : &ctx->error;
 }
 
 void pleat_clear_error(pleat_ctx *ctx) {
-    if (ctx != NULL) ctx->error = (pleat_error_info){.code = PLEAT_OK};
+    if (ctx != NULL) ctx->error = (pleat_error_info){.code = PLEAT_OK, .input = PLEAT_NO_INPUT};
 }
 
 const char *pleat_status_name(pleat_status s) {

@@ -19,7 +19,10 @@ pl_text pl_shape_phrase(size_t rank, const size_t *shape) {
     pl_text t = {.text = "["};
     size_t used = 1;
     for (size_t i = 0; i < rank && i < PLEAT_MAX_RANK; i++) {
-        used += (size_t)snprintf(t.text + used, sizeof t.text - used, i == 0 ? "%zu" : ",%zu", shape[i]);
+        const char *gap = i == 0 ? "" : ",";
+        char *to = t.text + used;
+        used += (size_t)(shape[i] == PLEAT_REST ? snprintf(to, sizeof t.text - used, "%srest", gap)
+                                                : snprintf(to, sizeof t.text - used, "%s%zu", gap, shape[i]));
     }
     snprintf(t.text + used, sizeof t.text - used, "]");
     return t;

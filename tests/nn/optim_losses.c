@@ -284,12 +284,12 @@ Test(losses, refuse_operands) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         const char *name = all[i].name;
         pleat_nn_loss_args a = {.x = x};
-        EXPECT_REFUSED(all[i].loss(a), PLEAT_ERR_ARGUMENT, name, "tensor 2 is a null pointer");
-        a = (pleat_nn_loss_args){.target = x};
         EXPECT_REFUSED(all[i].loss(a), PLEAT_ERR_ARGUMENT, name, "tensor 1 is a null pointer");
+        a = (pleat_nn_loss_args){.target = x};
+        EXPECT_REFUSED(all[i].loss(a), PLEAT_ERR_ARGUMENT, name, "tensor 0 is a null pointer");
         cr_assert(pleat_is_poison(all[i].loss((pleat_nn_loss_args){.unset_ = 0})));
         a = (pleat_nn_loss_args){.x = x, .target = pleat_zeros(ctx, PLEAT_F64, PLEAT_SHAPE(2, 3))};
-        EXPECT_REFUSED(all[i].loss(a), PLEAT_ERR_DTYPE, name, "tensor 1 is f32", "tensor 2 is f64");
+        EXPECT_REFUSED(all[i].loss(a), PLEAT_ERR_DTYPE, name, "tensor 0 is f32", "tensor 1 is f64");
         a.target = foreign;
         EXPECT_REFUSED(all[i].loss(a), PLEAT_ERR_ARGUMENT, name, "another context");
         a.target = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2, 1));
@@ -312,7 +312,7 @@ Test(losses, refuse_options) {
     for (size_t i = 0; i < 3; i++)
         EXPECT_REFUSED(pleat_nn_cross_entropy_loss(x, x, .label_smoothing = VALUES(-0.1, 1.1, NAN)[i]),
                        PLEAT_ERR_ARGUMENT, "cross_entropy_loss", "label_smoothing must be from 0 to 1");
-    EXPECT_REFUSED(pleat_nn_kl_loss(x, NULL), PLEAT_ERR_ARGUMENT, "kl_loss", "tensor 2 is a null pointer");
+    EXPECT_REFUSED(pleat_nn_kl_loss(x, NULL), PLEAT_ERR_ARGUMENT, "kl_loss", "tensor 1 is a null pointer");
     EXPECT_REFUSED(pleat_nn_kl_loss(x, pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(3))), PLEAT_ERR_SHAPE,
                    "kl_loss", "[3]");
     pleat_tensor *image = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2, 3, 4));

@@ -560,3 +560,20 @@ Test(rules, without_memory_there_is_no_step) {
     }
     cr_assert_gt(refused, 2, "only %zu steps were refused", refused);
 }
+
+Test(rules, a_loss_without_a_history) {
+    pleat_nn_module *net = small_net(PLEAT_F32);
+    pleat_nn_optimizer *opt = pleat_nn_adam(net);
+    pleat_tensor *x = pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(1, 2), 1);
+    pleat_set_recording(ctx, false);
+    pleat_tensor *loss = small_loss(net), *y = pleat_nn_forward(net, x);
+    EXPECT_FAILED(pleat_nn_step(opt, loss), PLEAT_ERR_GRADIENT, "step",
+                  "the loss was computed while recording was off");
+    pleat_set_recording(ctx, true);
+    EXPECT_FAILED(pleat_nn_step(opt, pleat_sum(y)), PLEAT_ERR_GRADIENT, "adam", "parameter \"0.weight\"",
+                  "; a tensor [", "was computed while recording was off");
+    EXPECT_FAILED(pleat_nn_step(opt, pleat_reshape(pleat_square(x), PLEAT_SHAPE(2))), PLEAT_ERR_SHAPE, "step",
+                  "the loss has shape [2]; it must have one element: pleat_mean or pleat_sum");
+    pleat_nn_optimizer_free(opt);
+    pleat_nn_free(net);
+}

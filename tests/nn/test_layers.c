@@ -207,8 +207,8 @@ static pleat_nn_module *rectifying(pleat_dtype t) {
         pleat_nn_sequential(
             ctx, pleat_nn_conv2d(ctx, 6, 4, .kernel = {2, 2}, .groups = 2, .no_bias = true, .dtype = t),
             pleat_nn_relu(ctx), pleat_nn_relu(ctx),
-            pleat_nn_conv_transpose2d(ctx, 4, 6, .kernel = {3, 3}, .stride = {2, 2}, .output_padding = {1, 0},
-                                      .dtype = t)),
+            pleat_nn_conv_transpose2d(ctx, 4, 6, .kernel = {3, 3}, .stride = {2, 2},
+                                      .output_padding = {1, PLEAT_NONE}, .dtype = t)),
         pleat_nn_relu(ctx), pleat_nn_conv_transpose2d(ctx, 6, 2, .kernel = {2, 2}, .pad = {1, 1}, .dtype = t),
         pleat_nn_relu(ctx), pleat_nn_conv2d(ctx, 2, 1, .kernel = {2, 2}, .dtype = t), pleat_nn_tanh(ctx));
 }
@@ -270,7 +270,7 @@ Test(layers, an_observer_sees_convolution_and_relu) {
     pleat_tensor *y = pleat_nn_forward(m, pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(1, 3, 11, 9)));
     EXPECT_REFUSED(y, PLEAT_ERR_SHAPE, "Conv2d", "x is [1,3,11,9]; this layer takes [N,2,H,W]");
     y = pleat_nn_forward(m, pleat_zeros(ctx, PLEAT_F64, PLEAT_SHAPE(1, 2, 11, 9)));
-    EXPECT_REFUSED(y, PLEAT_ERR_DTYPE, "conv2d", "tensor 1 is f64 and tensor 2 is f32");
+    EXPECT_REFUSED(y, PLEAT_ERR_DTYPE, "conv2d", "tensor 0 is f64 and tensor 1 is f32");
     pleat_nn_free(m);
 }
 

@@ -10,12 +10,12 @@ static pleat_tensor *zeros(size_t a, size_t b, size_t c, size_t d) {
 Test(conv_errors, ranks) {
     pleat_tensor *image = zeros(1, 2, 5, 5), *line = whole(PLEAT_F32, PLEAT_SHAPE(2, 5, 5));
     EXPECT_REFUSED(pleat_conv2d(line, zeros(3, 2, 3, 3)), PLEAT_ERR_SHAPE, "conv2d", "[2,5,5] and [3,2,3,3]",
-                   "tensor 1 must be [N,C,H,W]", "rank 4");
-    EXPECT_REFUSED(pleat_conv2d(image, line), PLEAT_ERR_SHAPE, "conv2d", "tensor 2 must be [O,C/G,R,S]");
+                   "tensor 0 must be [N,C,H,W]", "rank 4");
+    EXPECT_REFUSED(pleat_conv2d(image, line), PLEAT_ERR_SHAPE, "conv2d", "tensor 1 must be [O,C/G,R,S]");
     EXPECT_REFUSED(pleat_conv2d_transpose(line, image), PLEAT_ERR_SHAPE, "conv2d_transpose",
-                   "tensor 1 must be [N,O,P,Q]");
+                   "tensor 0 must be [N,O,P,Q]");
     EXPECT_REFUSED(pleat_conv2d_weight(image, line, .kernel = {2, 2}), PLEAT_ERR_SHAPE, "conv2d_weight",
-                   "tensor 2 must be [N,O,P,Q]");
+                   "tensor 1 must be [N,O,P,Q]");
 }
 
 Test(conv_errors, channels_groups_and_batches) {
@@ -110,8 +110,8 @@ Test(conv_errors, options) {
     EXPECT_REFUSED(pleat_conv2d_weight(image, image, .kernel = {3, 3}, .size = {1, 1}), PLEAT_ERR_ARGUMENT,
                    "conv2d_weight", "size");
     EXPECT_REFUSED(pleat_conv2d(NULL, w, .stride = {1, 0}), PLEAT_ERR_ARGUMENT, "conv2d", "stride");
-    EXPECT_REFUSED(pleat_conv2d(NULL, w), PLEAT_ERR_ARGUMENT, "conv2d", "tensor 1 is a null pointer");
-    EXPECT_REFUSED(pleat_conv2d(image, NULL), PLEAT_ERR_ARGUMENT, "conv2d", "tensor 2 is a null pointer");
+    EXPECT_REFUSED(pleat_conv2d(NULL, w), PLEAT_ERR_ARGUMENT, "conv2d", "tensor 0 is a null pointer");
+    EXPECT_REFUSED(pleat_conv2d(image, NULL), PLEAT_ERR_ARGUMENT, "conv2d", "tensor 1 is a null pointer");
     cr_assert(pleat_is_poison(pleat_conv2d(NULL, NULL)));
     cr_assert(pleat_is_poison(pleat_conv2d(NULL, NULL, .stride = {1, 0})));
 }
@@ -128,7 +128,7 @@ Test(conv_errors, bias_and_relu) {
     EXPECT_REFUSED(pleat_conv2d_transpose(map, w, .bias = zeros(1, 2, 1, 1)), PLEAT_ERR_SHAPE,
                    "conv2d_transpose", "the bias must be [C], of rank 1");
     EXPECT_REFUSED(pleat_conv2d(image, w, .bias = as_type(three, PLEAT_F64)), PLEAT_ERR_DTYPE, "conv2d",
-                   "tensor 1 is f32 and tensor 3 is f64");
+                   "tensor 0 is f32 and tensor 2 is f64");
     EXPECT_REFUSED(pleat_conv2d_weight(image, map, .kernel = {3, 3}, .bias = three), PLEAT_ERR_ARGUMENT,
                    "conv2d_weight", "bias and relu mean nothing here");
     EXPECT_REFUSED(pleat_conv2d_weight(image, map, .kernel = {3, 3}, .relu = true), PLEAT_ERR_ARGUMENT,

@@ -125,12 +125,12 @@ static void expect_stopped(rule vjp, pleat_status code, const char *const parts[
 }
 
 Test(own, rules_that_break_the_walk_are_named) {
-    expect_stopped(NULL, PLEAT_ERR_GRADIENT, PARTS("cube: [2,3]", "no gradient rule", "tensor 1"));
+    expect_stopped(NULL, PLEAT_ERR_GRADIENT, PARTS("cube: [2,3]", "no gradient rule", "tensor 0"));
     expect_stopped(misshapen_vjp, PLEAT_ERR_GRADIENT,
-                   PARTS("cube: [2,3]", "cotangent of tensor 1 is []", "shape"));
+                   PARTS("cube: [2,3]", "cotangent of tensor 0 is []", "shape"));
     expect_stopped(mistyped_vjp, PLEAT_ERR_GRADIENT,
-                   PARTS("cube: [2,3]", "cotangent of tensor 1 is [2,3]", "type"));
-    expect_stopped(poison_vjp, PLEAT_ERR_GRADIENT, PARTS("cube: [2,3]", "cotangent of tensor 1 is poison"));
+                   PARTS("cube: [2,3]", "cotangent of tensor 0 is [2,3]", "type"));
+    expect_stopped(poison_vjp, PLEAT_ERR_GRADIENT, PARTS("cube: [2,3]", "cotangent of tensor 0 is poison"));
     expect_stopped(failing_vjp, PLEAT_ERR_SHAPE, PARTS("matmul: [2,3] and [2,3]", "inner sizes"));
 }
 
@@ -450,6 +450,6 @@ Test(own, without_a_rule) {
     EXPECT_OK(pleat_grads(loss, NULL, 1, &z, &g, 0));
     EXPECT_SAME(g, y);
     EXPECT_FAILED(pleat_grads(loss, NULL, 1, &x, &g, 0), PLEAT_ERR_GRADIENT, "cube", "[2]",
-                  "no gradient rule", "tensor 1");
+                  "no gradient rule", "tensor 0");
     cr_assert(pleat_is_poison(g));
 }
