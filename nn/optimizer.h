@@ -91,6 +91,10 @@ pleat_tensor *pln_optimizer_state(const pleat_nn_optimizer *opt, size_t i, size_
 double pln_optimizer_steps(const pleat_nn_optimizer *opt, size_t i);
 void pln_optimizer_set_steps(pleat_nn_optimizer *opt, size_t i, double steps);
 
+/* The number of micro-batches since the last step, whose gradients are no part of a checkpoint; and forget them. */
+size_t pln_optimizer_pending(const pleat_nn_optimizer *opt);
+void pln_optimizer_discard(pleat_nn_optimizer *opt);
+
 pleat_nn_module *pln_ema_net(const pleat_nn_ema *ema);
 /* The average of pleat_nn_state(net, i), a parameter or a buffer, with its shape and type, contiguous; owned
  * by the ema. After an odd number of swaps it holds net's value, and net holds the average. */

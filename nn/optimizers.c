@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "accumulate.h"
 #include "files/numbers.h"
 
 typedef struct slot {
@@ -26,6 +27,7 @@ struct pleat_nn_optimizer {
     size_t moving;                  /* the number of parameters that are not frozen at this step, */
     size_t *index;                  /* their numbers in the net, */
     pleat_tensor **params, **grads; /* and the tensors */
+    pln_pending pending;            /* gradients of the micro-batches since the last step */
 };
 
 /* ---- making and freeing ------------------------------------------------------------------------------ */
@@ -38,6 +40,7 @@ void pleat_nn_optimizer_free(pleat_nn_optimizer *opt) {
     if (!opt) return;
     for (size_t i = 0; opt->slots && i < opt->count; i++)
         for (size_t k = 0; k < PLN_STATES; k++) pleat_drop(opt->slots[i].state[k]);
+    pln_pending_free(&opt->pending);
     free(opt->slots);
     free(opt->index);
     free(opt->params);
@@ -95,7 +98,7 @@ pleat_nn_optimizer *pln_optimizer_new(pln_optimizer_args args) {
     if (opt) {
         opt->ctx = ctx;
         opt->args = args;
-        opt->count = pleat_nn_param_count(args.net);
+        opt->count = opt->pending.width = pleat_nn_param_count(args.net);
         if (fill(opt)) return opt;
     }
     pleat_fail(ctx, PLEAT_ERR_MEMORY, args.method->name, "no memory for the optimizer's state");
@@ -214,17 +217,6 @@ static pleat_status update(pleat_nn_optimizer *opt) {
     return status;
 }
 
-pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads) {
-    if (!opt) return PLEAT_ERR_ARGUMENT;
-    if (!grads) return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name, "grads is NULL");
-    pleat_scope scope = pleat_begin(opt->ctx);
-    find_moving(opt);
-    for (size_t k = 0; k < opt->moving; k++) opt->grads[k] = grads[opt->index[k]];
-    pleat_status status = update(opt);
-    pleat_end(scope);
-    return status;
-}
-
 /* Replace the error of pleat_grads about x number `input` by one that names the parameter. Other errors are
  * kept. */
 static pleat_status name_the_parameter(const pleat_nn_optimizer *opt, pleat_status status) {
@@ -262,23 +254,99 @@ static pleat_status check_loss(const pleat_nn_optimizer *opt, const pleat_tensor
                       pln_rounded(value, 6).s);
 }
 
+/* The gradients of weight * loss for all parameters that are not frozen, into opt->grads. */
+static pleat_status find_grads(pleat_nn_optimizer *opt, pleat_tensor *loss, double weight) {
+    pleat_status status = check_loss(opt, loss);
+    if (status) return status;
+    bool clean = pleat_error(opt->ctx)->code == PLEAT_OK;
+    pleat_tensor *seed = weight != 1 && pleat_numel(loss) == 1 ? pleat_full_like(loss, weight) : NULL;
+    status = pleat_grads(loss, seed, opt->moving, opt->params, opt->grads, PLEAT_GRADS_STRICT);
+    return clean ? name_the_parameter(opt, status) : status;
+}
+
+/* A step in the middle of an accumulation is a mistake. */
+static pleat_status check_nothing_is_pending(const pleat_nn_optimizer *opt) {
+    if (!opt->pending.n) return PLEAT_OK;
+    return pleat_fail(
+        opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
+        "gradients of %zu micro-batches are accumulated; pleat_nn_step_accumulated updates with them",
+        opt->pending.n);
+}
+
+pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads) {
+    if (!opt) return PLEAT_ERR_ARGUMENT;
+    if (!grads) return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name, "grads is NULL");
+    pleat_status status = check_nothing_is_pending(opt);
+    if (status) return status;
+    pleat_scope scope = pleat_begin(opt->ctx);
+    find_moving(opt);
+    for (size_t k = 0; k < opt->moving; k++) opt->grads[k] = grads[opt->index[k]];
+    status = update(opt);
+    pleat_end(scope);
+    return status;
+}
+
 pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss) {
     if (!opt || !loss) {
         pleat_ctx *ctx = opt ? opt->ctx : pleat_ctx_of(loss);
         return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "step", "%s is NULL", opt ? "the loss" : "the optimizer");
     }
-    pleat_status status = check_loss(opt, loss);
+    pleat_status status = check_nothing_is_pending(opt);
     if (status) return status;
-    bool clean = pleat_error(opt->ctx)->code == PLEAT_OK;
     pleat_scope scope = pleat_begin(opt->ctx);
     find_moving(opt);
-    status = pleat_grads(loss, NULL, opt->moving, opt->params, opt->grads, PLEAT_GRADS_STRICT);
-    if (!status)
-        status = update(opt);
-    else if (clean)
-        status = name_the_parameter(opt, status);
+    status = find_grads(opt, loss, 1);
+    if (!status) status = update(opt);
     pleat_end(scope);
     return status;
+}
+
+/* ---- micro-batches --------------------------------------------------------------------------------------- */
+
+static pleat_status accumulate(pleat_nn_optimizer *opt, pleat_tensor *loss, double weight) {
+    if (!isfinite(weight))
+        return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
+                          "the weight is %s; it must be finite", pln_rounded(weight, 6).s);
+    if (!opt->pending.n) find_moving(opt);
+    pleat_status status = find_grads(opt, loss, weight);
+    if (status || pln_pending_add(&opt->pending, opt->moving, opt->grads)) return status;
+    return pleat_fail(opt->ctx, PLEAT_ERR_MEMORY, opt->args.method->name,
+                      "no memory for the gradients of micro-batch %zu", opt->pending.n);
+}
+
+pleat_status pleat_nn_accumulate(pleat_nn_optimizer *opt, pleat_tensor *loss, double weight) {
+    if (!opt)
+        return pleat_fail(pleat_ctx_of(loss), PLEAT_ERR_ARGUMENT, "accumulate", "the optimizer is NULL");
+    bool recording = pleat_set_recording(opt->ctx, false);
+    pleat_scope scope = pleat_begin(opt->ctx);
+    pleat_status status =
+        loss ? accumulate(opt, loss, weight)
+             : pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name, "the loss is NULL");
+    if (status) pln_pending_clear(&opt->pending);
+    pleat_end(scope);
+    pleat_set_recording(opt->ctx, recording);
+    return status;
+}
+
+pleat_status pleat_nn_step_accumulated(pleat_nn_optimizer *opt) {
+    if (!opt) return PLEAT_ERR_ARGUMENT;
+    if (!opt->pending.n)
+        return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
+                          "nothing is accumulated; call pleat_nn_accumulate for each micro-batch first");
+    bool recording = pleat_set_recording(opt->ctx, false);
+    pleat_scope scope = pleat_begin(opt->ctx);
+    pln_pending_sum(&opt->pending, opt->moving, opt->grads);
+    pleat_status status = pleat_error(opt->ctx)->code;
+    if (!status) status = update(opt);
+    pln_pending_clear(&opt->pending);
+    pleat_end(scope);
+    pleat_set_recording(opt->ctx, recording);
+    return status;
+}
+
+size_t pln_optimizer_pending(const pleat_nn_optimizer *opt) { return opt->pending.n; }
+void pln_optimizer_discard(pleat_nn_optimizer *opt) {
+    if (opt) pln_pending_clear(&opt->pending);
 }
 
 /* ---- numbers ------------------------------------------------------------------------------------------- */

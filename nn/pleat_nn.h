@@ -422,6 +422,23 @@ pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss);
 /* Update once from your own gradients: grads[i] for parameter i, in its shape. The entry of a frozen
  * parameter is not read. The gradients are not changed. */
 pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads);
+
+/* A step over micro-batches, for batches that memory does not hold at once: accumulate the gradient of each
+ * weight * loss, then update once with the sum.
+ *
+ *     for (size_t i = 0; i < n; i++)                                   // the mean over N items, n_i of them in part i
+ *         pleat_nn_accumulate(opt, loss_of(part[i]), n_i / (double)N); // each loss a mean; the weight of sums is 1
+ *     pleat_nn_step_accumulated(opt);
+ *
+ * The gradients are added along a fixed binary tree: node (0, k) is that of micro-batch k, counted from 0 since the
+ * last step; node (l + 1, k) = node (l, 2k) + node (l, 2k + 1), or the first alone if there is no second. The sum
+ * of five is ((0 + 1) + (2 + 3)) + 4. At most log2(n) + 1 gradients of the network are in memory. Clipping sees
+ * the sum. A parameter that is frozen at the first micro-batch stays so until the step. On an error no parameter
+ * has changed, and nothing is accumulated any more. Until the step pleat_nn_step, pleat_nn_update and checkpoints
+ * are errors. */
+pleat_status pleat_nn_accumulate(pleat_nn_optimizer *opt, pleat_tensor *loss, double weight);
+pleat_status pleat_nn_step_accumulated(pleat_nn_optimizer *opt);
+
 double pleat_nn_lr(const pleat_nn_optimizer *opt);
 void pleat_nn_set_lr(pleat_nn_optimizer *opt, double lr);
 /* The Euclidean norm of all gradients at the last step, before clipping; 0 unless clip_norm is used. */

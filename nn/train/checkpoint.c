@@ -33,6 +33,8 @@ static const char *broken_part(const pleat_nn_checkpoint *c, size_t i) {
         if (!strcmp(p->name, c->part[k].name)) return "two parts have the same name";
     if (pleat_nn_ctx(p->net) != c->ctx) return "a part's network must be of the checkpoint's context";
     if (p->opt && pln_optimizer_net(p->opt) != p->net) return "a part's optimizer must be its network's";
+    if (p->opt && pln_optimizer_pending(p->opt))
+        return "a part's optimizer has accumulated gradients; pleat_nn_step_accumulated first";
     if (p->ema && pln_ema_net(p->ema) != p->net) return "a part's ema must be its network's";
     if (p->ema && pln_ema_is_swapped(p->ema))
         return "a part's network holds the averages of its ema; swap them back first";

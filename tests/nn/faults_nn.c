@@ -154,6 +154,18 @@ static void steps(world *w, pleat_nn_module *m, pleat_nn_optimizer *o) {
     take_status(w, s);
 }
 
+/* A step over three micro-batches, the third of which makes room for a second node. */
+static void accumulated(world *w, pleat_nn_module *m, pleat_nn_optimizer *o) {
+    uint64_t before = state_of(m);
+    pleat_status s = PLEAT_OK;
+    for (size_t i = 0; i < 3 && !s; i++)
+        s = pleat_nn_accumulate(o, pleat_mean(pleat_square(pleat_nn_forward(m, drawn(w, PLEAT_SHAPE(3, 4))))),
+                                0.25);
+    if (!s) s = pleat_nn_step_accumulated(o);
+    if (s && state_of(m) != before) pleat_clear_error(w->ctx);
+    take_status(w, s);
+}
+
 static void optimizers(world *w, const row *r) {
     (void)r;
     pleat_nn_optimizer *(*const makers[])(pleat_nn_module *) = {sgd, adam, adamw, rmsprop};
@@ -164,6 +176,7 @@ static void optimizers(world *w, const row *r) {
         bool all = take_pointer(w, m) && take_pointer(w, o) && take_pointer(w, ema);
         if (all) {
             steps(w, m, o);
+            accumulated(w, m, o);
             pleat_nn_ema_update(ema);
             pleat_nn_ema_swap(ema);
             take(w, pleat_nn_param(m, 0));
@@ -351,7 +364,7 @@ const row faults_nn[] = {
     {" pleat_nn_cross_entropy_loss_with pleat_nn_kl_loss pleat_nn_one_hot pleat_nn_accuracy ",
      losses_of_classes, .module = NULL},
     {" pleat_nn_sgd_with pleat_nn_adam_with pleat_nn_adamw_with pleat_nn_rmsprop_with pleat_nn_step"
-     " pleat_nn_update pleat_nn_ema_new ",
+     " pleat_nn_update pleat_nn_accumulate pleat_nn_step_accumulated pleat_nn_ema_new ",
      optimizers, .module = NULL},
     {" pleat_nn_batches_new ", batches, .module = NULL},
     {" pleat_nn_shapes pleat_nn_image_batch ", images, .module = NULL},
