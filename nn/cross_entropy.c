@@ -1,5 +1,5 @@
-/* Cross-entropy of a softmax, with class numbers or probabilities: pick takes from each row the element at its
- * label, spread is its adjoint. Law: the loss of labels is the loss of their one-hot tensor. */
+/* Cross-entropy of a softmax, with class numbers or probabilities: pick takes from each row the element at
+ * its label, spread is its adjoint. Law: the loss of labels is the loss of their one-hot tensor. */
 #include <stdlib.h>
 #include <string.h>
 

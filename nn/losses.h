@@ -10,8 +10,8 @@ bool pln_comparable(const char *loss, const pleat_tensor *x, const pleat_tensor 
 /* The same, and that they have one shape, since an op would broadcast them. */
 bool pln_alike(const char *loss, const pleat_tensor *x, const pleat_tensor *target);
 
-/* Check that x is [N,K,..] and that its N.. labels are less than K. False after an error of `op` that names the
- * label and its index. */
+/* Check that x is [N,K,..] and that its N.. labels are less than K. False after an error of `op` that names
+ * the label and its index. */
 bool pln_labels_fit(const char *op, const pleat_tensor *x, const size_t *labels);
 
 /* Report a rule that an option breaks; poison. */

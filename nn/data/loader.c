@@ -1,5 +1,5 @@
-/* Batches of images, prefetched by a thread. The content of a batch is a function of seed, epoch and number:
- * the order is drawn from a random stream of the epoch, the transform of each image from a separate
+/* Batches of a data set, prefetched by a thread. The content of a batch is a function of seed, epoch and number:
+ * the order is drawn from a random stream of the epoch, the transform of each item from a separate
  * stream. */
 #define _POSIX_C_SOURCE 200809L
 
@@ -9,28 +9,33 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data/fields.h"
 #include "data/transform.h"
-#include "pleat_nn.h"
 
 static const char op[] = "loader_new";
 
 /* Numbers of random streams, far from the small numbers of contexts and programs. */
 #define ORDER_STREAM ((uint64_t)1 << 63)
-#define IMAGE_STREAM ((uint64_t)1 << 62)
+#define ITEM_STREAM ((uint64_t)1 << 62)
+#define FILL_STREAM ((uint64_t)1 << 61)
 
 /* The one batch that is in work or ready. */
 typedef struct slot {
     size_t number, first, n; /* items first..first+n-1 of the order */
-    void *x, *clean;
-    size_t *labels;
+    void *out[PLEAT_NN_FIELDS], *clean;
+    void *given, *cut; /* one item, as it is filled, and as it is cut out */
+    bool failed;       /* the fill of a field returned false: */
+    size_t bad_field, bad_item;
 } slot;
 
 struct pleat_nn_loader {
     pleat_ctx *ctx;
-    pleat_nn_images
-        images; /* a copy: the caller's struct may be a variable of a function that has returned */
+    pleat_nn_data data; /* a copy: the caller's struct may be a variable of a function that has returned */
+    size_t fields;
+    bool images;                                          /* x is [..,H,W] */
+    size_t image[2], size[2];                             /* of x, before and after the transform */
+    size_t given[PLEAT_NN_FIELDS], each[PLEAT_NN_FIELDS]; /* elements of an item, before and after */
     pleat_nn_transform transform;
-    pln_picture picture;
     pleat_dtype dtype;
     uint64_t seed;
     bool shuffle;
@@ -38,8 +43,8 @@ struct pleat_nn_loader {
     size_t epoch, next; /* the next batch to return */
 
     slot slot;
-    size_t *shown; /* the labels of the last batch that was returned */
-    pid_t owner;   /* the process that has the thread, which the child of a fork has not; 0: there is none */
+    size_t *shown[PLEAT_NN_FIELDS], *index; /* labels and items of the last batch that was returned */
+    pid_t owner; /* the process that has the thread, which the child of a fork has not; 0: there is none */
     pthread_t thread;
     pthread_mutex_t mutex; /* guards the flags; while a batch is wanted the slot is the thread's */
     pthread_cond_t changed;
@@ -48,27 +53,76 @@ struct pleat_nn_loader {
 
 /* ---- making a batch --------------------------------------------------------------------------------------- */
 
-static size_t numel(const pleat_nn_loader *l) {
-    return l->images.C * l->picture.size[0] * l->picture.size[1];
+static size_t element_of(const pleat_nn_loader *l) {
+    return l->dtype == PLEAT_F64 ? sizeof(double) : sizeof(float);
 }
 
-static void make_image(pleat_nn_loader *l, size_t i, size_t item) {
-    size_t each = numel(l);
-    const uint8_t *pixels = l->images.pixels + item * l->images.C * l->images.H * l->images.W;
-    uint64_t number = (uint64_t)l->epoch * l->images.count + item;
-    pleat_rng r = pleat_rng_new(l->seed, IMAGE_STREAM | (number & (IMAGE_STREAM - 1)));
-    if (l->dtype == PLEAT_F64) {
-        double *clean = l->slot.clean ? (double *)l->slot.clean + i * each : NULL;
-        pln_transform_f64(&l->picture, pixels, &r, (double *)l->slot.x + i * each, clean);
-    } else {
-        float *clean = l->slot.clean ? (float *)l->slot.clean + i * each : NULL;
-        pln_transform_f32(&l->picture, pixels, &r, (float *)l->slot.x + i * each, clean);
+/* The number of an item within the fields. */
+static size_t place_of(const pleat_nn_loader *l, size_t item) {
+    return l->data.index ? l->data.index[item] : item;
+}
+
+/* Item `item` of field k as it is given; NULL if its fill returned false. */
+static const void *fetch(pleat_nn_loader *l, size_t k, size_t item, uint64_t number) {
+    const pleat_nn_field *f = &l->data.field[k];
+    size_t at = place_of(l, item);
+    if (f->data) return (const char *)f->data + at * l->given[k] * pln_element(f->type);
+    pleat_rng r = pleat_rng_new(l->seed, FILL_STREAM | (number & (FILL_STREAM - 1)));
+    if (f->fill(f->user, at, &r, l->slot.given)) return l->slot.given;
+    if (!l->slot.failed) l->slot.bad_field = k, l->slot.bad_item = at;
+    l->slot.failed = true;
+    return NULL;
+}
+
+/* Noise and normalisation of x, number i of the batch. */
+static void finish(pleat_nn_loader *l, size_t i, pleat_rng *r) {
+    const pleat_nn_field *x = &l->data.field[0];
+    size_t C = x->rank == 3 ? x->shape[0] : 1, at = i * l->each[0];
+    pln_finish f = {&l->transform, C, l->each[0] / C, x->type == PLEAT_NN_PIXELS};
+    if (C == 1 && x->rank != 3) f.C = 1;
+    if (l->dtype == PLEAT_F64)
+        pln_finish_f64(&f, r, (double *)l->slot.out[0] + at,
+                       l->slot.clean ? (double *)l->slot.clean + at : NULL);
+    else
+        pln_finish_f32(&f, r, (float *)l->slot.out[0] + at,
+                       l->slot.clean ? (float *)l->slot.clean + at : NULL);
+}
+
+static void make_field(pleat_nn_loader *l, size_t k, size_t i, const void *from, const pln_view *view) {
+    const pleat_nn_field *f = &l->data.field[k];
+    size_t n = l->each[k];
+    void *out = l->slot.out[k];
+    if (view && f->rank >= 2) {
+        pln_cut(view, l->given[k] / (view->image[0] * view->image[1]), pln_element(f->type), from,
+                l->slot.cut);
+        from = l->slot.cut;
     }
-    if (l->slot.labels) l->slot.labels[i] = l->images.labels[item];
+    if (pln_is_label(f->type))
+        pln_labels(f->type, n, from, (size_t *)out + i * n);
+    else if (l->dtype == PLEAT_F64)
+        pln_numbers_f64(f->type, n, from, (double *)out + i * n);
+    else
+        pln_numbers_f32(f->type, n, from, (float *)out + i * n);
+}
+
+/* Make item `item` number i of the batch. */
+static void make_item(pleat_nn_loader *l, size_t i, size_t item) {
+    uint64_t number = (uint64_t)l->epoch * l->data.count + item;
+    pleat_rng r = pleat_rng_new(l->seed, ITEM_STREAM | (number & (ITEM_STREAM - 1)));
+    pln_view view = {.step = {1, 1}};
+    if (l->images) view = pln_draw_view(&l->transform, l->image, l->size, &r);
+    for (size_t k = 0; k < l->fields; k++) {
+        const void *from = fetch(l, k, item, number);
+        if (!from) return;
+        make_field(l, k, i, from, pln_is_whole(&view) ? NULL : &view);
+    }
+    finish(l, i, &r);
 }
 
 static void make_batch(pleat_nn_loader *l) {
-    for (size_t i = 0; i < l->slot.n; i++) make_image(l, i, l->order.order[l->slot.first + i]);
+    l->slot.failed = false;
+    for (size_t i = 0; i < l->slot.n && !l->slot.failed; i++)
+        make_item(l, i, l->order.order[l->slot.first + i]);
 }
 
 /* Set the slot to batch `number`; false if there is none. */
@@ -150,33 +204,100 @@ static void settle(pleat_nn_loader *l) {
 
 /* ---- making and freeing ------------------------------------------------------------------------------------ */
 
-/* The rule that the options break, or NULL. Sets the size after the transforms. */
-static const char *broken(const pleat_nn_loader_args *a, size_t size[2]) {
-    if (!a->images || !a->images->pixels || !a->images->count) return ".images must be given and hold images";
+/* The rule that the options break, or NULL. */
+static const char *broken(const pleat_nn_loader_args *a, size_t count) {
+    if (!count) return ".images or .data must be given, and hold images or items";
+    if (a->images && a->data) return "give .images or .data, not both";
     if (!a->batch) return ".batch must be given, at least 1";
-    if (a->batch > a->images->count && !a->keep_last)
-        return "the batch is larger than the number of images, so there would be none; set .keep_last or a smaller batch";
+    if (a->batch > count && !a->keep_last)
+        return "the batch is larger than the number of items, so there would be none; set .keep_last or a smaller batch";
     if (a->dtype != PLEAT_F32 && a->dtype != PLEAT_F64) return "dtype must be PLEAT_F32 or PLEAT_F64";
-    return pln_wrong_transform(&a->transform, a->images->H, a->images->W, size);
+    return NULL;
 }
 
-static bool allocate(pleat_nn_loader *l, size_t element) {
-    size_t values, bytes, batch = l->order.batch < l->order.count ? l->order.batch : l->order.count;
-    if (__builtin_mul_overflow(l->images.C, l->picture.size[0], &values) ||
-        __builtin_mul_overflow(values, l->picture.size[1], &values) ||
-        __builtin_mul_overflow(values, batch, &values) || __builtin_mul_overflow(values, element, &bytes))
-        return false;
-    l->slot.x = malloc(bytes ? bytes : 1);
-    if (l->transform.noise > 0) l->slot.clean = malloc(bytes ? bytes : 1);
-    if (l->images.labels) l->slot.labels = malloc(batch * sizeof *l->slot.labels);
-    if (l->images.labels) l->shown = malloc(batch * sizeof *l->shown);
-    return l->slot.x && (l->slot.clean || l->transform.noise <= 0) &&
-           ((l->slot.labels && l->shown) || !l->images.labels);
+/* Report a field of rank 2 or more whose images are not of x's size. */
+static pleat_status alike(const pleat_nn_loader *l) {
+    for (size_t k = 1; k < l->fields; k++) {
+        const pleat_nn_field *f = &l->data.field[k];
+        if (f->rank < 2 || (f->shape[f->rank - 2] == l->image[0] && f->shape[f->rank - 1] == l->image[1]))
+            continue;
+        return pleat_fail(
+            l->ctx, PLEAT_ERR_SHAPE, op,
+            "crop and flip change all images of an item alike, but those of x are %zux%zu, and those of "
+            "field %zu (%s) %zux%zu",
+            l->image[0], l->image[1], k, pln_field_name(&l->data, k), f->shape[f->rank - 2],
+            f->shape[f->rank - 1]);
+    }
+    return PLEAT_OK;
+}
+
+/* Set the sizes after the transform. */
+static pleat_status set_sizes(pleat_nn_loader *l) {
+    const pleat_nn_field *x = &l->data.field[0];
+    l->images = x->rank >= 2;
+    for (size_t k = 0; k < 2; k++) l->image[k] = l->images ? x->shape[x->rank - 2 + k] : 1;
+    const char *wrong = pln_wrong_transform(&l->transform, l->image[0], l->image[1], l->size);
+    if (!l->images && pln_moves(&l->transform))
+        wrong = "crop and flip are for images, but x has no rows and columns";
+    if (wrong) return pleat_fail(l->ctx, PLEAT_ERR_ARGUMENT, op, "%s", wrong);
+    pleat_status status = pln_moves(&l->transform) ? alike(l) : PLEAT_OK;
+    for (size_t k = 0; k < l->fields && !status; k++) {
+        const pleat_nn_field *f = &l->data.field[k];
+        bool moved = f->rank >= 2 && pln_moves(&l->transform);
+        l->given[k] = l->each[k] = 1;
+        for (size_t i = 0; i < f->rank; i++)
+            l->given[k] *= f->shape[i]; /* pln_check_data has checked that it fits */
+        if (!moved)
+            l->each[k] = l->given[k];
+        else if (__builtin_mul_overflow(l->given[k] / (l->image[0] * l->image[1]), l->size[0], &l->each[k]) ||
+                 __builtin_mul_overflow(l->each[k], l->size[1], &l->each[k]))
+            status = pleat_fail(l->ctx, PLEAT_ERR_MEMORY, op, "no memory for crops of %zux%zu", l->size[0],
+                                l->size[1]);
+    }
+    return status;
+}
+
+/* n items of `each` elements of `bytes` bytes; NULL, too, if that is more than there can be. */
+static void *room(size_t n, size_t each, size_t bytes) {
+    size_t all;
+    if (__builtin_mul_overflow(n, each, &all) || __builtin_mul_overflow(all, bytes, &all)) return NULL;
+    return malloc(all ? all : 1);
+}
+
+static bool allocate(pleat_nn_loader *l) {
+    size_t batch = l->order.batch < l->order.count ? l->order.batch : l->order.count, given = 1, cut = 1;
+    bool ok = true;
+    for (size_t k = 0; k < l->fields && ok; k++) {
+        bool label = pln_is_label(l->data.field[k].type);
+        l->slot.out[k] = room(batch, l->each[k], label ? sizeof(size_t) : element_of(l));
+        if (label) l->shown[k] = room(batch, l->each[k], sizeof(size_t));
+        ok = l->slot.out[k] && (l->shown[k] || !label);
+        given = given > l->given[k] ? given : l->given[k];
+        cut = cut > l->each[k] ? cut : l->each[k];
+    }
+    if (l->transform.noise > 0) l->slot.clean = room(batch, l->each[0], element_of(l));
+    l->slot.given = room(given, 1, sizeof(double)); /* no element is longer */
+    l->slot.cut = room(cut, 1, sizeof(double));
+    l->index = room(batch, 1, sizeof(size_t));
+    return ok && (l->slot.clean || l->transform.noise <= 0) && l->slot.given && l->slot.cut && l->index;
+}
+
+static pleat_status set_up(pleat_nn_loader *l, size_t batch) {
+    pleat_status status = pln_check_data(l->ctx, op, &l->data, &l->fields);
+    if (!status) status = set_sizes(l);
+    if (!status) status = pleat_nn_batches_new(l->ctx, l->data.count, batch, &l->order);
+    if (!status && !allocate(l))
+        status = pleat_fail(l->ctx, PLEAT_ERR_MEMORY, op, "no memory for a batch of %zu items", batch);
+    return status;
 }
 
 pleat_nn_loader *pleat_nn_loader_new_with(pleat_nn_loader_args a) {
-    size_t size[2];
-    const char *wrong = broken(&a, size);
+    pleat_nn_data data = {0};
+    if (a.data)
+        data = *a.data;
+    else if (a.images && a.images->pixels)
+        data = pleat_nn_data_of_images(a.images);
+    const char *wrong = broken(&a, data.count);
     if (wrong) {
         pleat_fail(a.ctx, PLEAT_ERR_ARGUMENT, op, "%s", wrong);
         return NULL;
@@ -186,18 +307,14 @@ pleat_nn_loader *pleat_nn_loader_new_with(pleat_nn_loader_args a) {
         pleat_fail(a.ctx, PLEAT_ERR_MEMORY, op, "no memory");
         return NULL;
     }
-    *l = (pleat_nn_loader){.ctx = a.ctx, .images = *a.images, .transform = a.transform, .dtype = a.dtype};
+    *l = (pleat_nn_loader){.ctx = a.ctx, .data = data, .transform = a.transform, .dtype = a.dtype};
     l->seed = a.seed;
     l->shuffle = a.shuffle;
-    l->picture = (pln_picture){a.images->C, a.images->H, a.images->W, {size[0], size[1]}, &l->transform};
-    pleat_status status = pleat_nn_batches_new(a.ctx, a.images->count, a.batch, &l->order);
-    l->order.keep_last = a.keep_last;
-    if (!status && !allocate(l, a.dtype == PLEAT_F64 ? sizeof(double) : sizeof(float)))
-        status = pleat_fail(a.ctx, PLEAT_ERR_MEMORY, op, "no memory for a batch of %zu images", a.batch);
-    if (status) {
+    if (set_up(l, a.batch)) {
         pleat_nn_loader_free(l);
         return NULL;
     }
+    l->order.keep_last = a.keep_last;
     l->next = SIZE_MAX; /* no epoch has begun */
     if (!a.no_prefetch) start_thread(l);
     return l;
@@ -208,10 +325,14 @@ void pleat_nn_loader_free(pleat_nn_loader *l) {
     if (!l) return;
     if (has_thread(l)) end_thread(l);
     pleat_nn_batches_free(&l->order);
-    free(l->slot.x);
+    for (size_t k = 0; k < PLEAT_NN_FIELDS; k++) {
+        free(l->slot.out[k]);
+        free(l->shown[k]);
+    }
     free(l->slot.clean);
-    free(l->slot.labels);
-    free(l->shown);
+    free(l->slot.given);
+    free(l->slot.cut);
+    free(l->index);
     free(l);
 }
 
@@ -225,10 +346,12 @@ size_t pleat_nn_loader_batches(const pleat_nn_loader *l) {
 
 size_t pleat_nn_loader_batch_size(const pleat_nn_loader *l) { return l ? l->order.batch : 0; }
 
-void pleat_nn_loader_shape(const pleat_nn_loader *l, size_t shape[3]) {
-    shape[0] = l ? l->images.C : 0;
-    shape[1] = l ? l->picture.size[0] : 0;
-    shape[2] = l ? l->picture.size[1] : 0;
+size_t pleat_nn_loader_shape(const pleat_nn_loader *l, size_t field, size_t shape[PLEAT_MAX_RANK - 1]) {
+    if (!l || field >= l->fields) return 0;
+    const pleat_nn_field *f = &l->data.field[field];
+    memcpy(shape, f->shape, f->rank * sizeof *shape);
+    if (f->rank >= 2 && pln_moves(&l->transform)) memcpy(shape + f->rank - 2, l->size, sizeof l->size);
+    return f->rank;
 }
 
 void pleat_nn_loader_start(pleat_nn_loader *l, size_t epoch, size_t first) {
@@ -242,10 +365,26 @@ void pleat_nn_loader_start(pleat_nn_loader *l, size_t epoch, size_t first) {
 }
 
 /* A tensor of the innermost scope with a copy of the slot's data. */
-static pleat_tensor *copy(pleat_nn_loader *l, const void *from) {
-    size_t shape[4] = {l->slot.n};
-    pleat_nn_loader_shape(l, shape + 1);
-    return pleat_from(l->ctx, l->dtype, 4, shape, from);
+static pleat_tensor *copy(pleat_nn_loader *l, size_t field, const void *from) {
+    size_t shape[PLEAT_MAX_RANK] = {l->slot.n};
+    return pleat_from(l->ctx, l->dtype, 1 + pleat_nn_loader_shape(l, field, shape + 1), shape, from);
+}
+
+/* Copy the slot's labels, before the slot is used again. */
+static const size_t *show(pleat_nn_loader *l, size_t field) {
+    return memcpy(l->shown[field], l->slot.out[field], l->slot.n * l->each[field] * sizeof(size_t));
+}
+
+/* Hand out field k; false if memory is short. */
+static bool hand_out(pleat_nn_loader *l, size_t k, pleat_nn_batch *out) {
+    if (pln_is_label(l->data.field[k].type)) {
+        out->label[k] = show(l, k);
+        if (!out->labels) out->labels = out->label[k];
+        return true;
+    }
+    out->field[k] = copy(l, k, l->slot.out[k]);
+    if (k > 0 && !out->target) out->target = out->field[k];
+    return !pleat_is_poison(out->field[k]);
 }
 
 bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out) {
@@ -253,11 +392,19 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out) {
     if (!l || l->next >= pleat_nn_loader_batches(l)) return false;
     settle(l);
     if (!has_thread(l)) make_batch(l);
-    *out =
-        (pleat_nn_batch){.n = l->slot.n, .number = l->slot.number, .index = l->order.order + l->slot.first};
-    out->x = copy(l, l->slot.x);
-    out->clean = l->slot.clean ? copy(l, l->slot.clean) : out->x;
-    if (l->slot.labels) out->labels = memcpy(l->shown, l->slot.labels, l->slot.n * sizeof *l->shown);
+    if (l->slot.failed) {
+        l->next = SIZE_MAX;
+        pleat_fail(l->ctx, PLEAT_ERR_IO, "loader_next",
+                   "field %zu (%s): its fill returned false for item %zu", l->slot.bad_field,
+                   pln_field_name(&l->data, l->slot.bad_field), l->slot.bad_item);
+        return false;
+    }
+    *out = (pleat_nn_batch){.n = l->slot.n, .number = l->slot.number, .index = l->index};
+    for (size_t i = 0; i < out->n; i++) l->index[i] = place_of(l, l->order.order[l->slot.first + i]);
+    bool ok = true;
+    for (size_t k = 0; k < l->fields; k++) ok &= hand_out(l, k, out);
+    out->x = out->field[0];
+    out->clean = l->slot.clean ? copy(l, 0, l->slot.clean) : out->x;
     if (aim(l, ++l->next)) request(l);
-    return !pleat_is_poison(out->x) && !pleat_is_poison(out->clean);
+    return ok && !pleat_is_poison(out->clean);
 }

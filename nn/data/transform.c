@@ -1,7 +1,8 @@
-/* Transforms of one image: pure functions of its bytes and a random stream. */
+/* Transforms of one item: pure functions of its elements and a random stream. */
 #include "data/transform.h"
 
 #include <math.h>
+#include <string.h>
 
 static bool is_share(double p) { return p >= 0 && p <= 1; }
 
@@ -25,33 +26,55 @@ const char *pln_wrong_transform(const pleat_nn_transform *t, size_t H, size_t W,
     return NULL;
 }
 
-/* The position of the window, and the direction of reading. */
-typedef struct view {
-    ptrdiff_t first[2], step[2]; /* of the image's pixels, along H and W */
-} view;
+bool pln_moves(const pleat_nn_transform *t) {
+    return t->crop[0] || t->crop_pad || t->flip > 0 || t->flip_rows > 0;
+}
 
-static view draw_view(const pln_picture *p, pleat_rng *r) {
-    const pleat_nn_transform *t = p->transform;
-    const size_t image[2] = {p->H, p->W};
+pln_view pln_draw_view(const pleat_nn_transform *t, const size_t image[2], const size_t size[2],
+                       pleat_rng *r) {
     const double flip[2] = {t->flip_rows, t->flip};
-    view v = {.step = {1, 1}};
+    pln_view v = {.image = {image[0], image[1]}, .size = {size[0], size[1]}, .step = {1, 1}};
     for (size_t k = 0; k < 2; k++) {
-        size_t spare = image[k] + 2 * t->crop_pad - p->size[k];
+        size_t spare = image[k] + 2 * t->crop_pad - size[k];
         size_t at = t->centre || !spare ? spare / 2 : (size_t)pleat_rng_below(r, spare + 1);
         v.first[k] = (ptrdiff_t)at - (ptrdiff_t)t->crop_pad;
     }
     for (size_t k = 2; k-- > 0;) {
         if (flip[k] <= 0 || pleat_rng_uniform(r) >= flip[k]) continue;
-        v.first[k] += (ptrdiff_t)p->size[k] - 1;
+        v.first[k] += (ptrdiff_t)size[k] - 1;
         v.step[k] = -1;
     }
     return v;
 }
 
-/* Is the view the whole image, not flipped? */
-static bool is_whole(const pln_picture *p, const view *v) {
-    return p->size[0] == p->H && p->size[1] == p->W && v->first[0] == 0 && v->first[1] == 0 &&
-           v->step[0] == 1 && v->step[1] == 1;
+bool pln_is_whole(const pln_view *v) {
+    for (size_t k = 0; k < 2; k++)
+        if (v->size[k] != v->image[k] || v->first[k] != 0 || v->step[k] != 1) return false;
+    return true;
+}
+
+/* Row h of the view. */
+static void cut_row(const pln_view *v, size_t h, size_t element, const char *plane, char *to) {
+    ptrdiff_t row = v->first[0] + (ptrdiff_t)h * v->step[0], W = (ptrdiff_t)v->image[1];
+    bool inside = row >= 0 && row < (ptrdiff_t)v->image[0];
+    memset(to, 0, v->size[1] * element);
+    for (size_t w = 0; inside && w < v->size[1]; w++) {
+        ptrdiff_t column = v->first[1] + (ptrdiff_t)w * v->step[1];
+        if (column < 0 || column >= W) continue;
+        const char *from = plane + (size_t)(row * W + column) * element;
+        if (element == 1)
+            to[w] = *from;
+        else
+            memcpy(to + w * element, from, element);
+    }
+}
+
+void pln_cut(const pln_view *v, size_t planes, size_t element, const void *from, void *to) {
+    const char *plane = from;
+    char *row = to;
+    for (size_t c = 0; c < planes; c++, plane += v->image[0] * v->image[1] * element)
+        for (size_t h = 0; h < v->size[0]; h++, row += v->size[1] * element)
+            cut_row(v, h, element, plane, row);
 }
 
 #define T float

@@ -76,6 +76,36 @@ pleat_status pln_file_size(pleat_ctx *ctx, const char *op, const char *path, siz
     return PLEAT_OK;
 }
 
+/* Read at most `bytes` to text, and terminate it; an error about the file, or NULL. */
+static const char *read_text(FILE *f, size_t bytes, char *text) {
+    size_t n = pln_read(f, text, bytes);
+    text[n] = 0;
+    if (strlen(text) != n) return "it holds a byte 0, so it is no text";
+    if (!strncmp(text, "\xef\xbb\xbf", 3)) memmove(text, text + 3, n -= 2);
+    for (n = strlen(text); n && strchr(" \t\r\n", text[n - 1]); n--) text[n - 1] = 0;
+    return n ? NULL : "it is empty";
+}
+
+char *pln_read_text(pleat_ctx *ctx, const char *op, const char *path) {
+    size_t bytes;
+    if (pln_file_size(ctx, op, path, &bytes)) return NULL;
+    FILE *f = pln_open(path);
+    if (!f) return pln_read_failed(ctx, op, path), NULL;
+    char *text = bytes < SIZE_MAX ? malloc(bytes + 1) : NULL;
+    const char *wrong = text ? read_text(f, bytes, text) : NULL;
+    if (!text)
+        pleat_fail(ctx, PLEAT_ERR_MEMORY, op, "%s: no memory for %zu bytes", path, bytes);
+    else if (ferror(f))
+        pln_read_failed(ctx, op, path);
+    else if (wrong)
+        pleat_fail(ctx, PLEAT_ERR_FORMAT, op, "%s: %s", path, wrong);
+    bool good = text && !ferror(f) && !wrong;
+    fclose(f);
+    if (good) return text;
+    free(text);
+    return NULL;
+}
+
 pln_phrase pln_shown(const char *text) {
     pln_phrase p;
     snprintf(p.text, sizeof p.text, "%s", text);

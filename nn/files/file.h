@@ -18,6 +18,10 @@ pleat_status pln_read_failed(pleat_ctx *ctx, const char *op, const char *path);
 FILE *pln_open(const char *path);
 size_t pln_read(FILE *f, void *to, size_t n);
 
+/* The regular file `path` as a NUL-terminated text, without a byte order mark and white space at its end. The
+ * caller frees it; NULL after an error of `op`: also a file that is empty, or holds a byte 0. */
+char *pln_read_text(pleat_ctx *ctx, const char *op, const char *path);
+
 /* A stream that writes to fd and continues after signals; a FILE of fdopen would lose its buffer. NULL with
  * errno set on an error. */
 FILE *pln_stream_to(int fd);

@@ -1,5 +1,5 @@
 /* NumPy's array files: a magic string, a header with the text of a Python dict, the elements. The reader
- * parses exactly the dicts of arrays of floats, and checks their sizes against the length of the data. */
+ * parses exactly the dicts of arrays of numbers, and checks their sizes against the length of the data. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <ctype.h>
@@ -99,9 +99,11 @@ static pleat_status read_stream(source *s, size_t bytes) {
 
 typedef struct header {
     const source *s;
-    const char *at; /* the parser's position */
-    unsigned seen;  /* keys, as bits */
-    pleat_dtype dtype;
+    const char *at;    /* the parser's position */
+    unsigned seen;     /* keys, as bits */
+    char kind;         /* of the elements: 'f', 'i', 'u' or 'b', */
+    size_t element;    /* and their bytes */
+    pleat_dtype dtype; /* of the tensor */
     bool swapped, fortran;
     size_t rank, shape[PLEAT_MAX_RANK];
     size_t bytes; /* of all elements */
@@ -151,12 +153,19 @@ static pleat_status read_descr(header *h) {
     word type = w;
     char order = '=';
     if (w.length == 3 && strchr("<>=|", *w.text)) order = *w.text, type = (word){w.text + 1, 2};
-    h->dtype = word_is(type, "f8") ? PLEAT_F64 : PLEAT_F32;
     h->swapped = order == (machine_is_big_endian() ? '<' : '>');
-    if (word_is(type, "f4") || word_is(type, "f8")) return PLEAT_OK;
-    return pleat_fail(h->s->ctx, PLEAT_ERR_DTYPE, h->s->op,
-                      "%s: the type of its elements is %.*s; it must be <f4, >f4, <f8 or >f8", h->s->name,
-                      w.length < 24 ? w.length : 24, w.text);
+    static const char *const types[] = {"f4", "f8", "b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (!word_is(type, types[i])) continue;
+        h->kind = types[i][0];
+        h->element = (size_t)(types[i][1] - '0');
+        h->dtype = h->element < 4 || i == 0 ? PLEAT_F32 : PLEAT_F64;
+        return PLEAT_OK;
+    }
+    return pleat_fail(
+        h->s->ctx, PLEAT_ERR_DTYPE, h->s->op,
+        "%s: the type of its elements is %.*s; it must be f4, f8, b1, or i or u with 1 to 8 bytes",
+        h->s->name, w.length < 24 ? w.length : 24, w.text);
 }
 
 static pleat_status read_order(header *h) {
@@ -203,7 +212,7 @@ static pleat_status read_pair(header *h) {
 
 /* The product of the sizes other than 0 must not overflow, also if one of them is 0: the strides must fit. */
 static pleat_status count_bytes(header *h) {
-    size_t fits = element_bytes(h->dtype);
+    size_t fits = h->element;
     bool overflow = false, empty = false;
     for (size_t k = 0; k < h->rank; k++) {
         empty = empty || h->shape[k] == 0;
@@ -275,16 +284,44 @@ static pleat_status read_header(source *s, header *h) {
 
 /* ---- reading: the elements ------------------------------------------------------------------------------ */
 
+/* The whole number at `at`; false if a double cannot hold it. */
+static bool whole_number(const header *h, const uint8_t *at, double *v) {
+    uint64_t bits = 0, most = (uint64_t)1 << 53;
+    bool big = machine_is_big_endian() != h->swapped;
+    for (size_t i = 0; i < h->element; i++) bits = bits << 8 | at[big ? i : h->element - 1 - i];
+    bool negative = h->kind == 'i' && bits >> (8 * h->element - 1);
+    if (negative) bits = (h->element < 8 ? (uint64_t)1 << 8 * h->element : 0) - bits; /* its absolute value */
+    *v = negative ? -(double)bits : (double)bits;
+    return bits <= most;
+}
+
+static pleat_status fill_whole(source *s, const header *h, pleat_tensor *t) {
+    size_t n = pleat_numel(t);
+    for (size_t i = 0; i < n; i++) {
+        double v;
+        if (!whole_number(h, s->body + i * h->element, &v))
+            return pleat_fail(s->ctx, PLEAT_ERR_DTYPE, s->op,
+                              "%s: element %zu is beyond 2^53, where f64 no longer tells whole numbers apart",
+                              s->name, i);
+        if (h->dtype == PLEAT_F32)
+            ((float *)elements(t))[i] = (float)v;
+        else
+            ((double *)elements(t))[i] = v;
+    }
+    return PLEAT_OK;
+}
+
 /* Read the elements, in the order of the file, into t, which has the same number. */
 static pleat_status fill(source *s, const header *h, pleat_tensor *t) {
     if (pleat_is_poison(t)) return PLEAT_ERR_MEMORY;
+    if (h->kind != 'f') return fill_whole(s, h, t);
     uint8_t *to = elements(t);
     pleat_status status = PLEAT_OK;
     if (s->body)
         memcpy(to, s->body, h->bytes);
     else
         status = read_bytes(s, to, h->bytes, "it became shorter while it was read");
-    if (h->swapped && !status) swap_elements(to, h->bytes, element_bytes(h->dtype));
+    if (h->swapped && !status) swap_elements(to, h->bytes, h->element);
     return status;
 }
 
@@ -312,7 +349,7 @@ static pleat_status read_array(source *s, pleat_tensor **out) {
         return pleat_fail(s->ctx, PLEAT_ERR_FORMAT, s->op,
                           "%s: it is %zu bytes long, but its header says %zu", s->name, s->file_bytes,
                           s->used + h.bytes);
-    if (!s->regular) status = read_stream(s, h.bytes);
+    if (!s->regular || h.kind != 'f') status = read_stream(s, h.bytes);
     if (status) return status;
     pleat_tensor *t = pleat_empty(s->ctx, h.dtype, h.rank, h.shape);
     status = h.fortran && h.rank > 1 ? fill_transposed(s, &h, t) : fill(s, &h, t);

@@ -5,6 +5,7 @@
 #include "files/numbers.h"
 
 #include <locale.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,4 +37,15 @@ bool pln_read_number(const char **at, double *v) {
     if (strcmp(pln_number(*v).s, text.s)) return false;
     *at += n + ((*at)[n] == ' ');
     return true;
+}
+
+bool pln_decimal(const char *text, size_t n, double *v) {
+    char copy[64], *end;
+    if (!n || n >= sizeof copy || strspn(text, "+-.0123456789eE") < n) return false;
+    memcpy(copy, text, n);
+    copy[n] = 0;
+    locale_t before = enter();
+    *v = strtod(copy, &end);
+    uselocale(before);
+    return end == copy + n && isfinite(*v);
 }

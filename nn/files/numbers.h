@@ -5,6 +5,7 @@
 #define PLN_NUMBERS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Returned by value, so that it can be an argument: pln_number(x).s */
 typedef struct pln_digits {
@@ -19,5 +20,9 @@ pln_digits pln_exponent(double v, int decimals); /* %e: "1.250e-01" */
 /* Read the number at *at, followed by a blank or the end, into *v, and move *at past the blank. False if it
  * is not in the form that pln_number writes. */
 bool pln_read_number(const char **at, double *v);
+
+/* The n characters as a finite decimal number, as people write it: "-1.50", "3", "2E5". False if they are
+ * none. */
+bool pln_decimal(const char *text, size_t n, double *v);
 
 #endif

@@ -15,6 +15,20 @@ import sys
 import zipfile
 import zlib
 
+# ---- csv ----
+
+
+def csv_seeds():
+    yield "plain", b"\0" + b"1,2\n3,4\n"
+    yield "header", b"\4" + b"a;b;c\r\n1;2.5;-3e-4\r\n\r\n"
+    yield "quotes", b"\2" + b'\xef\xbb\xbf"a, b"\t"b"\tc\n1\t"2"\t 3 '
+    yield "but", b"\3" + b"name,x,y\nAnna,1,2\nOtto,3,4\n"
+    yield "missing", b"\0" + b"1,2\n,4\n"
+    yield "ragged", b"\0" + b"1,2\n3\n"
+    yield "quote-open", b'\0' + b'1,"2\n3,4\n'
+    yield "huge", b"\7" + b"1e999\n"
+
+
 # ---- npy and npz ----
 
 
@@ -33,6 +47,8 @@ def npy_seeds():
     yield "scalar", npy("<f8", (), f8[:8], version=3)
     yield "empty", npy("<f4", (0, 7), b"")
     yield "integers", npy("<i4", (6,), f4)
+    yield "long", npy(">u8", (4,), f8, fortran=True)
+    yield "bool", npy("|b1", (2, 3), bytes(6))
     yield "rank-8", npy("<f4", (1, 1, 2, 1, 3, 1, 1, 1), f4, fortran=True)
     yield "keys", npy("", "", f4, header='{"shape":(6,),"fortran_order":False,"descr":"<f4"}')
     yield "huge", npy("<f4", (1 << 40, 1 << 40), f4)
@@ -275,7 +291,7 @@ def words_seeds():
 
 
 TARGETS = {
-    "npy": npy_seeds, "npz": npz_seeds, "idx": idx_seeds, "png": png_seeds, "safetensors": safetensors_seeds,
+    "csv": csv_seeds, "npy": npy_seeds, "npz": npz_seeds, "idx": idx_seeds, "png": png_seeds, "safetensors": safetensors_seeds,
     "checkpoint": checkpoint_seeds, "layer": layer_seeds, "conv": conv_seeds, "ops": ops_seeds, "words": words_seeds,
 }
 

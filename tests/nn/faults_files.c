@@ -44,6 +44,7 @@ static void put_gz(const char *path, const void *bytes, unsigned n) {
 void faults_files_begin(pleat_ctx *ctx, const char *where) {
     snprintf(folder, sizeof folder, "%s", where);
     put(in("images"), idx3, sizeof idx3), put(in("labels"), idx1, sizeof idx1);
+    put(in("t.csv"), "a,b\n1,2\n3,4\n", 12);
     put_gz(in("images.gz"), idx3, sizeof idx3), put_gz(in("labels.gz"), idx1, sizeof idx1);
 #ifdef PL_HAVE_ZIP
     pleat_tensor *t = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2));
@@ -76,6 +77,11 @@ static void idx(world *w, const row *r) {
     pleat_nn_images i;
     take_images(w, pleat_nn_read_idx(w->ctx, in("images"), in("labels"), &i), &i);
     if (!w->failed) take_images(w, pleat_nn_read_idx(w->ctx, in("images.gz"), in("labels.gz"), &i), &i);
+}
+
+static void csv(world *w, const row *r) {
+    (void)r;
+    take(w, pleat_nn_read_csv(w->ctx, in("t.csv"), "!a"));
 }
 
 static void file(world *w, const row *r) {
@@ -137,6 +143,10 @@ static void png(world *w, const row *r) {
     if (!w->failed) take_status(w, pleat_nn_write_png_grid(in("pngs/b/x.png"), x, 1, 1));
     if (!w->failed) take(w, pleat_nn_read_png(w->ctx, in("pngs/a/x.png")));
     if (!w->failed) take_images(w, pleat_nn_read_png_folder(w->ctx, in("pngs"), &i), &i);
+    pleat_nn_data d = {0};
+    if (!w->failed)
+        take_status(w, pleat_nn_read_png_pairs(w->ctx, in("pngs/a"), in("pngs/b"), PLEAT_NN_BYTES, &d));
+    pleat_nn_data_free(&d);
     remove(in("pngs/a/x.png")), remove(in("pngs/b/x.png"));
     rmdir(in("pngs/a")), rmdir(in("pngs/b")), rmdir(in("pngs"));
 }
@@ -265,12 +275,14 @@ static void page(world *w, const row *r) {
 
 const row faults_files[] = {
     {" pleat_nn_read_idx ", idx, .unary = NULL},
+    {" pleat_nn_read_csv ", csv, .unary = NULL},
     {" pleat_nn_file_create pleat_nn_file_commit ", file, .unary = NULL},
     {" pleat_nn_write_npy pleat_nn_read_npy ", npy, .unary = NULL},
     {" pleat_nn_write_npz ", write_npz, .unary = NULL, .leaking = "libzip"},
     {" pleat_nn_read_npz pleat_nn_npz_open pleat_nn_npz_name pleat_nn_npz_array pleat_nn_npz_close ",
      read_npz, .unary = NULL, .leaking = "libzip"},
-    {" pleat_nn_write_png_grid pleat_nn_read_png pleat_nn_read_png_folder ", png, .unary = NULL},
+    {" pleat_nn_write_png_grid pleat_nn_read_png pleat_nn_read_png_folder pleat_nn_read_png_pairs ", png,
+     .unary = NULL},
     {" pleat_nn_save pleat_nn_load ", parameters, .unary = NULL},
     {" pleat_nn_save_checkpoint pleat_nn_load_checkpoint ", checkpoint, .unary = NULL},
     {" a_run_with_a_folder ", run, .unary = NULL},

@@ -228,6 +228,26 @@ static void loader(world *w, const row *r) {
     pleat_nn_images_free(&i);
 }
 
+/* Arrays as a data set, one half of it. */
+static void sets(world *w, const row *r) {
+    (void)r;
+    pleat_nn_data all = {0}, half[2] = {{0}};
+    pleat_tensor *x = drawn(w, PLEAT_SHAPE(6, 3)),
+                 *labels = pleat_zeros(w->ctx, PLEAT_F32, PLEAT_SHAPE(2, 6));
+    if (pleat_is_poison(x) || pleat_is_poison(labels)) return;
+    take_status(w, pleat_nn_data_add(w->ctx, &all, "x", PLEAT_NN_F32, x));
+    if (!w->failed)
+        take_status(w, pleat_nn_data_add(w->ctx, &all, "y", PLEAT_NN_LABELS,
+                                         pleat_permute(labels, (size_t[]){1, 0})));
+    if (!w->failed) take_status(w, pleat_nn_split(w->ctx, &all, 0.5, 1, &half[0], &half[1]));
+    pleat_nn_loader *l =
+        w->failed ? NULL : pleat_nn_loader_new(w->ctx, .data = &half[0], .batch = 2, .no_prefetch = true);
+    if (!w->failed && take_pointer(w, l)) take_batches(w, l);
+    pleat_nn_loader_free(l);
+    for (size_t i = 0; i < 2; i++) pleat_nn_data_free(&half[i]);
+    pleat_nn_data_free(&all);
+}
+
 /* ---- runs ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct job {
@@ -369,6 +389,7 @@ const row faults_nn[] = {
     {" pleat_nn_batches_new ", batches, .module = NULL},
     {" pleat_nn_shapes pleat_nn_image_batch ", images, .module = NULL},
     {" pleat_nn_loader_new_with pleat_nn_loader_start pleat_nn_loader_next ", loader, .module = NULL},
+    {" pleat_nn_data_add pleat_nn_split ", sets, .module = NULL},
     {" a_training_step ", training_step, .module = NULL},
     {" pleat_nn_fit_with pleat_nn_evaluate ", fit, .module = NULL},
     {" pleat_nn_progress_start pleat_nn_progress_show pleat_nn_progress_end ", progress, .module = NULL},

@@ -53,6 +53,8 @@ static pleat_tensor *numbers(double first) {
 static pleat_status write_npy(const char *path) { return pleat_nn_write_npy(path, numbers(1)); }
 static pleat_status read_npy(const char *path) { return take(pleat_nn_read_npy(ctx, path)); }
 
+static pleat_status read_csv(const char *path) { return take(pleat_nn_read_csv(ctx, path, NULL)); }
+
 static pleat_status write_text(const char *path) {
     pleat_nn_file f;
     pleat_status s = pleat_nn_file_create(ctx, path, &f);
@@ -87,6 +89,15 @@ static pleat_status write_png(const char *path) { return pleat_nn_write_png_grid
 static pleat_status read_png(const char *path) { return take(pleat_nn_read_png(ctx, path)); }
 
 /* path holds the folders a and b. */
+static pleat_status read_png_pairs(const char *path) {
+    pleat_nn_data d;
+    char a[500], b[500];
+    snprintf(a, sizeof a, "%s/a", path), snprintf(b, sizeof b, "%s/b", path);
+    pleat_status s = pleat_nn_read_png_pairs(ctx, a, b, PLEAT_NN_BYTES, &d);
+    if (!s) take_bytes(d.field[1].data, 100);
+    pleat_nn_data_free(&d);
+    return s;
+}
 static pleat_status read_png_folder(const char *path) {
     pleat_nn_images i;
     pleat_status s = pleat_nn_read_png_folder(ctx, path, &i);
@@ -253,6 +264,11 @@ Test(io, files) {
     static const subject read = {"read npy", "x.npy", read_npy, .writes = false};
     cr_assert_eq(write_npy(in_scratch("x.npy")), PLEAT_OK);
     survive(&read);
+    static char table[3000 * 8];
+    static const subject csv = {"read CSV", "t.csv", read_csv, .writes = false};
+    for (size_t i = 0; i < 3000; i++) memcpy(table + 8 * i, "1.5;2.5\n", 8);
+    put_file(in_scratch("t.csv"), table, sizeof table);
+    survive(&csv);
 }
 
 #ifdef PL_HAVE_ZIP
@@ -269,7 +285,8 @@ Test(io, npz) {
 Test(io, png) {
     static const subject write = {"write PNG", "x.png", write_png, .writes = true},
                          read = {"read PNG", "x.png", read_png, .writes = false},
-                         folder = {"read a PNG folder", "pngs", read_png_folder, .writes = false};
+                         folder = {"read a PNG folder", "pngs", read_png_folder, .writes = false},
+                         pairs = {"read PNG pairs", "pngs", read_png_pairs, .writes = false};
     survive(&write);
     cr_assert_eq(write_png(in_scratch("x.png")), PLEAT_OK);
     survive(&read);
@@ -277,6 +294,8 @@ Test(io, png) {
     static const char *const files[] = {"pngs/a/1.png", "pngs/a/2.png", "pngs/b/1.png"};
     for (size_t i = 0; i < 3; i++) cr_assert_eq(write_png(in_scratch(files[i])), PLEAT_OK);
     survive(&folder);
+    remove(in_scratch(files[1]));
+    survive(&pairs);
     for (size_t i = 0; i < 3; i++) remove(in_scratch(files[i]));
     remove(in_scratch("pngs/a")), remove(in_scratch("pngs/b")), remove(in_scratch("pngs"));
 }

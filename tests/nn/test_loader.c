@@ -29,8 +29,8 @@ static pleat_nn_images numbered(void) {
 /* All batches of an epoch, one after the other, into out; how many images. */
 static size_t read_epoch(pleat_nn_loader *l, size_t epoch, size_t first, float *out, size_t *order) {
     pleat_nn_batch b;
-    size_t n = 0, shape[3];
-    pleat_nn_loader_shape(l, shape);
+    size_t n = 0, shape[PLEAT_MAX_RANK];
+    cr_assert_eq(pleat_nn_loader_shape(l, 0, shape), 3);
     size_t each = shape[0] * shape[1] * shape[2];
     pleat_nn_loader_start(l, epoch, first);
     for (pleat_scope s = pleat_begin(ctx); pleat_nn_loader_next(l, &b); pleat_end(s), s = pleat_begin(ctx)) {
@@ -214,7 +214,7 @@ Test(loader, refuses) {
     cr_assert_null(pleat_nn_loader_new(ctx, &images));
     expect_error(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, ".batch must be given");
     cr_assert_null(pleat_nn_loader_new(ctx, &images, .batch = 24));
-    expect_error(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "larger than the number of images");
+    expect_error(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "larger than the number of items");
     cr_assert_null(pleat_nn_loader_new(ctx, &none, .batch = 1));
     expect_error(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "hold images");
     cr_assert_null(pleat_nn_loader_new(ctx, NULL, .batch = 1));
