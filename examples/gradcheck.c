@@ -23,7 +23,7 @@ static bool softplus_shape(pleat_call *c) {
 }
 
 static bool softplus_forward(const pleat_call *c) {
-    const double *x = pleat_f64(c->in[0]);
+    const double *x = pleat_const_f64(c->in[0]);
     double *y = pleat_f64(c->out);
     if (x == NULL || y == NULL) return false; /* an f32 tensor or a view: the error says so */
     for (size_t i = 0; i < pleat_numel(c->out); i++) y[i] = log1p(exp(x[i]));
@@ -76,7 +76,7 @@ static void wrong_adjoint(const double *y, double *x) {
 /* Three lines make a tensor function of a function on arrays. */
 static pleat_tensor *run(pleat_tensor *x, size_t size, void (*f)(const double *, double *)) {
     pleat_tensor *y = pleat_empty(pleat_ctx_of(x), PLEAT_F64, PLEAT_SHAPE(size));
-    if (!pleat_is_poison(x) && !pleat_is_poison(y)) f(pleat_f64(x), pleat_f64(y));
+    if (!pleat_is_poison(x) && !pleat_is_poison(y)) f(pleat_const_f64(x), pleat_f64(y));
     return y;
 }
 static pleat_tensor *blur_t(pleat_tensor *x, void *user) { return (void)user, run(x, OUT, blur); }

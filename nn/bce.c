@@ -25,11 +25,11 @@ typedef struct pair_map {
 static bool run(const pleat_call *c, pair_map map) {
     size_t n = pleat_numel(c->out);
     if (c->dtype == PLEAT_F32) {
-        const float *x = pleat_f32(c->in[0]), *t = pleat_f32(c->in[1]);
+        const float *x = pleat_const_f32(c->in[0]), *t = pleat_const_f32(c->in[1]);
         float *y = pleat_f32(c->out);
         for (size_t i = 0; i < n; i++) y[i] = map.f32(x[i], t[i]);
     } else {
-        const double *x = pleat_f64(c->in[0]), *t = pleat_f64(c->in[1]);
+        const double *x = pleat_const_f64(c->in[0]), *t = pleat_const_f64(c->in[1]);
         double *y = pleat_f64(c->out);
         for (size_t i = 0; i < n; i++) y[i] = map.f64(x[i], t[i]);
     }

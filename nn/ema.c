@@ -84,9 +84,9 @@ void pleat_nn_ema_update(pleat_nn_ema *ema) {
         if (ema->pairs[i].buffer)
             pleat_assign(a, own);
         else if (pleat_dtype_of(a) == PLEAT_F32)
-            average_f32(pleat_f32(a), pleat_f32(own), ema->decay, pleat_numel(a));
+            average_f32(pleat_f32(a), pleat_const_f32(own), ema->decay, pleat_numel(a));
         else
-            average_f64(pleat_f64(a), pleat_f64(own), ema->decay, pleat_numel(a));
+            average_f64(pleat_f64(a), pleat_const_f64(own), ema->decay, pleat_numel(a));
     }
 }
 

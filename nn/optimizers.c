@@ -166,10 +166,10 @@ static double sum_of_squares(pleat_tensor *t) {
     double lane[8] = {0};
     size_t n = pleat_numel(t);
     if (pleat_dtype_of(t) == PLEAT_F32) {
-        const float *g = pleat_f32(t);
+        const float *g = pleat_const_f32(t);
         for (size_t i = 0; i < n; i++) lane[i % 8] += (double)g[i] * (double)g[i];
     } else {
-        const double *g = pleat_f64(t);
+        const double *g = pleat_const_f64(t);
         for (size_t i = 0; i < n; i++) lane[i % 8] += g[i] * g[i];
     }
     return lane[0] + lane[1] + lane[2] + lane[3] + lane[4] + lane[5] + lane[6] + lane[7];
@@ -189,6 +189,11 @@ static pleat_status clip_norm(pleat_nn_optimizer *opt, double *scale) {
 
 /* ---- a step ------------------------------------------------------------------------------------------ */
 
+static const void *elements_of(const pleat_tensor *t) {
+    return pleat_dtype_of(t) == PLEAT_F32 ? (const void *)pleat_const_f32(t)
+                                          : (const void *)pleat_const_f64(t);
+}
+
 static void *data_of(pleat_tensor *t) {
     return pleat_dtype_of(t) == PLEAT_F32 ? (void *)pleat_f32(t) : (void *)pleat_f64(t);
 }
@@ -202,7 +207,7 @@ static void update_one(pleat_nn_optimizer *opt, size_t k, double scale) {
     p.bound = a->clip_value > 0 ? a->clip_value : HUGE_VAL;
     p.n = pleat_numel(s->param);
     p.param = data_of(s->param);
-    p.grad = data_of(opt->grads[k]);
+    p.grad = elements_of(opt->grads[k]);
     for (size_t i = 0; i < PLN_STATES && s->state[i]; i++) p.state[i] = data_of(s->state[i]);
     (pleat_dtype_of(s->param) == PLEAT_F32 ? a->method->f32 : a->method->f64)(&p);
 }

@@ -251,10 +251,12 @@ bool pleat_is_contiguous(const pleat_tensor *t); /* row-major without gaps */
 
 /* The elements of a contiguous tensor, to read and write in place. NULL, with an error, if t is not
  * contiguous, is poison, or has the other type. A view shares its elements with the tensor that it was made
- * from. Writing to a tensor that an op has read changes the operand of that op's gradient. */
+ * from. They count as a write: a gradient whose rule needs elements that were written after the op read or
+ * made them is an error, which names the op and the function that wrote. Optimizers, initialisers, averages and
+ * files write so too. */
 float *pleat_f32(pleat_tensor *t);
 double *pleat_f64(pleat_tensor *t);
-/* The same to read only. */
+/* The same to read only; it does not count as a write. */
 const float *pleat_const_f32(const pleat_tensor *t);
 const double *pleat_const_f64(const pleat_tensor *t);
 

@@ -26,6 +26,11 @@ static uint8_t *elements(pleat_tensor *t) {
     return pleat_dtype_of(t) == PLEAT_F32 ? (uint8_t *)pleat_f32(t) : (uint8_t *)pleat_f64(t);
 }
 
+static const uint8_t *elements_of(const pleat_tensor *t) {
+    return pleat_dtype_of(t) == PLEAT_F32 ? (const uint8_t *)pleat_const_f32(t)
+                                          : (const uint8_t *)pleat_const_f64(t);
+}
+
 static bool machine_is_big_endian(void) {
     const uint16_t one = 1;
     uint8_t first;
@@ -417,7 +422,7 @@ bool pln_write_npy(pleat_tensor *t, FILE *f) {
     uint8_t chunk[4096];
     size_t n = make_header(t, text), element = element_bytes(pleat_dtype_of(t));
     size_t bytes = pleat_numel(t) * element;
-    const uint8_t *from = elements(t);
+    const uint8_t *from = elements_of(t);
     bool ok = fwrite(text, 1, n, f) == n;
     for (size_t at = 0; at < bytes && ok; at += n) {
         n = bytes - at < sizeof chunk ? bytes - at : sizeof chunk;

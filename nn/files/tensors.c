@@ -161,8 +161,9 @@ static char *header_text(pln_tensors *s) {
     return ok ? cJSON_PrintUnformatted(s->root) : NULL;
 }
 
-static const void *elements(pleat_tensor *t) {
-    return pleat_dtype_of(t) == PLEAT_F32 ? (const void *)pleat_f32(t) : (const void *)pleat_f64(t);
+static const void *elements(const pleat_tensor *t) {
+    return pleat_dtype_of(t) == PLEAT_F32 ? (const void *)pleat_const_f32(t)
+                                          : (const void *)pleat_const_f64(t);
 }
 
 /* Integers in the file are doubles in memory. */

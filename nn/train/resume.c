@@ -132,7 +132,7 @@ static pleat_status read_history(pln_fit *f, pleat_tensor *t) {
         return pleat_fail(f->ctx, PLEAT_ERR_FORMAT, "fit", "%s: its history does not hold %zu epochs",
                           f->path[PLN_CHECKPOINT], n);
     pleat_status status = pln_fit_make_room(f, n);
-    const double *v = status ? NULL : pleat_f64(t);
+    const double *v = status ? NULL : pleat_const_f64(t);
     for (size_t i = 0; v && i < n; i++, v += COLUMNS)
         f->run->epoch[i] = (pleat_nn_epoch){v[0], v[1], v[2], v[3], v[4], v[5], v[6]};
     return status;

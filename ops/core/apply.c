@@ -1,5 +1,6 @@
 /* pleat_apply, the entry of every op: check the inputs, run the shape rule, create the result, compute and
  * record it. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/core.h"
@@ -9,6 +10,20 @@ static pleat_ctx *context_of(size_t n, pleat_tensor *const *in) {
         if (in[i] != NULL && in[i]->ctx != NULL) return in[i]->ctx;
     }
     return NULL;
+}
+
+/* Report that the rule which is running needs elements of t that are no longer there; false. */
+static bool stale(const pleat_call *c, const pleat_tensor *t) {
+    const pleat_call *rule = c->ctx->rule;
+    char call[160], what[32] = "its result";
+    for (size_t i = 0; rule->out != t && i < rule->n; i++)
+        if (rule->in[i] == t) snprintf(what, sizeof what, "its tensor %zu", i);
+    pleat_fail(
+        c->ctx, PLEAT_ERR_GRADIENT, "grads",
+        "the gradient of %s needs %s, which was written in place after the call, by pleat_%s; compute the "
+        "gradient before, or write to a copy; to read, take pleat_const_f32 or pleat_const_f64",
+        pleat_call_text(rule, call, sizeof call), what, t->storage->writer);
+    return false;
 }
 
 /* False if the result must be poison: after a new error, or because input i is poison. */
@@ -23,6 +38,7 @@ static bool input_is_fine(const pleat_call *c, size_t i) {
                                t->poison ? " is poison and" : "");
     }
     if (t->poison) return false;
+    if (t->stale) return stale(c, t);
     if (t->dtype == c->in[0]->dtype) return true;
     return pleat_call_fail(c, PLEAT_ERR_DTYPE, "tensor 0 is %s and tensor %zu is %s; convert one of them",
                            c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i,
@@ -39,12 +55,10 @@ static bool inputs_are_fine(const pleat_call *c) {
     return true;
 }
 
-/* attrs may hold any type, so they are aligned to the largest alignment */
-static size_t up_to_16(size_t bytes) { return (bytes + 15) / 16 * 16; }
-
-/* Record the call in its result. The call, its inputs and attrs share one block. */
+/* Record the call in its result. The call, its inputs, their versions and attrs share one block. */
 static bool record(const pleat_call *c, size_t attrs_bytes) {
-    size_t head = up_to_16(sizeof(pleat_call)), list = up_to_16(c->n * sizeof *c->in);
+    size_t head = pl_up_to_16(sizeof(pleat_call)), list = pl_up_to_16(c->n * sizeof *c->in);
+    list += pl_up_to_16((c->n + 1) * sizeof(uint64_t));
     pleat_call *call = pl_take(&c->ctx->memory, head + list + attrs_bytes);
     if (call == NULL) {
         pleat_fail(c->ctx, PLEAT_ERR_MEMORY, c->op->name, "no memory to record the call");
@@ -53,7 +67,12 @@ static bool record(const pleat_call *c, size_t attrs_bytes) {
     *call = *c;
     call->in = (pleat_tensor **)(void *)((char *)call + head);
     call->attrs = attrs_bytes > 0 ? (char *)call + head + list : NULL;
-    for (size_t i = 0; i < c->n; i++) call->in[i] = pl_retain(c->in[i]);
+    uint64_t *versions = pl_versions(call);
+    for (size_t i = 0; i < c->n; i++) {
+        call->in[i] = pl_retain(c->in[i]);
+        versions[i] = c->in[i]->storage->version;
+    }
+    versions[c->n] = c->out->storage->version;
     if (attrs_bytes > 0) memcpy((char *)call + head + list, c->attrs, attrs_bytes);
     c->out->call = call;
     return true;

@@ -38,6 +38,7 @@ typedef struct pl_storage {
     /* Grows with each write in place, and with each pointer that is given out to write by. What was made of the
      * elements, such as packed weights, is stale when it has grown. */
     uint64_t version;
+    const char *writer; /* the function that wrote last, "assign" */
 } pl_storage;
 
 /* The list of a tensor: the index of a scope on the stack, or one of these. */
@@ -50,6 +51,7 @@ struct pleat_tensor {
     char *data; /* the first element */
     pleat_dtype dtype;
     bool poison;
+    uint8_t stale;   /* a gradient rule is running that needs elements which have been written since */
     bool unrecorded; /* an op computed it while recording was off */
     size_t rank, numel;
     size_t shape[PLEAT_MAX_RANK];
@@ -153,8 +155,9 @@ struct pleat_ctx {
 
     pl_scope *scopes; /* [held, root, user's scopes ...] */
     size_t open, capacity;
-    uint64_t serial; /* of the latest scope */
-    uint64_t walks;  /* gradient walks so far */
+    uint64_t serial;        /* of the latest scope */
+    uint64_t walks;         /* gradient walks so far */
+    const pleat_call *rule; /* the call whose gradient rule is running */
 };
 
 /* The plan for a legal shape, valid until the next call; NULL without memory. */
@@ -163,6 +166,14 @@ const pleat_conv_plan *pl_conv_plan(pleat_ctx *ctx, const pleat_conv_shape *g, p
 void pl_plans_free(pl_plans *plans);
 
 /* ---- ops ---------------------------------------------------------------------------------------------- */
+
+/* Attributes may hold any type, so they are aligned to the largest alignment. */
+static inline size_t pl_up_to_16(size_t bytes) { return (bytes + 15) / 16 * 16; }
+
+/* The versions of the storage of each input of a recorded call, and at [n] of its result. */
+static inline uint64_t *pl_versions(const pleat_call *c) {
+    return (uint64_t *)(void *)((char *)c->in + pl_up_to_16(c->n * sizeof *c->in));
+}
 
 /* The shape rules of two broadcast operands, and of an op whose result has the shape of its first input. */
 bool pl_shape_broadcast(pleat_call *c);

@@ -271,9 +271,14 @@ static const void *data_as(const pleat_tensor *t, pleat_dtype dtype, const char 
 const float *pleat_const_f32(const pleat_tensor *t) { return data_as(t, PLEAT_F32, "const_f32"); }
 const double *pleat_const_f64(const pleat_tensor *t) { return data_as(t, PLEAT_F64, "const_f64"); }
 
+static void wrote(pleat_tensor *t, const char *function) {
+    t->storage->version++;
+    t->storage->writer = function;
+}
+
 static void *writable(pleat_tensor *t, pleat_dtype dtype, const char *op) {
     if (data_as(t, dtype, op) == NULL) return NULL;
-    t->storage->version++;
+    wrote(t, op);
     return t->data;
 }
 
@@ -353,7 +358,7 @@ pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src) {
                           "%s is broadcast along axis %zu, where its elements are one and the same",
                           pl_shape_of(dst).text, k);
     }
-    dst->storage->version++;
+    wrote(dst, "assign");
     if (dst->storage != src->storage) {
         pl_copy(dst, (pleat_tensor *)src);
         return PLEAT_OK;

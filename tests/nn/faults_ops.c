@@ -297,7 +297,7 @@ static bool shape_of_own(pleat_call *c) {
 
 static bool forward_of_own(const pleat_call *c) {
     for (size_t i = 0; i < c->shape[0]; i++)
-        pleat_f32(c->out)[i] = *(const float *)c->attrs * pleat_f32(c->in[0])[i];
+        pleat_f32(c->out)[i] = *(const float *)c->attrs * pleat_const_f32(c->in[0])[i];
     return true;
 }
 
