@@ -62,6 +62,7 @@ END {
 PKG_CONFIG_PATH=$build/meson-uninstalled:${PKG_CONFIG_PATH:-}
 export PKG_CONFIG_PATH
 cd "$tmp" || exit 1
+printf 'a,b,y\n1,2,3\n4,5,6\n' >t.csv
 must $cc -std=c17 -Wall -Wextra -Werror -Wno-unused-value -Wno-unused-variable page.c -o page $(pkg-config --cflags --libs pleat) -Wl,-rpath,"$build"
 must ./page
 rows=$(echo "$output" | sed -n 's/ rows$//p')
