@@ -233,6 +233,7 @@ void pleat_nn_loader_free(pleat_nn_loader *l); /* NULL is allowed */
 /* The number of batches of an epoch, and of items of a batch (the last may have fewer). */
 size_t pleat_nn_loader_batches(const pleat_nn_loader *l);
 size_t pleat_nn_loader_batch_size(const pleat_nn_loader *l);
+size_t pleat_nn_loader_items(const pleat_nn_loader *l); /* in a pass */
 /* The rank of an item of a field, and its shape after the transform. */
 size_t pleat_nn_loader_shape(const pleat_nn_loader *l, size_t field, size_t shape[PLEAT_MAX_RANK - 1]);
 /* Begin an epoch at batch `first`. An epoch may be abandoned at any time. */

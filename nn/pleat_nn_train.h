@@ -109,6 +109,10 @@ typedef struct pleat_nn_fit_args {
      * well. */
     pleat_status (*step)(void *user, const pleat_nn_batch *b, double *loss, double *metric);
     void *user;
+    /* Batches of the loader in a step; default 1. For batches that memory does not hold at once: the gradients are
+     * added by pleat_nn_accumulate, each weighted with its share of the step's items, so `loss` must be a mean over
+     * items. An epoch's last step may have fewer batches. Not with .step. */
+    size_t accumulate;
 
     const char *metric_name; /* NULL: there is no metric */
     /* The best epoch has the highest metric; default: the lowest loss. Of the validation, if there is one. */

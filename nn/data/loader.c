@@ -344,6 +344,11 @@ size_t pleat_nn_loader_batches(const pleat_nn_loader *l) {
     return whole + (l->order.keep_last && l->order.count % l->order.batch);
 }
 
+size_t pleat_nn_loader_items(const pleat_nn_loader *l) {
+    if (!l) return 0;
+    return l->order.keep_last ? l->order.count : l->order.count / l->order.batch * l->order.batch;
+}
+
 size_t pleat_nn_loader_batch_size(const pleat_nn_loader *l) { return l ? l->order.batch : 0; }
 
 size_t pleat_nn_loader_shape(const pleat_nn_loader *l, size_t field, size_t shape[PLEAT_MAX_RANK - 1]) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "files/numbers.h"
+#include "optimizer.h"
 
 static const char op[] = "fit";
 
@@ -78,6 +79,24 @@ static pleat_status not_finite(const pln_fit *f, double loss) {
         f->path[PLN_CHECKPOINT] ? "; the last checkpoint is as it was" : "");
 }
 
+/* Decide which batches make the next step. */
+static void begin_step(pln_fit *f) {
+    const pleat_nn_loader *l = f->a->train;
+    size_t left = pleat_nn_loader_batches(l) - f->batch, size = pleat_nn_loader_batch_size(l);
+    size_t wanted = f->a->accumulate ? f->a->accumulate : 1, count = wanted < left ? wanted : left;
+    size_t items = pleat_nn_loader_items(l) - f->batch * size;
+    f->step_end = f->batch + count;
+    f->step_items = (double)(count * size < items ? count * size : items);
+}
+
+/* Step with the loss of a batch of n items, or add its gradient to those of the step's other batches. */
+static pleat_status use_loss(const pln_fit *f, pleat_tensor *loss, size_t n) {
+    pleat_nn_optimizer *opt = f->a->part[0].opt;
+    if (f->a->accumulate < 2) return pleat_nn_step(opt, loss);
+    pleat_status status = pleat_nn_accumulate(opt, loss, (double)n / f->step_items);
+    return status || f->batch + 1 < f->step_end ? status : pleat_nn_step_accumulated(opt);
+}
+
 static pleat_status make_step(const pln_fit *f, const pleat_nn_batch *b, double *loss, double *metric) {
     const pleat_nn_fit_args *a = f->a;
     if (a->step) {
@@ -86,21 +105,22 @@ static pleat_status make_step(const pln_fit *f, const pleat_nn_batch *b, double 
         return status || isfinite(*loss) ? status : not_finite(f, *loss);
     }
     pleat_tensor *t = a->loss(a->user, b, metric);
-    if (pleat_numel(t) != 1) return pleat_nn_step(a->part[0].opt, t); /* it says so */
+    if (pleat_numel(t) != 1) return use_loss(f, t, b->n); /* it says so */
     *loss = pleat_item(t);
     if (pleat_error(f->ctx)->code) return pleat_error(f->ctx)->code;
-    return isfinite(*loss) ? pleat_nn_step(a->part[0].opt, t) : not_finite(f, *loss);
+    return isfinite(*loss) ? use_loss(f, t, b->n) : not_finite(f, *loss);
 }
 
 static pleat_status one_batch(pln_fit *f, const pleat_nn_batch *b) {
     double loss = 0, metric = 0;
+    if (f->batch == f->step_end) begin_step(f);
     set_rates(f);
     pleat_status status = make_step(f, b, &loss, &metric);
     if (status) return status;
-    for (size_t i = 0; i < parts_of(f->a); i++) pleat_nn_ema_update(f->a->part[i].ema);
     f->sum_loss += loss;
     f->sum_metric += metric;
-    f->batch++;
+    if (++f->batch < f->step_end) return pleat_error(f->ctx)->code;
+    for (size_t i = 0; i < parts_of(f->a); i++) pleat_nn_ema_update(f->a->part[i].ema);
     f->run->steps++;
     return pleat_error(f->ctx)->code;
 }
@@ -110,7 +130,7 @@ static pleat_status one_batch(pln_fit *f, const pleat_nn_batch *b) {
 /* Train from f->batch to the end of the epoch, or until a signal arrives. */
 static pleat_status run_batches(pln_fit *f, pln_signals *signals, pleat_nn_progress *bar) {
     pleat_nn_batch b;
-    size_t first = f->batch;
+    size_t first = f->step_end = f->batch;
     pleat_status status = PLEAT_OK;
     pleat_nn_loader_start(f->a->train, f->run->epochs, first);
     for (bool more = true; more && !status && f->run->outcome != PLEAT_NN_INTERRUPTED;) {
@@ -121,7 +141,9 @@ static pleat_status run_batches(pln_fit *f, pln_signals *signals, pleat_nn_progr
         if (!more) return pleat_error(f->ctx)->code;
         if (bar && !status)
             pleat_nn_progress_show(bar, f->batch - first, b.n, f->sum_loss / (double)f->batch);
-        if (!status && pln_signals_came(signals)) f->run->outcome = PLEAT_NN_INTERRUPTED;
+        /* not within a step, as a checkpoint has no accumulated gradients */
+        if (!status && f->batch == f->step_end && pln_signals_came(signals))
+            f->run->outcome = PLEAT_NN_INTERRUPTED;
     }
     return status;
 }
@@ -227,6 +249,9 @@ static const char *broken(const pleat_nn_fit_args *a) {
     if (!a->epochs) return ".epochs must be given, at least 1";
     if (!a->loss && !a->step) return ".loss or .step must be given";
     if (!a->step && !a->part[0].opt) return "part[0].opt must be given, or .step, which updates by itself";
+    if (a->part[0].opt && pln_optimizer_pending(a->part[0].opt))
+        return "part[0].opt has accumulated gradients; pleat_nn_step_accumulated first";
+    if (a->step && a->accumulate > 1) return ".accumulate is for .loss; .step makes its own steps";
     if (a->valid && !a->loss) return "validation needs .loss";
     if (a->best_by_metric && !a->metric_name) return "best_by_metric needs a metric_name";
     if (a->resume && !a->folder) return "resume needs a folder";
@@ -257,7 +282,10 @@ pleat_status pleat_nn_fit_with(pleat_nn_fit_args a) {
     const char *wrong = f.ctx ? broken(&a) : "part[0].net must be given";
     for (size_t i = 0; i < parts_of(&a); i++) training[i] = pleat_nn_is_training(a.part[i].net);
     pleat_status status = wrong ? pleat_fail(f.ctx, PLEAT_ERR_ARGUMENT, op, "%s", wrong) : fit(&f);
-    if (status) f.run->outcome = PLEAT_NN_FAILED;
+    if (status) {
+        f.run->outcome = PLEAT_NN_FAILED;
+        pln_optimizer_discard(a.part[0].opt);
+    }
     for (size_t i = 0; i < parts_of(&a); i++) pleat_nn_set_training(a.part[i].net, training[i]);
     pln_fit_leave(&f);
     if (f.run == &unused) pleat_nn_run_free(&unused);

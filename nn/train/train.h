@@ -11,6 +11,8 @@ typedef struct pln_fit {
     pleat_nn_run *run;           /* kept */
     double base[PLEAT_NN_PARTS]; /* kept: the optimizers' rates before the schedule */
     size_t batch;                /* kept: the next batch of this epoch */
+    size_t step_end;             /* the batch behind the last of this step, */
+    double step_items;           /* and the items of the step's batches */
     double sum_loss, sum_metric; /* kept: over the batches of this epoch so far */
     double best_value;           /* kept: the value of epoch run->best */
     size_t bad;                  /* kept: epochs since the best one */

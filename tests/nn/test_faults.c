@@ -193,7 +193,7 @@ static const char unfailing[] =
     " pleat_nn_param_name pleat_nn_find_param pleat_nn_state_count pleat_nn_state pleat_nn_state_name"
     " pleat_nn_find_state pleat_nn_is_training pleat_nn_is_frozen pleat_nn_attrs pleat_nn_ctx pleat_nn_kind_of"
     " pleat_nn_child_count pleat_nn_child pleat_nn_own_param pleat_nn_own_buffer pleat_nn_lr pleat_nn_grad_norm"
-    " pleat_nn_loader_batches pleat_nn_loader_batch_size pleat_nn_loader_shape pleat_pool_threads pleat_cores"
+    " pleat_nn_loader_batches pleat_nn_loader_items pleat_nn_loader_batch_size pleat_nn_loader_shape pleat_pool_threads pleat_cores"
     " pleat_framework_name pleat_layer_groups"
     /* switches, and reports into the context's own line */
     " pleat_fail pleat_error_where pleat_call_fail pleat_pair pleat_pair_f64 pleat_call_of pleat_call_attributes pleat_call_text pleat_set_recording pleat_nn_set_training pleat_nn_freeze pleat_nn_set_lr"

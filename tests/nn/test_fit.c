@@ -188,6 +188,82 @@ Test(fit, threads_do_not_show) {
     end_job(one);
 }
 
+/* ---- steps of several batches ---------------------------------------------------------------------------------- */
+
+/* Batches of 8, 8, 8, 8, 8 and 2 images, `accumulate` of them in a step. */
+static job *start_accumulating(size_t accumulate, int threads, pleat_nn_fit_args *args, const char *folder) {
+    job *j = start_job(4, threads, threads == 2);
+    pleat_nn_loader_free(j->train);
+    j->train =
+        pleat_nn_loader_new(j->ctx, &j->images, .batch = 8, .shuffle = true, .seed = 5, .keep_last = true,
+                            .no_prefetch = threads != 2, .transform = {.flip = 0.5, .noise = 0.1});
+    cr_assert(j->train);
+    *args = args_of(j, folder);
+    args->accumulate = accumulate;
+    return j;
+}
+
+/* Steps of the images that items[] lists, for each epoch anew; the list ends with 0. */
+static void by_hand(job *j, const pleat_nn_fit_args *a, const size_t *items) {
+    size_t t = 0;
+    for (size_t epoch = 0; epoch < a->epochs; epoch++) {
+        pleat_nn_batch b;
+        pleat_nn_loader_start(j->train, epoch, 0);
+        for (size_t i = 0; items[i]; i++) {
+            pleat_nn_set_lr(j->opt, pleat_nn_schedule_lr(&a->schedule, 1e-2, t++));
+            for (size_t left = items[i]; left; left -= b.n) {
+                double metric;
+                pleat_scope s = pleat_begin(j->ctx);
+                cr_assert(pleat_nn_loader_next(j->train, &b));
+                double weight = (double)b.n / (double)items[i];
+                cr_assert_eq(pleat_nn_accumulate(j->opt, loss(j, &b, &metric), weight), PLEAT_OK);
+                pleat_end(s);
+            }
+            cr_assert_eq(pleat_nn_step_accumulated(j->opt), PLEAT_OK);
+            pleat_nn_ema_update(j->ema);
+        }
+    }
+}
+
+Test(fit, accumulates_as_a_loop_by_hand) {
+    static const struct {
+        size_t accumulate, items[4];
+    } cases[] = {{2, {16, 16, 10}}, {4, {32, 10}}, {5, {40, 2}}, {6, {42}}, {SIZE_MAX, {42}}};
+    for (size_t i = 0; i < 5; i++) {
+        pleat_nn_fit_args args;
+        job *b = start_accumulating(1, 1, &args, NULL);
+        by_hand(b, &args, cases[i].items);
+        job *a = start_accumulating(cases[i].accumulate, 1, &args, NULL);
+        expect_ok(a, pleat_nn_fit_with(args), PLEAT_NN_FINISHED);
+        char *x, *y;
+        size_t n = bits_of(a, &x), steps = 0;
+        bits_of(b, &y);
+        cr_assert_eq(memcmp(x, y, n), 0, "%zu batches a step: other bits", cases[i].accumulate);
+        while (steps < 4 && cases[i].items[steps]) steps++;
+        cr_assert_eq(a->run.steps, 3 * steps);
+        free(x);
+        free(y);
+        end_job(a);
+        end_job(b);
+    }
+}
+
+/* One batch a step is no accumulation, whichever way it is written; and threads do not show. */
+Test(fit, accumulates_to_the_same_bits) {
+    for (size_t accumulate = 0; accumulate < 4; accumulate += 3) {
+        pleat_nn_fit_args args;
+        job *one = start_accumulating(accumulate, 1, &args, NULL);
+        expect_ok(one, pleat_nn_fit_with(args), PLEAT_NN_FINISHED);
+        for (int threads = 2; threads <= 3; threads++) {
+            job *more = start_accumulating(accumulate ? accumulate : 1, threads, &args, NULL);
+            expect_ok(more, pleat_nn_fit_with(args), PLEAT_NN_FINISHED);
+            expect_same(one, more, "threads");
+            end_job(more);
+        }
+        end_job(one);
+    }
+}
+
 /* ---- losses to order ------------------------------------------------------------------------------------------ */
 
 /* A net of one number, which the loss pulls to where the script says. */
@@ -264,6 +340,12 @@ static void expect_failure(job *j, pleat_status s, const char *part) {
     pleat_clear_error(j->ctx);
 }
 
+static pleat_status step_of_nothing(void *user, const pleat_nn_batch *b, double *l, double *metric) {
+    (void)user, (void)b;
+    *l = *metric = 0;
+    return PLEAT_OK;
+}
+
 Test(fit, refuses) {
     job *j = start_job(2, 1, false);
     struct {
@@ -282,6 +364,30 @@ Test(fit, refuses) {
     cases[8].args.part[0].ema = NULL, cases[8].args.part[0].net = NULL, cases[8].part = "";
     for (size_t i = 0; i < 8; i++) expect_failure(j, pleat_nn_fit_with(cases[i].args), cases[i].part);
     cr_assert_neq(pleat_nn_fit_with(cases[8].args), PLEAT_OK);
+    end_job(j);
+}
+
+/* The second batch of a step: nothing has changed since the step before, and nothing is pending. */
+Test(fit, accumulated_gradients_go_with_the_error) {
+    pleat_nn_fit_args args;
+    job *j = start_accumulating(2, 1, &args, NULL);
+    j->nan_at = 4;
+    expect_failure(j, pleat_nn_fit_with(args), "epoch 1, step 2 (batch 4): the loss is");
+    cr_assert_eq(j->run.steps, 1);
+    pleat_nn_run_free(&j->run);
+    args.step = step_of_nothing;
+    expect_failure(j, pleat_nn_fit_with(args), ".accumulate is for .loss; .step makes its own steps");
+    args.step = NULL;
+    pleat_nn_run_free(&j->run);
+    j->nan_at = 0;
+    expect_ok(j, pleat_nn_fit_with(args), PLEAT_NN_FINISHED);
+    double metric;
+    pleat_nn_batch b;
+    pleat_nn_loader_start(j->train, 0, 0);
+    cr_assert(pleat_nn_loader_next(j->train, &b));
+    cr_assert_eq(pleat_nn_accumulate(j->opt, loss(j, &b, &metric), 1), PLEAT_OK);
+    pleat_nn_run_free(&j->run);
+    expect_failure(j, pleat_nn_fit_with(args), "part[0].opt has accumulated gradients");
     end_job(j);
 }
 
@@ -340,6 +446,30 @@ Test(fit, resumes_to_the_same_bits, .timeout = 60) {
         pleat_nn_run_free(&b->run);
         expect_ok(b, pleat_nn_fit_with(args), PLEAT_NN_FINISHED);
         expect_same(whole, b, "resumed twice");
+        end_job(b);
+        remove(in_folder("checkpoint.safetensors"));
+    }
+    end_job(whole);
+}
+
+/* A signal in any of the batches of a step ends the run after the step. */
+Test(fit, resumes_accumulating_to_the_same_bits, .timeout = 60) {
+    pleat_nn_fit_args args;
+    job *whole = start_accumulating(4, 1, &args, NULL);
+    expect_ok(whole, pleat_nn_fit_with(args), PLEAT_NN_FINISHED);
+    cr_assert_eq(whole->run.steps, 6);
+    static const size_t step_of[] = {1, 1, 1, 1, 2, 2};
+    for (size_t at = 1; at <= 18; at++) {
+        job *a = start_accumulating(4, 1, &args, scratch_folder);
+        a->raise_at = at;
+        expect_ok(a, pleat_nn_fit_with(args), PLEAT_NN_INTERRUPTED);
+        cr_assert_eq(a->run.steps, (at - 1) / 6 * 2 + step_of[(at - 1) % 6], "%zu steps until call %zu",
+                     a->run.steps, at);
+        end_job(a);
+        job *b = start_accumulating(4, 2, &args, scratch_folder);
+        args.resume = true;
+        expect_ok(b, pleat_nn_fit_with(args), PLEAT_NN_FINISHED);
+        expect_same(whole, b, "resumed");
         end_job(b);
         remove(in_folder("checkpoint.safetensors"));
     }
