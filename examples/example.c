@@ -196,9 +196,7 @@ bool example_fit(example *e, pleat_nn_fit_args args) {
     args.options = e->options;
     args.progress = stdout;
     if (!say_how_good(e, &args) || pleat_nn_fit_with(args) != PLEAT_OK) return false;
-    if (e->run.outcome == PLEAT_NN_INTERRUPTED)
-        printf("interrupted after %zu steps; the same command with --resume goes on from there\n",
-               e->run.steps);
+    if (e->run.outcome == PLEAT_NN_INTERRUPTED) printf("the same command with --resume goes on from there\n");
     return e->run.outcome != PLEAT_NN_INTERRUPTED;
 }
 

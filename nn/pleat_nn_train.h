@@ -131,7 +131,11 @@ typedef struct pleat_nn_fit_args {
     /* The run's options in one line, stored in the checkpoint. A resume with other options is an error that
      * shows both. NULL: not compared. */
     const char *options;
-    FILE *progress; /* NULL: no output */
+    /* A bar, a line for each epoch, and one for each turn of the run: "resumed at epoch 2, step 1 of 8: FILE",
+     * "already finished, 9 of 9 epochs: nothing to do", "interrupted in epoch 2, after step 3 of 8; checkpoint
+     * written: FILE" (or "no folder, so nothing was written"), "stopped after epoch 7: ...", "finished 9 epochs;
+     * ...". A metric is named "train accuracy" or "valid accuracy". NULL: no output */
+    FILE *progress;
 } pleat_nn_fit_args;
 
 /* Train. A run that was interrupted and resumed ends with the same bits as one that was not. A resume may
@@ -164,7 +168,7 @@ double pleat_nn_accuracy(pleat_tensor *x, const size_t *labels);
 /* ---- progress ---------------------------------------------------------------------------------------- */
 
 /* On a terminal one line that is rewritten in place; elsewhere plain lines, about ten per pass:
- *     epoch 2/5  [==========          ]  468/937  loss 0.01312  9120 img/s  ETA 3s */
+ *     epoch 2/5  [==========          ]  468/937  loss 0.01312  9120 items/s  ETA 3s */
 typedef struct pleat_nn_progress {
     FILE *out;
     bool terminal;

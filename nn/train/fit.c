@@ -1,4 +1,4 @@
-/* The training loop: epochs of steps, validation, and what is written and said about them. */
+/* The training loop: epochs of steps, validation, and what is written about them. */
 #include "train/train.h"
 
 #include <math.h>
@@ -181,20 +181,6 @@ static void lower_rates(pln_fit *f, double value) {
     for (size_t i = 0; i < parts_of(f->a); i++) f->base[i] *= ratio;
 }
 
-static void say(const pln_fit *f, const pleat_nn_epoch *e) {
-    FILE *out = f->a->progress;
-    const char *metric = f->a->metric_name;
-    if (!out) return;
-    fprintf(out, "epoch %zu/%zu: loss %s", f->run->epochs, f->a->epochs, pln_rounded(e->loss, 5).s);
-    if (metric && !f->a->valid) fprintf(out, ", %s %s", metric, pln_rounded(e->metric, 5).s);
-    if (f->a->valid) fprintf(out, ", valid loss %s", pln_rounded(e->valid_loss, 5).s);
-    if (f->a->valid && metric) fprintf(out, ", %s %s", metric, pln_rounded(e->valid_metric, 5).s);
-    fprintf(out, ", lr %s, %s s, %s images/s%s\n", pln_rounded(e->lr, 3).s, pln_fixed(e->seconds, 1).s,
-            pln_fixed(e->images_per_second, 0).s,
-            f->run->best + 1 == f->run->epochs ? "" : " (not the best)");
-    fflush(out);
-}
-
 static pleat_status finish_epoch(pln_fit *f, double seconds, size_t images) {
     pleat_nn_epoch *e = &f->run->epoch[f->run->epochs];
     e->loss = f->sum_loss / (double)f->batch;
@@ -209,7 +195,7 @@ static pleat_status finish_epoch(pln_fit *f, double seconds, size_t images) {
     f->sum_loss = f->sum_metric = 0;
     bool best = is_best(f, value_of(f, e));
     if (f->a->plateau) lower_rates(f, value_of(f, e));
-    say(f, e);
+    pln_fit_say_epoch(f, e);
     if (best) status = pln_fit_write_best(f);
     if (!status) status = pln_fit_write_metrics(f);
     return status ? status : pln_fit_save(f);
@@ -266,11 +252,14 @@ static pleat_status fit(pln_fit *f) {
     pleat_status status = pln_fit_folder(f);
     if (!status) status = pln_fit_resume(f);
     if (status) return status;
+    pln_fit_say_begin(f);
+    size_t steps = f->run->steps;
     set_mode(f->a, true);
     pln_signals_hold(&signals);
     status = run_epochs(f, &signals);
     if (!status && pln_signals_came(&signals)) f->run->outcome = PLEAT_NN_INTERRUPTED;
     pln_signals_release(&signals);
+    if (!status) pln_fit_say_end(f, steps);
     return status;
 }
 

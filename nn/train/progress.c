@@ -43,7 +43,7 @@ static void duration(double seconds, char *text, size_t bytes) {
         snprintf(text, bytes, "%luh%02lum", s / 3600, s / 60 % 60);
 }
 
-/* "468/937  loss 0.01312  9120 img/s  ETA 3s" */
+/* "468/937  loss 0.01312  9120 items/s  ETA 3s" */
 static void numbers(const pleat_nn_progress *p, size_t done, size_t items, double loss, char text[LINE]) {
     char time[32];
     double passed = now() - p->started, left = 0;
@@ -51,7 +51,7 @@ static void numbers(const pleat_nn_progress *p, size_t done, size_t items, doubl
     if (done && done < p->total) left = passed * (double)(p->total - done) / (double)done;
     bool ended = done >= p->total;
     duration(ended ? passed : left, time, sizeof time);
-    snprintf(text, LINE, "%zu/%zu  loss %s  %s img/s  %s %s", done, p->total, pln_rounded(loss, 4).s,
+    snprintf(text, LINE, "%zu/%zu  loss %s  %s items/s  %s %s", done, p->total, pln_rounded(loss, 4).s,
              pln_fixed((double)done * (double)items / passed, 0).s, ended ? "took" : "ETA", time);
 }
 

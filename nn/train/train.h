@@ -53,4 +53,12 @@ pleat_status pln_fit_resume(pln_fit *f);
 /* Make room for n epochs. */
 pleat_status pln_fit_make_room(pln_fit *f, size_t n);
 
+/* ---- what is said on .progress ---- */
+
+/* Where a resume begins. */
+void pln_fit_say_begin(const pln_fit *f);
+void pln_fit_say_epoch(const pln_fit *f, const pleat_nn_epoch *e);
+/* How a run ended that began behind so many steps. */
+void pln_fit_say_end(const pln_fit *f, size_t steps);
+
 #endif

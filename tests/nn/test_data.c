@@ -444,8 +444,8 @@ Test(progress, plain_lines_in_a_file) {
     cr_expect(count_of(text, '\n') == 10, "%s", text);
     cr_expect(!strchr(text, '\033') && !strchr(text, '\r'));
     cr_expect(!strncmp(text, "epoch 1/2  94/937  loss 0.01312  ", 33), "%s", text);
-    cr_expect(strstr(text, " img/s  ETA 0s\n") && strstr(text, "937/937") && strstr(text, "took 0s\n"), "%s",
-              text);
+    cr_expect(strstr(text, " items/s  ETA 0s\n") && strstr(text, "937/937") && strstr(text, "took 0s\n"),
+              "%s", text);
     free(text);
     text = plain_pass("short", 3);
     cr_expect(count_of(text, '\n') == 3, "%s", text);
