@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guess.h"
+
 _Noreturn static void usage(const option_table *t, const char *what, const char *right) {
     fprintf(stderr, "%s: ", t->program);
     for (; *what; what++)
@@ -78,6 +80,21 @@ static const option_row *find(const option_table *t, const char *name, size_t le
     return NULL;
 }
 
+_Noreturn static void unknown(const option_table *t, const char *word) {
+    guess meant = {.typed = word, .length = strcspn(word, "=")};
+    char what[160], right[160], question[80], meant_word[80] = "";
+    for (size_t i = 0; i < t->count; i++) guess_consider(&meant, t->rows[i].name);
+    guess_consider(&meant, "help");
+    if (meant.is != NULL) {
+        snprintf(meant_word, sizeof meant_word, "--%s", meant.is);
+        meant.is = meant_word;
+    }
+    snprintf(what, sizeof what, "unknown option '%.60s'", word);
+    snprintf(right, sizeof right, "%s; --help lists the options",
+             guess_question(&meant, question, sizeof question));
+    usage(t, what, right + 2);
+}
+
 void read_options(const option_table *t, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         char what[160];
@@ -85,8 +102,7 @@ void read_options(const option_table *t, int argc, char **argv) {
         const char *name = strncmp(argv[i], "--", 2) == 0 ? argv[i] + 2 : "";
         size_t length = strcspn(name, "=");
         const option_row *r = find(t, name, length);
-        snprintf(what, sizeof what, "unknown option '%.60s'", argv[i]);
-        if (r == NULL) usage(t, what, "--help lists the options");
+        if (r == NULL) unknown(t, argv[i]);
         if (r->kind == OPTION_SWITCH) {
             snprintf(what, sizeof what, "--%s takes no argument", r->name);
             if (name[length] == '=') usage(t, what, "it is a switch");

@@ -272,6 +272,8 @@ pleat_tensor *pleat_nn_read_png(pleat_ctx *ctx, const char *path);
  * view. */
 pleat_tensor *pleat_nn_read_npy(pleat_ctx *ctx, const char *path);
 pleat_status pleat_nn_write_npy(const char *path, pleat_tensor *t);
+/* The same bytes into a stream that is open for writing, such as that of a pleat_nn_file. f is neither flushed nor closed. */
+pleat_status pleat_nn_put_npy(FILE *f, pleat_tensor *t);
 
 /* NumPy's archives: a zip of npy files, stored or deflated, read and written by libzip. The names are without
  * ".npy". The length of an entry must match its npy header. Memory is allocated as data arrives, so that a

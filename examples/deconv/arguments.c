@@ -17,6 +17,15 @@ int complain(int status, const char *name, const char *format, ...) {
     return status;
 }
 
+int refuse_word(const char *of, const char *name, const char *text, const char *form,
+                const char *const *words) {
+    guess meant = {.typed = text, .length = strlen(text)};
+    char question[80];
+    guess_consider_all(&meant, words);
+    return complain(EXIT_USAGE, of, "%s %.60s: it must be %s%s", name, text, form,
+                    guess_question(&meant, question, sizeof question));
+}
+
 /* ---- numbers ----------------------------------------------------------------------------------------- */
 
 /* The digits at *text, which moves behind them. */
@@ -32,19 +41,19 @@ static bool take_count(const char **text, size_t *out) {
     return found;
 }
 
-/* Exactly n numbers with commas between them. */
-static bool read_list(const char *text, size_t *out, size_t n) {
+/* Exactly n numbers, separated. */
+static bool read_list(const char *text, char separator, size_t *out, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        if (i > 0 && *text++ != ',') return false;
+        if (i > 0 && *text++ != separator) return false;
         if (!take_count(&text, &out[i])) return false;
     }
     return *text == 0;
 }
 
-bool read_count(const char *text, size_t *out) { return read_list(text, out, 1); }
+bool read_count(const char *text, size_t *out) { return read_list(text, ',', out, 1); }
 
 bool read_pair(const char *text, size_t out[2]) {
-    if (read_list(text, out, 2)) return true;
+    if (read_list(text, ',', out, 2) || read_list(text, 'x', out, 2)) return true;
     if (!read_count(text, &out[0])) return false;
     out[1] = out[0];
     return true;
@@ -112,7 +121,7 @@ static bool read_spelled(const char *text, const spelled_padding *names, size_t 
 /* Four paddings in the framework's order; order[i] is the place of the i-th in top, left, bottom, right. */
 static bool read_pads(const char *text, const size_t order[4], layer_arguments *a) {
     size_t given[4];
-    if (!read_list(text, given, 4)) return false;
+    if (!read_list(text, ',', given, 4)) return false;
     for (size_t i = 0; i < 4; i++) a->layer.pads[order[i]] = (ptrdiff_t)given[i];
     return true;
 }
@@ -169,8 +178,8 @@ typedef struct layer_option {
     bool (*read)(const char *text, layer_arguments *a);
 } layer_option;
 
-#define POSITIVE "H,W or one number for both, 1 or more"
-#define NATURAL "H,W or one number for both, 0 or more"
+#define POSITIVE "H,W or HxW, or one number for both, 1 or more"
+#define NATURAL "H,W or HxW, or one number for both, 0 or more"
 
 /* Words with one reader mean the same, in other frameworks. */
 static const layer_option layer_options[] = {
@@ -194,10 +203,26 @@ static const layer_option layer_options[] = {
     {"--data-format", KERAS, BOTH, "channels_last or channels_first", read_keras_format},
     {"--kernel", ALL, BOTH, POSITIVE, read_kernel},
     {"--input-size", ALL, BOTH, POSITIVE, read_input},
-    {"--channels", ALL, BOTH, "IN,OUT or one number for both, 1 or more", read_channels},
+    {"--channels", ALL, BOTH, "IN,OUT or INxOUT, or one number for both, 1 or more", read_channels},
 };
 
 enum { LAYER_OPTIONS = sizeof layer_options / sizeof *layer_options };
+
+/* The words that an option takes besides numbers. */
+static const char *const *words_of(const layer_option *o, const pleat_layer *l) {
+    static const char *const none[] = {NULL}, *const torch[] = {"same", "valid", NULL},
+                             *const tensorflow[] = {"SAME", "VALID", NULL},
+                             *const onnx[] = {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", NULL},
+                             *const formats[] = {"NHWC", "NCHW", NULL},
+                             *const keras_formats[] = {"channels_last", "channels_first", NULL};
+    if (o->read == read_keras_padding || (o->read == read_torch_padding && !l->transpose)) return torch;
+    if (o->read == read_tensorflow_padding) return tensorflow;
+    if (o->read == read_auto_pad) return onnx;
+    if (o->read == read_tensorflow_format) return formats;
+    return o->read == read_keras_format ? keras_formats : none;
+}
+
+const char *const framework_words[] = {"torch", "tensorflow", "onnx", "keras", NULL};
 
 /* ---- reading ----------------------------------------------------------------------------------------- */
 
@@ -229,10 +254,30 @@ static const text_option *find_text_option(const reading *r, word w) {
     return NULL;
 }
 
+/* The option of this command that was meant. */
+static guess guess_option(const reading *r, word w) {
+    guess meant = {.typed = w.name, .length = w.length};
+    guess_consider(&meant, "--help");
+    for (size_t i = 0; i < r->count; i++)
+        if (r->options[i].value && r->options[i].name[0] == '-') guess_consider(&meant, r->options[i].name);
+    if (!r->framework_option) return meant;
+    guess_consider(&meant, r->framework_option);
+    guess_consider(&meant, "--op");
+    for (size_t i = 0; i < LAYER_OPTIONS; i++) {
+        const layer_option *o = &layer_options[i];
+        bool taken = !find_text_option(r, (word){o->name, NULL, strlen(o->name)});
+        if (taken && o->frameworks >> r->out->layer.framework & 1) guess_consider(&meant, o->name);
+    }
+    return meant;
+}
+
 static int unknown(const reading *r, word w) {
-    return complain(EXIT_USAGE, r->command, "unknown %s '%.*s'; 'deconv %s --help' lists what there is",
+    guess meant = {0};
+    char question[80];
+    if (w.name) meant = guess_option(r, w);
+    return complain(EXIT_USAGE, r->command, "unknown %s '%.*s'%s; 'deconv %s --help' lists what there is",
                     w.name ? "option" : "argument", (int)(w.length < 60 ? w.length : 60),
-                    w.name ? w.name : w.value, r->command);
+                    w.name ? w.name : w.value, guess_question(&meant, question, sizeof question), r->command);
 }
 
 /* The word at *i, which moves behind it and its argument. An argument that looks like an option was forgotten. */
@@ -274,14 +319,18 @@ static int set_framework(const reading *r, const char *text) {
                                                : PLEAT_PADDING_EXPLICIT;
             return 0;
         }
-    return complain(EXIT_USAGE, r->command, "%s %.60s: it must be torch, tensorflow, onnx or keras",
-                    r->framework_option, text);
+    return refuse_word(r->command, r->framework_option, text, "torch, tensorflow, onnx or keras",
+                       framework_words);
 }
 
 static int set_op(const reading *r, const char *text) {
+    static const char form[] = "conv_transpose or conv";
     r->out->layer.transpose = strcmp(text, "conv_transpose") == 0;
     if (r->out->layer.transpose || strcmp(text, "conv") == 0) return 0;
-    return complain(EXIT_USAGE, r->command, "--op %.60s: it must be conv_transpose or conv", text);
+    if (strstr(text, "deconv")) /* the letters are nearer to conv, but it is another name of the transpose */
+        return complain(EXIT_USAGE, r->command, "--op %.60s: it must be %s; did you mean conv_transpose?",
+                        text, form);
+    return refuse_word(r->command, "--op", text, form, (const char *const[]){"conv_transpose", "conv", NULL});
 }
 
 /* Framework and operator decide what the other words mean, so they are looked for first. */
@@ -336,8 +385,7 @@ static int read_layer_word(reading *r, word w) {
         r->seen[i] = true;
         if (option->op == (r->out->layer.transpose ? CONV_ONLY : TRANSPOSE_ONLY)) return wrong_op(r, option);
         if (option->read(w.value, r->out)) return 0;
-        return complain(EXIT_USAGE, r->command, "%s %.60s: it must be %s", option->name, w.value,
-                        option->form);
+        return refuse_word(r->command, option->name, w.value, option->form, words_of(option, &r->out->layer));
     }
     return other ? foreign_word(r, w, other) : unknown(r, w);
 }

@@ -16,8 +16,8 @@ static const char help[] =
     "An element is right if it equals A's, or is NaN where A's is, or is nearer than one of\n"
     "  |b - a| <= atol + rtol |a|      ulp distance <= N\n"
     "All three are 0 if not given: then every element must have the very same value (0 equals -0).\n"
-    "--channels-last draws the map for arrays N,H,W,C. If B is A moved by one or two pixels, or turned by 180 degrees,\n"
-    "this is said. The path - is standard input.\n"
+    "--channels-last says that the arrays are N,H,W,C: the map and shifts are along H and W. If B is A moved by one or two\n"
+    "pixels, or turned by 180 degrees, this is said. Places are in the order of the files' axes. The path - is standard input.\n"
     "\n"
     "Exit status: 0 equal; 1 different, also in type or shape; 2 wrong arguments or unreadable files.\n";
 
@@ -26,7 +26,8 @@ static const char help[] =
 typedef struct comparison {
     double rtol, atol;
     size_t ulp;
-    bool single; /* float32 */
+    bool single;        /* float32 */
+    bool channels_last; /* the files are [N,H,W,C], and a and b [N,C,H,W] */
     size_t rank, n;
     size_t shape[PLEAT_MAX_RANK];
     double *a, *b;
@@ -97,11 +98,13 @@ static findings find(const comparison *c) {
 
 /* ---- what is said ------------------------------------------------------------------------------------ */
 
+/* As the file has its axes. */
 static void print_place(const comparison *c, size_t i) {
+    static const size_t last[] = {0, 2, 3, 1};
     size_t index[PLEAT_MAX_RANK];
     for (size_t k = c->rank; k-- > 0;) index[k] = i % c->shape[k], i /= c->shape[k];
     printf("[");
-    for (size_t k = 0; k < c->rank; k++) printf(k ? ",%zu" : "%zu", index[k]);
+    for (size_t k = 0; k < c->rank; k++) printf(k ? ",%zu" : "%zu", index[c->channels_last ? last[k] : k]);
     printf("]");
 }
 
@@ -306,14 +309,21 @@ static int compare_tensors(comparison *c, pleat_tensor *a, pleat_tensor *b) {
     return status;
 }
 
-static int compare_files(pleat_ctx *ctx, comparison *c, const char *const *paths, bool channels_last) {
+static int compare_files(pleat_ctx *ctx, comparison *c, const char *const *paths) {
     static const size_t order[] = {0, 3, 1, 2};
     pleat_tensor *t[2];
+    char shape[120];
     for (int i = 0; i < 2; i++) {
         t[i] = pleat_nn_read_npy(ctx, paths[i]);
         if (pleat_is_poison(t[i])) return complain(EXIT_USAGE, "compare", "%s", pleat_error(ctx)->text);
+        if (c->channels_last && pleat_rank(t[i]) != 4)
+            return complain(EXIT_USAGE, "compare",
+                            "--channels-last: %s is %s; it must have four axes, N,H,W,C", paths[i],
+                            pleat_shape_text(t[i], shape, sizeof shape));
+    }
+    for (int i = 0; i < 2; i++) {
         print_kind(i ? "B" : "A", t[i]);
-        if (channels_last && pleat_rank(t[i]) == 4) t[i] = pleat_permute(t[i], order);
+        if (c->channels_last) t[i] = pleat_permute(t[i], order);
     }
     if (same_kind(t[0], t[1])) return compare_tensors(c, t[0], t[1]);
     printf("different in type or shape\n");
@@ -327,7 +337,8 @@ static int compare(int argc, char **argv) {
     if (status) return status;
     pleat_ctx *ctx = pleat_ctx_new(.threads = 1);
     if (!ctx) return complain(EXIT_IO, "compare", "no memory");
-    status = compare_files(ctx, &c, paths, channels_last != NULL);
+    c.channels_last = channels_last != NULL;
+    status = compare_files(ctx, &c, paths);
     pleat_ctx_free(ctx);
     return status;
 }

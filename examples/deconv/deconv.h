@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "guess.h"
 #include "pleat_frameworks.h"
 #include "pleat_nn.h"
 
@@ -25,6 +26,10 @@ bool reader_is_gone(void);
 /* One line on standard error, "deconv NAME: ...", and `status` as the result. */
 int complain(int status, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* "NAME TEXT: it must be FORM", and the word that was meant, if it is clear: EXIT_USAGE. A NULL ends the words. */
+int refuse_word(const char *of, const char *name, const char *text, const char *form,
+                const char *const *words);
+
 /* ---- arguments (arguments.c) ------------------------------------------------------------------------------ */
 
 /* A layer as it is given on the command line, in the framework's own words, and which words were given. */
@@ -33,6 +38,8 @@ typedef struct layer_arguments {
     size_t kernel[2], input[2]; /* --kernel, --input-size: for commands without arrays; 0: not given */
     size_t channels[2];         /* --channels IN,OUT; default 1,1 */
 } layer_arguments;
+
+extern const char *const framework_words[]; /* the four, and NULL */
 
 /* A word of a command beyond those of the layer. */
 typedef struct text_option {
@@ -54,7 +61,7 @@ int read_words(const char *name, int argc, char **argv, const text_option *optio
  * convolution begins with "--op conv". Returns buffer. */
 char *layer_words(const pleat_layer *l, char *buffer, size_t bytes);
 
-/* A whole number, or a pair "H,W" (one number serves both); false if the text is anything else, text behind it included. */
+/* A whole number, or a pair "H,W" or "HxW" (one number serves both); false if the text is anything else, text behind it included. */
 bool read_count(const char *text, size_t *out);
 bool read_pair(const char *text, size_t out[2]);
 

@@ -11,7 +11,7 @@ static const char help[] =
     "\n"
     "Explains a layer stage by stage: the sizes and how they come about, the map with zeros inserted, the rotated kernel, the\n"
     "crop, how many taps of the kernel reach each output pixel (where that varies, pictures get a checkerboard pattern), and\n"
-    "the multiply-adds of each method.\n"
+    "the multiply-adds of each method. Of a convolution: how many windows read each input pixel.\n"
     "\n"
     "  --framework FRAMEWORK   torch (default), tensorflow, onnx or keras\n"
     "  --op OP                 conv_transpose (default) or conv\n"
@@ -218,20 +218,24 @@ static void print_evenness(const explained *e) {
     const size_t *s = e->layer.stride;
     size_t least = smallest(e->phase[0], s[0]) * smallest(e->phase[1], s[1]);
     size_t most = largest(e->phase[0], s[0]) * largest(e->phase[1], s[1]);
+    bool transpose = e->layer.transpose;
     if (least == most) {
-        printf("   Inside, the count is %zu everywhere: no checkerboard.\n", most);
+        printf("   Inside, the count is %zu everywhere%s.\n", most, transpose ? ": no checkerboard" : "");
         return;
     }
-    printf(
-        "   Inside, the count varies between %zu and %zu and repeats every %zux%zu pixels: a checkerboard risk.\n",
-        least, most, s[0], s[1]);
+    printf("   Inside, the count varies between %zu and %zu and repeats every %zux%zu pixels%s.\n", least,
+           most, s[0], s[1],
+           transpose ? ": a checkerboard risk"
+                     : ",\n   as it does wherever a window moves by more than one pixel");
     for (size_t i = 0; i < s[0] && s[0] * s[1] <= 16; i++) {
         printf("     ");
         for (size_t j = 0; j < s[1]; j++) printf(" %zu", e->phase[0][i] * e->phase[1][j]);
         putchar('\n');
     }
-    if (!least && e->layer.transpose) printf("   A count of 0: these pixels hold nothing but the bias.\n");
-    if (e->layer.dilation[0] == 1 && e->layer.dilation[1] == 1)
+    if (!least)
+        printf(transpose ? "   A count of 0: these pixels hold nothing but the bias.\n"
+                         : "   A count of 0: no window reads these pixels.\n");
+    if (transpose && e->layer.dilation[0] == 1 && e->layer.dilation[1] == 1)
         printf("   Kernels whose size is a multiple of the stride (%zux%zu, %zux%zu, ...) are even.\n", s[0],
                s[1], 2 * s[0], 2 * s[1]);
 }

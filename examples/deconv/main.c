@@ -52,7 +52,12 @@ static int dispatch(int argc, char **argv) {
     }
     for (size_t i = 0; i < COMMANDS; i++)
         if (strcmp(argv[1], commands[i]->name) == 0) return run_or_help(commands[i], argc - 2, argv + 2);
-    return complain(EXIT_USAGE, "", "unknown command '%.60s'; 'deconv --help' lists them", argv[1]);
+    guess meant = {.typed = argv[1], .length = strlen(argv[1])};
+    char question[80];
+    guess_consider_all(&meant, (const char *const[]){"--help", "--version", NULL});
+    for (size_t i = 0; i < COMMANDS; i++) guess_consider(&meant, commands[i]->name);
+    return complain(EXIT_USAGE, "", "unknown command '%.60s'%s; 'deconv --help' lists them", argv[1],
+                    guess_question(&meant, question, sizeof question));
 }
 
 bool reader_is_gone(void) {

@@ -1,11 +1,10 @@
 /* deconv run: a layer on arrays from .npy files. Nothing is written before everything is computed, and no file appears before
  * all of them are whole on the disk. */
-#define _XOPEN_SOURCE 700 /* realpath */
+#define _POSIX_C_SOURCE 200809L
 
 #include "deconv.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,7 +21,7 @@ static const char help[] =
     "  --grad-input GX.npy  --grad-weight GW.npy  --grad-bias GB.npy\n"
     "  --method gemm|phase|zero-insertion|scatter    default gemm; they share no inner loop\n"
     "\n"
-    "The framework's own arguments; pairs are H,W, and one number serves both:\n"
+    "The framework's own arguments; pairs are H,W or HxW, and one number serves both:\n"
     "  torch       --stride --padding --output-padding --dilation --groups --output-size\n"
     "  tensorflow  --strides --padding SAME|VALID|T,B,L,R --output-shape --dilations --data-format NHWC|NCHW\n"
     "  onnx        --strides --pads T,L,B,R --output-padding --output-shape\n"
@@ -97,8 +96,8 @@ static int read_run_arguments(int argc, char **argv, layer_arguments *a, const c
     if (status) return status;
     *m = find_method(method_name ? method_name : "gemm");
     if (!*m)
-        return complain(EXIT_USAGE, "run",
-                        "--method %.60s: it must be gemm, phase, zero-insertion or scatter", method_name);
+        return refuse_word("run", "--method", method_name, "gemm, phase, zero-insertion or scatter",
+                           (const char *const[]){"gemm", "phase", "zero-insertion", "scatter", NULL});
     return check_paths(paths);
 }
 
@@ -107,7 +106,7 @@ static int read_run_arguments(int argc, char **argv, layer_arguments *a, const c
 typedef struct result {
     const char *path;
     pleat_tensor *tensor;
-    char *target, *staged; /* the file, and its content beside it until all are whole; NULL for a stream */
+    pleat_nn_file file; /* beside its place until all are whole; of a stream, file.f is NULL */
 } result;
 
 /* What cannot be replaced is written directly: standard output, a device, a pipe. */
@@ -127,35 +126,29 @@ static int write_failed(const result *r) {
     return cannot_write(r->path, reason ? reason + 2 : text);
 }
 
-static int stage(result *r, size_t i) {
+/* On the disk, but beside its place: the old file remains. */
+static int stage(result *r) {
     struct stat s;
-    bool exists = stat(r->path, &s) == 0;
-    if (exists && S_ISDIR(s.st_mode)) return cannot_write(r->path, "it is a folder");
-    if (exists && access(r->path, W_OK)) return cannot_write(r->path, strerror(errno));
-    r->target = exists ? realpath(r->path, NULL) : strdup(r->path);
-    size_t bytes = r->target ? strlen(r->target) + 64 : 0;
-    r->staged = r->target ? malloc(bytes) : NULL;
-    if (!r->staged) return cannot_write(r->path, strerror(errno));
-    const char *slash = strrchr(r->target, '/');
-    int folder = slash ? (int)(slash - r->target) + 1 : 0;
-    snprintf(r->staged, bytes, "%.*s.deconv-%ld-%zu.npy", folder, r->target, (long)getpid(), i);
-    return pleat_nn_write_npy(r->staged, r->tensor) ? write_failed(r) : 0;
+    if (stat(r->path, &s) == 0 && S_ISDIR(s.st_mode)) return cannot_write(r->path, "it is a folder");
+    if (pleat_nn_file_create(pleat_ctx_of(r->tensor), r->path, &r->file)) return write_failed(r);
+    if (pleat_nn_put_npy(r->file.f, r->tensor)) return write_failed(r);
+    if (fflush(r->file.f) || fsync(r->file.fd)) return cannot_write(r->path, strerror(errno));
+    return 0;
 }
 
 /* All files beside their places, then the streams, then the files to their places. */
 static int write_results(result *results, size_t count) {
     int status = 0;
     for (size_t i = 0; i < count && !status; i++)
-        if (!is_stream(results[i].path)) status = stage(&results[i], i);
+        if (!is_stream(results[i].path)) status = stage(&results[i]);
     for (size_t i = 0; i < count && !status; i++)
-        if (!results[i].staged && pleat_nn_write_npy(results[i].path, results[i].tensor))
+        if (!results[i].file.f && pleat_nn_write_npy(results[i].path, results[i].tensor))
             status = write_failed(&results[i]);
     for (size_t i = 0; i < count; i++) {
         result *r = &results[i];
-        if (r->staged && !status && rename(r->staged, r->target))
-            status = cannot_write(r->path, strerror(errno));
-        if (r->staged && status) unlink(r->staged);
-        free(r->staged), free(r->target);
+        if (r->file.f && !status && pleat_nn_file_commit(pleat_ctx_of(r->tensor), &r->file))
+            status = write_failed(r);
+        if (r->file.f) pleat_nn_file_abort(&r->file);
     }
     return status;
 }

@@ -284,8 +284,7 @@ static int run(int argc, char **argv) {
     if (status) return status;
     if (!to) to = "all";
     if (strcmp(to, "all") && !is_framework(to))
-        return complain(EXIT_USAGE, "translate", "--to %s: it must be torch, tensorflow, onnx, keras or all",
-                        to);
+        return refuse_word("translate", "--to", to, "torch, tensorflow, onnx, keras or all", framework_words);
     if (!a.kernel[0] || !a.input[0])
         return complain(EXIT_USAGE, "translate", "%s is missing",
                         a.kernel[0] ? "--input-size H,W" : "--kernel H,W");

@@ -1,9 +1,10 @@
 /* deconv vectors: golden vectors. Every value is computed by all four methods, which must agree, before anything is written;
  * the folder appears whole or not at all. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE /* syncfs */
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,7 @@ typedef struct job {
     pleat_dtype dtype;
     size_t count, seed;
     const char *output;
-    char *folder; /* where the files are until all are there */
+    char *target, *folder; /* the folder's place, and where it is until it is whole */
     FILE *manifest;
     pleat_ctx *ctx;
 } job;
@@ -209,16 +210,20 @@ static char *path_of(const char *folder, const char *name) {
     return path;
 }
 
+static int cannot_write(const job *j) {
+    return complain(EXIT_IO, "vectors", "cannot write %s: %s", j->output, strerror(errno));
+}
+
 static int write_array(const job *j, size_t index, size_t k, pleat_tensor *t) {
     char name[64];
     snprintf(name, sizeof name, "%04zu_%s.npy", index, array_names[k]);
     char *path = path_of(j->folder, name);
-    /* + 0 makes -0 a 0: whether a sum of nothing but zeros has a sign depends on the order of the work */
-    pleat_status status = path ? pleat_nn_write_npy(path, pleat_shift(t, 0)) : PLEAT_ERR_MEMORY;
+    FILE *f = path ? fopen(path, "wb") : NULL;
     free(path);
-    if (!status) return EXIT_FINE;
-    return complain(EXIT_IO, "vectors", "%s",
-                    pleat_error(j->ctx)->code ? pleat_error(j->ctx)->text : "no memory");
+    /* + 0 makes -0 a 0: whether a sum of nothing but zeros has a sign depends on the order of the work */
+    bool written = f && !pleat_nn_put_npy(f, pleat_shift(t, 0));
+    written = f && !fclose(f) && written;
+    return written ? EXIT_FINE : cannot_write(j);
 }
 
 static int write_case(const job *j, const vector_case *c, size_t index) {
@@ -237,7 +242,7 @@ static int write_cases(job *j, const case_list *list) {
     char *path = path_of(j->folder, "manifest.jsonl");
     j->manifest = path ? fopen(path, "w") : NULL;
     free(path);
-    if (!j->manifest) return complain(EXIT_IO, "vectors", "cannot write %s: %s", j->output, strerror(errno));
+    if (!j->manifest) return cannot_write(j);
     int status = EXIT_FINE;
     for (size_t i = 0; i < list->count && !status; i++) {
         pleat_scope s = pleat_begin(j->ctx);
@@ -267,6 +272,10 @@ static int check_folder(const char *path) {
     return complain(EXIT_USAGE, "vectors", "--output %s: the folder is not empty; name a new one", path);
 }
 
+static int cannot_make(const job *j) {
+    return complain(EXIT_IO, "vectors", "cannot make the folder %s: %s", j->output, strerror(errno));
+}
+
 static void remove_folder(const char *folder) {
     DIR *d = opendir(folder);
     for (struct dirent *e; d && (e = readdir(d));) {
@@ -278,23 +287,35 @@ static void remove_folder(const char *folder) {
     rmdir(folder);
 }
 
-/* A folder beside the target, which rename can put in the place of an empty one. */
+/* A folder beside the target, which rename can put in the place of an empty one; it gets that one's permissions. */
 static int make_folder(job *j) {
-    size_t length = strlen(j->output);
-    while (length > 1 && j->output[length - 1] == '/') length--;
-    j->folder = malloc(length + 48);
+    struct stat old;
+    bool exists = stat(j->output, &old) == 0;
+    j->target = exists ? realpath(j->output, NULL) : strdup(j->output);
+    size_t length = j->target ? strlen(j->target) : 0;
+    while (length > 1 && j->target[length - 1] == '/') j->target[--length] = 0;
+    j->folder = j->target ? malloc(length + 48) : NULL;
     if (!j->folder) return complain(EXIT_IO, "vectors", "no memory");
-    snprintf(j->folder, length + 48, "%.*s.%ld.tmp", (int)length, j->output, (long)getpid());
-    if (!mkdir(j->folder, 0777)) return EXIT_FINE;
-    return complain(EXIT_IO, "vectors", "cannot make the folder %s: %s", j->output, strerror(errno));
+    snprintf(j->folder, length + 48, "%s.%ld.tmp", j->target, (long)getpid());
+    if (mkdir(j->folder, 0777)) return cannot_make(j);
+    if (exists) chmod(j->folder, old.st_mode & 07777); /* where it fails, the umask's are left */
+    return EXIT_FINE;
+}
+
+/* The files to the disk, all at once, and then the folder to its place. */
+static int put_in_place(const job *j) {
+    int fd = open(j->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool lost = fd < 0 || syncfs(fd);
+    if (fd >= 0) close(fd);
+    if (lost) return cannot_write(j);
+    return rename(j->folder, j->target) ? cannot_make(j) : EXIT_FINE;
 }
 
 static int write_folder(job *j, const case_list *list) {
     int status = make_folder(j);
     if (status) return status;
     status = write_cases(j, list);
-    if (!status && rename(j->folder, j->output))
-        status = complain(EXIT_IO, "vectors", "cannot make the folder %s: %s", j->output, strerror(errno));
+    if (!status) status = put_in_place(j);
     if (status)
         remove_folder(j->folder);
     else
@@ -334,7 +355,8 @@ static int read_options(int argc, char **argv, job *j) {
     if (!read_count(seed, &j->seed))
         return complain(EXIT_USAGE, "vectors", "--seed %s: it must be a whole number, 0 or more", seed);
     if (strcmp(dtype, "float32") && strcmp(dtype, "float64"))
-        return complain(EXIT_USAGE, "vectors", "--dtype %s: it must be float32 or float64", dtype);
+        return refuse_word("vectors", "--dtype", dtype, "float32 or float64",
+                           (const char *const[]){"float32", "float64", NULL});
     j->dtype = strcmp(dtype, "float64") ? PLEAT_F32 : PLEAT_F64;
     j->framework = a.layer.framework, j->transpose = a.layer.transpose, j->integers = integers;
     return check_folder(j->output);
@@ -352,7 +374,7 @@ static int run(int argc, char **argv) {
     else
         status = complain(EXIT_IO, "vectors", "no memory");
     free(list.at);
-    free(j.folder);
+    free(j.folder), free(j.target);
     if (j.ctx) pleat_ctx_free(j.ctx);
     return status;
 }

@@ -448,6 +448,21 @@ static pleat_status open_output(pleat_ctx *ctx, pleat_nn_file *out) {
     return status;
 }
 
+pleat_status pleat_nn_put_npy(FILE *f, pleat_tensor *t) {
+    static const char op[] = "put_npy";
+    pleat_ctx *ctx = pleat_ctx_of(t);
+    if (pleat_is_poison(t))
+        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "t is poison: an op failed before");
+    if (!f) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "f is NULL");
+    pleat_scope scope = pleat_begin(ctx);
+    pleat_tensor *rows = pleat_contiguous(t);
+    pleat_status status = pleat_is_poison(rows) ? PLEAT_ERR_MEMORY : PLEAT_OK;
+    if (!status && !pln_write_npy(rows, f))
+        status = pleat_fail(ctx, pln_status_of_errno(), op, "cannot write: %s", strerror(errno));
+    pleat_end(scope);
+    return status;
+}
+
 pleat_status pleat_nn_write_npy(const char *path, pleat_tensor *t) {
     pleat_ctx *ctx = pleat_ctx_of(t);
     pleat_nn_file file;

@@ -93,6 +93,9 @@ static void round_trip(pleat_tensor *t) {
     cr_assert(!pleat_nn_write_npy(path, t), "%s", pleat_error(ctx)->text);
     expect_same(pleat_nn_read_npy(ctx, path), t);
     expect_same(read_through_stdin(path), t);
+    FILE *f = fopen(path, "wb");
+    cr_assert(f && !pleat_nn_put_npy(f, t) && !fclose(f), "%s", pleat_error(ctx)->text);
+    expect_same(pleat_nn_read_npy(ctx, path), t);
 }
 
 /* ---- good files ----------------------------------------------------------------------------------------- */
@@ -477,6 +480,8 @@ Test(npy, refuses_paths_that_cannot_be_used) {
     expect_error(pleat_nn_write_npy(NULL, t), PLEAT_ERR_ARGUMENT, "NULL");
     expect_error(pleat_nn_write_npy(in_scratch("x"), pleat_poison(ctx)), PLEAT_ERR_ARGUMENT, "t is poison");
     cr_expect(pleat_nn_write_npy(in_scratch("x"), NULL) == PLEAT_ERR_ARGUMENT);
+    expect_error(pleat_nn_put_npy(NULL, t), PLEAT_ERR_ARGUMENT, "put_npy: f is NULL");
+    expect_error(pleat_nn_put_npy(stderr, pleat_poison(ctx)), PLEAT_ERR_ARGUMENT, "put_npy: t is poison");
     cr_expect(scratch_count(&temporary) == 0 && temporary == 0);
     if (access("/dev/full", W_OK) == 0)
         expect_error(pleat_nn_write_npy("/dev/full", t), PLEAT_ERR_IO, "/dev/full: No space left on device");

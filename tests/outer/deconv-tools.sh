@@ -150,6 +150,9 @@ says 0 explain $popular --channels 2,3 -- "natural length L = (in-1)*stride + ke
     "i h g" "gemm 2646" "zero-insertion 10584"
 says 0 explain --kernel 4 --stride 2 --padding 1 --input-size 5 -- "Inside, the count is 4 everywhere: no checkerboard"
 says 0 explain --kernel 1 --stride 2 --input-size 3 -- "1 0 1 0 1" "nothing but the bias"
+says 0 explain --op conv --kernel 3x3 --input-size 7x7 --stride 2 -- "Inside, the count varies between 1 and 4" \
+    "as it does wherever a window moves by more than one pixel"
+! grep -q "checkerboard" out.txt || fail "explain warns of the checkerboards of a convolution: $(cat out.txt)"
 says 0 explain --kernel 2 --input-size 2 --svg - -- "</svg>"
 refused 2 "a picture of" explain --kernel 3 --stride 9 --input-size 9 --svg layer2.svg
 refused 1 "nowhere/layer.svg" explain --kernel 3 --input-size 4 --svg nowhere/layer.svg
@@ -205,6 +208,27 @@ while read -r name options; do
         --bias ${v}_bias.npy --output y.npy
     must "$deconv" compare ${v}_output.npy y.npy --rtol 1e-5 --atol 1e-5
 done <cases
+
+# the disk is waited for once, and not for each file
+cat >count.c <<'END'
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <unistd.h>
+static int note(const char *text) {
+    int fd = open("syncs", O_WRONLY | O_CREAT | O_APPEND, 0666);
+    return write(fd, text, 6) == 6 ? close(fd) : -1;
+}
+int fsync(int fd) { return (void)fd, note("fsync\n"); }
+int syncfs(int fd) { return (void)fd, note("syncs\n"); }
+END
+must $cc -shared -fPIC count.c -o count.so
+must env LD_PRELOAD="$tmp/count.so" "$deconv" vectors --count 5 --output synced
+[ -s syncs ] && [ "$(wc -l <syncs)" -le 2 ] || fail "vectors: the disk was waited for $(wc -l <syncs) times"
+# an empty folder keeps its permissions
+mkdir -m 750 kept
+ln -s kept to-kept
+must "$deconv" vectors --count 2 --output to-kept
+[ -s kept/manifest.jsonl ] && [ "$(ls -ld kept | cut -c1-10)" = drwxr-x--- ] || fail "vectors: $(ls -ld kept to-kept)"
 
 refused 2 "--output DIR is missing" vectors
 refused 2 "the folder is not empty" vectors --output one

@@ -86,7 +86,11 @@ for option in op framework input weight bias output grad-output grad-input grad-
     "$deconv" run --help | grep -q -- "--$option" || fail "run --help does not name --$option"
 done
 refused 2 "a command is missing"
-refused 2 "unknown command 'rum'" rum
+refused 2 "unknown command 'rum'; did you mean run?" rum
+refused 2 "did you mean translate?" tranlsate
+refused 2 "did you mean --help?" help
+refused 2 "did you mean --version?" version
+refused 2 "unknown command 'xyzzy'; 'deconv --help' lists them" xyzzy
 refused 2 "unknown command 'x?'" "$(printf 'x\001')"
 
 # ---- values: x = 1 2 3, w = 1 2 3, stride 2 along W ----
@@ -103,6 +107,8 @@ array firsts.npy f4 "1, 1, 1, 6" 1 2 5 4 9 6
 files="--input x.npy --weight w.npy"
 must "$deconv" run $files --output y.npy --stride 1,2
 same y.npy full.npy
+must "$deconv" run $files --output y.npy --stride 1x2 --padding 0x1 --output-padding=0x1
+same y.npy torch.npy
 must "$deconv" run $files --output y.npy --stride=1,2 --padding=0,1 --output-padding 0,1
 same y.npy torch.npy
 must "$deconv" run $files --output y.npy --stride 1,2 --padding 0,1 --output-size 1,6
@@ -175,6 +181,9 @@ grep -qF "cannot write nowhere/gw.npy: No such file" err.txt || fail "a folder t
 ln -s five.npy link.npy
 must "$deconv" run $files --stride 1,2 --output link.npy
 [ -L link.npy ] || fail "a symbolic link was replaced"
+chmod 640 five.npy
+must "$deconv" run $files --stride 1,2 --output link.npy
+[ "$(ls -l five.npy | cut -c1-10)" = -rw-r----- ] || fail "a file lost its permissions: $(ls -l five.npy)"
 same five.npy full.npy
 must "$deconv" run $files --stride 1,2 --output /dev/null
 [ -c /dev/null ] || fail "/dev/null was replaced"
@@ -187,7 +196,25 @@ refused 2 "--output FILE is missing" run $files
 out="--output made/y.npy"
 # before any file is read: these files are not there
 gone="--input gone.npy --weight gone.npy $out"
-refused 2 "unknown option '--strid'" run $gone --strid 2
+refused 2 "unknown option '--strid'; did you mean --stride?" run $gone --strid 2
+refused 2 "did you mean --strides?" run $gone --framework keras --strid 2
+refused 2 "did you mean --output-padding?" run $gone --output_padding 1
+refused 2 "did you mean --padding?" run $gone -pad 1
+refused 2 "did you mean --channels-last?" compare full.npy full.npy --channel-last
+refused 2 "did you mean --kernel?" explain --kernel_size 3 --input-size 4
+refused 2 "did you mean --input-size?" explain --kernel 3 --input-shape 4
+refused 2 "unknown option '--quiet'; 'deconv run --help' lists what there is" run $gone --quiet 2
+refused 2 "did you mean conv_transpose?" run $gone --op ConvTranspose2d
+refused 2 "did you mean conv?" run $gone --op conv2d
+refused 2 "did you mean torch?" run $gone --framework pytorch
+refused 2 "did you mean tensorflow?" run $gone --framework TensorFlow
+refused 2 "did you mean keras?" translate --kernel 3 --input-size 4 --to kears
+refused 2 "did you mean same?" run $gone --framework keras --padding SAME
+refused 2 "did you mean VALID?" run $gone --framework tensorflow --padding vaild
+refused 2 "did you mean SAME_UPPER?" run $gone --framework onnx --auto-pad same-upper
+refused 2 "did you mean NHWC?" run $gone --framework tensorflow --data-format NWHC
+refused 2 "did you mean zero-insertion?" run $gone --method zero_insert
+refused 2 "did you mean float64?" vectors --output made/v --dtype float46
 refused 2 "unknown option '-s'" run $gone -s 2
 refused 2 "unknown argument '2'" run $gone --stride 2 2
 refused 2 "--stride stands alone" run $gone --stride
@@ -195,13 +222,14 @@ refused 2 "--stride stands alone" run --stride $gone
 refused 2 "unknown option '--kernel'" run $gone --kernel 3
 refused 2 "unknown option '--input-size'" run $gone --input-size 3
 refused 2 "unknown option '--channels'" run $gone --channels 3
-refused 2 "--op deconv: it must be conv_transpose or conv" run $gone --op deconv
+refused 2 "--op deconv: it must be conv_transpose or conv; did you mean conv_transpose?" run $gone --op deconv
 refused 2 "--framework caffe: it must be torch, tensorflow, onnx or keras" run $gone --framework caffe
 refused 2 "--method fast: it must be gemm" run $gone --method fast
-for text in 2x 2, ,2 2,2,2 "2, 2" " 2" +2 -2 0 0x2 2.0 1e1 "" 99999999999999999999 2,0; do
+for text in 2x x2 2x2x2 2,x2 2*2 2, ,2 2,2,2 "2, 2" " 2" +2 -2 0 0x2 2.0 1e1 "" 99999999999999999999 2,0; do
     refused 2 "--stride $text: it must be" run $gone "--stride=$text"
 done
 refused 2 "--padding -1: it must be" run $gone --padding -1
+refused 2 "--stride 2.5: it must be H,W or HxW, or one number for both, 1 or more" run $gone --stride 2.5
 refused 2 "--padding same: it must be" run $gone --padding same
 refused 2 "--groups 0: it must be" run $gone --groups 0
 refused 2 "--stride is given twice" run $gone --stride 2 --stride 2
@@ -352,6 +380,11 @@ says 0 "equal: all 9" nan.npy nan.npy
 says 1 "B is A shifted by 1 row down, 0 columns" a.npy down.npy
 says 1 "B is A shifted by 0 rows, 1 column left" a.npy left.npy
 says 1 "B is A shifted by 0 rows, 1 column left" --channels-last al.npy leftl.npy
+array wide.npy f4 "1, 1, 3, 2" 1 2 3 4 5 6
+array wideb.npy f4 "1, 1, 3, 2" 1 2 3 4 5 9
+says 1 "at [0,0,2,1]: A 6, B 9" --channels-last wide.npy wideb.npy
+array thin.npy f4 "3," 1 2 3
+refused 2 "--channels-last: thin.npy is [3]; it must have four axes, N,H,W,C" compare --channels-last thin.npy thin.npy
 says 1 "B is A rotated by 180 degrees" a.npy turned.npy
 says 1 "1 of 9 elements differ, 1 beyond the tolerance" a.npy other.npy
 says 1 "largest absolute error 1            at [0,0,2,2]: A 0, B 1" a.npy other.npy
