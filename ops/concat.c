@@ -131,7 +131,7 @@ pleat_status pleat_split(pleat_tensor *x, size_t axis, size_t n, const size_t *s
     pleat_ctx *ctx = pleat_ctx_of(x);
     size_t start[PLEAT_MAX_RANK] = {0}, size[PLEAT_MAX_RANK];
     for (size_t i = 0; parts != NULL && i < n; i++) parts[i] = pleat_poison(ctx);
-    if (x == NULL || x->poison)
+    if (pleat_is_poison(x))
         return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "split", "x is poison or a null pointer");
     if (parts == NULL && n > 0)
         return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "split", "parts is a null pointer");

@@ -305,7 +305,7 @@ static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *
 
 static pleat_tensor *family(const pleat_op *op, const pleat_conv_args *a) {
     options p;
-    if (pleat_is_poison(a->a) && a->a != NULL) return a->a;
+    if (a->a != NULL && a->a->poison) return pleat_apply(op, 1, (pleat_tensor *[]){a->a}, NULL, 0);
     if (!read_options(op, a, &p)) return pleat_poison(context_of(a));
     pleat_tensor *in[] = {a->a, a->b, a->bias};
     pleat_tensor *y = pleat_apply(op, a->bias != NULL ? 3 : 2, in, &p, sizeof p);

@@ -17,7 +17,7 @@ static pleat_ctx *context_of(const pleat_norm_args *a) {
 static bool has_shape(const char *op, const char *what, const pleat_tensor *t, size_t rank,
                       const size_t *shape) {
     if (t == NULL) return true;
-    if (t->poison) return false;
+    if (pleat_is_poison(t)) return false;
     if (t->rank == rank && memcmp(t->shape, shape, rank * sizeof *shape) == 0) return true;
     pleat_fail(t->ctx, PLEAT_ERR_SHAPE, op, "the %s is %s and must be %s", what, pl_shape_of(t).text,
                pl_shape_phrase(rank, shape).text);

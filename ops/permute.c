@@ -43,7 +43,7 @@ static const pleat_op permute_op = {"permute", permute_shape, NULL, permute_vjp}
 
 pleat_tensor *pleat_permute(pleat_tensor *x, const size_t *order) {
     axis_order o = {{0}};
-    if (pleat_rank(x) > 0 && order == NULL) return pl_null(x, "permute", "the order");
-    for (size_t k = 0; k < pleat_rank(x); k++) o.axis[k] = order[k];
+    if (pl_rank(x) > 0 && order == NULL) return pl_null(x, "permute", "the order");
+    for (size_t k = 0; k < pl_rank(x); k++) o.axis[k] = order[k];
     return pleat_apply(&permute_op, 1, &x, &o, sizeof o);
 }

@@ -153,13 +153,21 @@ typedef struct pleat_ctx_args {
     void *(*alloc)(void *user, size_t bytes);
     void (*free)(void *user, void *block);
     void *user; /* passed to alloc and free */
+    bool debug; /* report the use of dead tensors, see below */
 } pleat_ctx_args;
 
 /* A new context, or NULL if memory is short. The caller frees it with pleat_ctx_free, which also frees every
  * tensor of the context. The environment variables PLEAT_ENGINE (auto, reference, im2col, implicit_gemm,
  * direct) and PLEAT_ISA (auto, baseline, avx2, avx512) force an engine and an instruction set, for convolutions
  * and matmul, where processor and shape allow it (pleat_kernels.h). Any other word becomes the context's first
- * error. */
+ * error.
+ *
+ * With .debug, or PLEAT_DEBUG=1 in the environment, a tensor whose scope has ended, or that was dropped, is dead:
+ * every function of ops or networks that is given it reports an error, which names the op that made the tensor,
+ * its number among the context's tensors and its inputs' shapes, and treats it as poison. Its elements become
+ * NaN, and for ASan and valgrind inaccessible, so that these report a pointer that is used too late. Dead
+ * tensors and their elements are recycled late, after 64 MiB of each; a use after that goes unnoticed. A tensor
+ * that a gradient may still need lives on. Without .debug none of this takes time. */
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args);
 #define pleat_ctx_new(...) pleat_ctx_new_with(PLEAT_OPTIONS(pleat_ctx_args, __VA_ARGS__))
 void pleat_ctx_free(pleat_ctx *ctx);

@@ -12,7 +12,7 @@ typedef struct box {
 static box box_of(const pleat_tensor *x, const size_t *start, const size_t *shape, const size_t *step) {
     box b;
     memset(&b, 0, sizeof b);
-    for (size_t k = 0; k < pleat_rank(x); k++) {
+    for (size_t k = 0; k < pl_rank(x); k++) {
         b.start[k] = start[k];
         b.shape[k] = shape[k];
         b.step[k] = step == NULL ? 1 : step[k];
@@ -72,7 +72,7 @@ static pleat_tensor *slice_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 static const pleat_op slice_op = {"slice", slice_shape, NULL, slice_vjp};
 
 pleat_tensor *pleat_slice(pleat_tensor *x, const size_t *start, const size_t *size, const size_t *step) {
-    if (pleat_rank(x) > 0 && (start == NULL || size == NULL)) return pl_null(x, "slice", "start or size");
+    if (pl_rank(x) > 0 && (start == NULL || size == NULL)) return pl_null(x, "slice", "start or size");
     box b = box_of(x, start, size, step);
     return pleat_apply(&slice_op, 1, &x, &b, sizeof b);
 }
@@ -112,7 +112,7 @@ static pleat_tensor *pad_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 static const pleat_op pad_op = {"pad", pad_shape, pad_forward, pad_vjp};
 
 pleat_tensor *pleat_pad(pleat_tensor *x, const size_t *shape, const size_t *start, const size_t *step) {
-    if (pleat_rank(x) > 0 && (start == NULL || shape == NULL)) return pl_null(x, "pad", "start or shape");
+    if (pl_rank(x) > 0 && (start == NULL || shape == NULL)) return pl_null(x, "pad", "start or shape");
     box b = box_of(x, start, shape, step);
     return pleat_apply(&pad_op, 1, &x, &b, sizeof b);
 }

@@ -43,7 +43,7 @@ static bool log_softmax_forward(const pleat_call *c) { return run(c, true); }
 
 static pleat_tensor *sum_of_rows(pleat_tensor *x) {
     if (pleat_is_poison(x)) return x; /* poison has no last axis */
-    return pleat_sum(x, 1u << (pleat_rank(x) - 1), .keep = true);
+    return pleat_sum(x, 1u << (pl_rank(x) - 1), .keep = true);
 }
 
 /* y (g - sum of g y) */
@@ -75,8 +75,8 @@ static const pleat_op log_softmax_op = {"log_softmax", rows_shape, log_softmax_f
 
 /* Exchange the axis with the last one before the op, and again after it. */
 static pleat_tensor *along(const pleat_op *op, pleat_tensor *x, size_t axis) {
-    size_t order[PLEAT_MAX_RANK], rank = pleat_rank(x);
-    if (x == NULL || pleat_is_poison(x)) return pleat_apply(op, 1, &x, NULL, 0);
+    size_t order[PLEAT_MAX_RANK], rank = pl_rank(x);
+    if (pl_is_poison(x)) return pleat_apply(op, 1, &x, NULL, 0);
     if (axis >= rank) return pl_reject(x, op->name, PLEAT_ERR_ARGUMENT, "there is no axis %zu", axis);
     if (axis + 1 == rank) return pleat_apply(op, 1, &x, NULL, 0);
     for (size_t k = 0; k < rank; k++) order[k] = k;

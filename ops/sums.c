@@ -171,7 +171,7 @@ static const pleat_op broadcast_to_op = {"broadcast_to", broadcast_to_shape, NUL
 static pleat_tensor *to_shape(const pleat_op *op, pleat_tensor *x, size_t rank, const size_t *shape) {
     if (rank > 0 && shape == NULL) return pl_null(x, op->name, "the shape");
     target t = {.rank = rank};
-    bool same = !pleat_is_poison(x) && x->rank == rank;
+    bool same = !pl_is_poison(x) && x->rank == rank;
     if (rank > PLEAT_MAX_RANK) {
         pleat_fail(pleat_ctx_of(x), PLEAT_ERR_SHAPE, op->name, "rank %zu: a tensor has at most %d axes", rank,
                    PLEAT_MAX_RANK);
@@ -272,7 +272,7 @@ static const pleat_op sum_op = {"sum", reduce_shape, reduce_forward, reduce_vjp}
 static const pleat_op mean_op = {"mean", reduce_shape, reduce_forward, reduce_vjp};
 
 static pleat_tensor *reduce(const pleat_op *op, pleat_sum_args args, bool mean) {
-    unsigned all = (1u << pleat_rank(args.x)) - 1;
+    unsigned all = (1u << pl_rank(args.x)) - 1;
     reduction r = {.axes = args.axes != 0 ? args.axes : all, .keep = args.keep, .mean = mean};
     return pleat_apply(op, 1, &args.x, &r, sizeof r);
 }

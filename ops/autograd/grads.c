@@ -238,7 +238,7 @@ static bool arguments_are_fine(pleat_tensor *y, pleat_tensor *gy, size_t n, plea
         const char *wrong = NULL;
         if (xs[i] == NULL || xs[i]->ctx != ctx)
             wrong = "an x is a null pointer or belongs to another context";
-        else if (xs[i]->poison)
+        else if (pleat_is_poison(xs[i]))
             wrong = "an x is poison";
         if (wrong == NULL) continue;
         fail(ctx, PLEAT_ERR_ARGUMENT, wrong);
@@ -251,7 +251,7 @@ static bool arguments_are_fine(pleat_tensor *y, pleat_tensor *gy, size_t n, plea
         return false;
     }
     if (gy == NULL) return true;
-    if (gy->poison || gy->ctx != ctx)
+    if (pleat_is_poison(gy) || gy->ctx != ctx)
         return fail(ctx, PLEAT_ERR_ARGUMENT, "gy is poison or of another context");
     if (!pl_same_shape(gy, y) || gy->dtype != y->dtype) {
         pleat_fail(ctx, PLEAT_ERR_SHAPE, "grads", "gy is %s: it must have y's shape %s and type",
@@ -287,7 +287,7 @@ pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tens
     for (size_t i = 0; i < n; i++) gxs[i] = pleat_poison(ctx);
     if (ctx == NULL) return PLEAT_ERR_ARGUMENT;
     if (ctx->error.code != PLEAT_OK) return ctx->error.code;
-    if (y->poison) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "grads", "y is poison");
+    if (pleat_is_poison(y)) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "grads", "y is poison");
     if (!arguments_are_fine(y, gy, n, xs)) return ctx->error.code;
     walk w = {.ctx = ctx};
     bool was = pleat_set_recording(ctx, (flags & PLEAT_GRADS_RECORD) != 0);

@@ -39,7 +39,7 @@ typedef struct product {
 
 static bool vectors_fit(const product *p, const pleat_tensor *y) {
     if (p->ctx->error.code != PLEAT_OK) return false;
-    if (y->poison) return pleat_fail(p->ctx, PLEAT_ERR_ARGUMENT, p->name, "y is poison") == PLEAT_OK;
+    if (pleat_is_poison(y)) return pleat_fail(p->ctx, PLEAT_ERR_ARGUMENT, p->name, "y is poison") == PLEAT_OK;
     for (size_t i = 0; i < p->n; i++) {
         const pleat_tensor *x = p->xs[i], *v = p->vs[i];
         if (pleat_is_poison(x) || pleat_is_poison(v) || x->ctx != p->ctx || v->ctx != p->ctx) {

@@ -26,6 +26,14 @@ static bool stale(const pleat_call *c, const pleat_tensor *t) {
     return false;
 }
 
+/* A dead tensor is reported; poison always has been. False. */
+static bool known_poison(const pleat_call *c, size_t i) {
+    char what[32];
+    snprintf(what, sizeof what, "tensor %zu", i);
+    if (c->in[i]->dead) pl_fail_dead(c->in[i], c->op->name, what);
+    return false;
+}
+
 /* False if the result must be poison: after a new error, or because input i is poison. */
 static bool input_is_fine(const pleat_call *c, size_t i) {
     const pleat_tensor *t = c->in[i];
@@ -37,7 +45,7 @@ static bool input_is_fine(const pleat_call *c, size_t i) {
         return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "tensor %zu%s belongs to another context", i,
                                t->poison ? " is poison and" : "");
     }
-    if (t->poison) return false;
+    if (t->poison) return known_poison(c, i);
     if (t->stale) return stale(c, t);
     if (t->dtype == c->in[0]->dtype) return true;
     return pleat_call_fail(c, PLEAT_ERR_DTYPE, "tensor 0 is %s and tensor %zu is %s; convert one of them",
@@ -100,6 +108,7 @@ pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in,
     c.out = result(&c);
     if (c.out->poison) return c.out;
     c.out->unrecorded = !ctx->recording;
+    if (ctx->debug) pleat_call_text(&c, c.out->story->made_by, sizeof c.out->story->made_by);
     bool done = (op->forward == NULL || op->forward(&c)) && (!ctx->recording || record(&c, attrs_bytes));
     if (done) return c.out;
     pleat_drop(c.out);

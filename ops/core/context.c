@@ -24,13 +24,17 @@ static pl_memory memory_of(const pleat_ctx_args *a) {
 
 /* The environment forces a path, so that experiments and tests need no change of the program. */
 static void read_environment(pleat_ctx *ctx) {
-    const char *engine = getenv("PLEAT_ENGINE"), *isa = getenv("PLEAT_ISA");
+    const char *engine = getenv("PLEAT_ENGINE"), *isa = getenv("PLEAT_ISA"), *debug = getenv("PLEAT_DEBUG");
     if (!pleat_path_parse(engine, NULL, &ctx->path))
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "ctx_new",
                    "PLEAT_ENGINE is %s, not one of auto, reference, im2col, implicit_gemm, direct", engine);
     else if (!pleat_path_parse(engine, isa, &ctx->path))
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "ctx_new",
                    "PLEAT_ISA is %s, not one of auto, baseline, avx2, avx512", isa);
+    if (debug == NULL || strcmp(debug, "0") == 0) return;
+    ctx->debug = true;
+    if (strcmp(debug, "1") != 0)
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "ctx_new", "PLEAT_DEBUG is %s, not one of 0, 1", debug);
 }
 
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args) {
@@ -38,7 +42,8 @@ pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args) {
     pl_memory memory = memory_of(&args);
     pleat_ctx *ctx = memory.alloc(memory.user, sizeof *ctx);
     if (ctx == NULL) return NULL;
-    *ctx = (pleat_ctx){.memory = memory, .recording = true, .rng = pleat_rng_new(args.seed, 0)};
+    *ctx = (pleat_ctx){
+        .memory = memory, .recording = true, .debug = args.debug, .rng = pleat_rng_new(args.seed, 0)};
     pleat_clear_error(ctx);
     ctx->scopes = pl_take(&ctx->memory, SCOPES * sizeof *ctx->scopes);
     if (ctx->scopes == NULL) {
@@ -63,6 +68,7 @@ void pleat_ctx_free(pleat_ctx *ctx) {
     pleat_pool_free(ctx->pool);
     pl_plans_free(&ctx->plans);
     pl_memory memory = ctx->memory;
+    pl_exhume(&memory, &memory.handles);
     pl_give(&memory, ctx->scopes);
     pl_memory_trim(&memory);
     memory.free(memory.user, ctx);

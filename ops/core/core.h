@@ -12,11 +12,19 @@
 
 typedef struct pl_block pl_block;
 
+/* Debug mode: blocks of tensors that have died, oldest first. They are not used again until others have
+ * followed them, so a use of them is noticed. */
+typedef struct pl_grave {
+    pl_block *first, *last;
+    size_t bytes;
+} pl_grave;
+
 typedef struct pl_memory {
     void *(*alloc)(void *user, size_t bytes);
     void (*free)(void *user, void *block);
     void *user;
     pl_block *waiting[PL_CLASSES];
+    pl_grave elements, handles; /* empty unless the context has .debug */
     pleat_memory_info info;
 } pl_memory;
 
@@ -24,6 +32,12 @@ typedef struct pl_memory {
 void *pl_take(pl_memory *m, size_t bytes);
 void pl_give(pl_memory *m, void *block); /* NULL is allowed */
 void pl_memory_trim(pl_memory *m);
+/* In place of pl_give: the block is kept in the grave. Elements are overwritten with NaN and fenced off from
+ * ASan's and valgrind's point of view, handles stay as they are. */
+void pl_bury_elements(pl_memory *m, void *block);
+void pl_bury_handle(pl_memory *m, void *block);
+/* All blocks of a grave become free for reuse. */
+void pl_exhume(pl_memory *m, pl_grave *g);
 
 /* a * b into *out; false on overflow. */
 static inline bool pl_mul_ok(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
@@ -45,18 +59,27 @@ typedef struct pl_storage {
 enum { PL_HELD = 0, PL_ROOT = 1 };
 #define PL_NOWHERE SIZE_MAX
 
+/* Debug mode: what a dead tensor tells; behind the tensor in its block. */
+typedef struct pl_story {
+    uint64_t number;   /* of the tensor, in order of creation from 1 */
+    bool dropped;      /* it died by pleat_drop, not by the end of a scope */
+    char made_by[240]; /* "conv2d([2,3,5,4], [4,3,3,2])" */
+} pl_story;
+
 struct pleat_tensor {
     pleat_ctx *ctx;
     pl_storage *storage;
     char *data; /* the first element */
     pleat_dtype dtype;
-    bool poison;
+    bool poison; /* or dead, in debug mode */
+    bool dead;
     uint8_t stale;   /* a gradient rule is running that needs elements which have been written since */
     bool unrecorded; /* an op computed it while recording was off */
     size_t rank, numel;
     size_t shape[PLEAT_MAX_RANK];
     ptrdiff_t stride[PLEAT_MAX_RANK]; /* in elements */
 
+    pl_story *story;  /* NULL without .debug */
     pleat_call *call; /* the op call that computed it; NULL for a leaf */
     /* one for its list, for each recorded call that reads it, and for a running gradient walk */
     size_t refs;
@@ -79,6 +102,13 @@ pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, s
 /* A new tensor in the innermost scope that shares the elements of `base`. */
 pleat_tensor *pl_tensor_view(pleat_tensor *base, const char *op, size_t rank, const size_t *shape,
                              const ptrdiff_t *stride, ptrdiff_t offset);
+
+/* Report that t is dead, and its story; `what` it is to op, or NULL. */
+void pl_fail_dead(const pleat_tensor *t, const char *op, const char *what);
+
+/* pleat_is_poison and pleat_rank of a t that pleat_apply will check: a dead tensor is not reported yet. */
+static inline bool pl_is_poison(const pleat_tensor *t) { return t == NULL || t->poison; }
+static inline size_t pl_rank(const pleat_tensor *t) { return t == NULL ? 0 : t->rank; }
 
 pleat_tensor *pl_retain(pleat_tensor *t);
 void pl_release(pleat_tensor *t); /* the last reference frees t and all tensors that only t referenced */
@@ -148,7 +178,8 @@ struct pleat_ctx {
     pleat_pool *pool;
     pleat_path path; /* forced by the environment */
     pl_plans plans;  /* of convolutions */
-    bool recording;
+    bool recording, debug;
+    uint64_t created; /* tensors so far; counted in debug mode only */
     pleat_rng rng;
     pleat_error_info error;
     pleat_tensor poison;

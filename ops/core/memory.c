@@ -1,8 +1,21 @@
 /* Blocks of memory in size classes. A returned block waits in the free list of its class, so a loop that
  * repeats the same sizes calls the allocator in its first iteration only. */
+#include <string.h>
+
 #include "core/core.h"
 
-enum { ALIGN = 64 };
+#if __has_include(<valgrind/memcheck.h>)
+#    include <valgrind/memcheck.h>
+#else
+#    define VALGRIND_MAKE_MEM_NOACCESS(block, bytes) ((void)(block), (void)(bytes))
+#    define VALGRIND_MAKE_MEM_UNDEFINED(block, bytes) ((void)(block), (void)(bytes))
+#endif
+
+/* They exist in a program that was built with ASan. */
+void __asan_poison_memory_region(const volatile void *block, size_t bytes) __attribute__((weak));
+void __asan_unpoison_memory_region(const volatile void *block, size_t bytes) __attribute__((weak));
+
+enum { ALIGN = 64, GRAVE = 64 << 20 }; /* bytes that are kept of each kind */
 
 /* The header of a block, before the bytes that the caller gets; it keeps their alignment. */
 struct pl_block {
@@ -61,7 +74,47 @@ void pl_give(pl_memory *m, void *block) {
     m->waiting[b->class] = b;
 }
 
+/* ---- debug mode ------------------------------------------------------------------------------------------ */
+
+/* The oldest block of a grave becomes free for reuse. */
+static void exhume_one(pl_memory *m, pl_grave *g) {
+    pl_block *b = g->first;
+    size_t bytes = class_size(b->class);
+    g->first = b->next;
+    if (g->first == NULL) g->last = NULL;
+    g->bytes -= bytes;
+    if (__asan_unpoison_memory_region != NULL) __asan_unpoison_memory_region(b + 1, bytes);
+    VALGRIND_MAKE_MEM_UNDEFINED(b + 1, bytes);
+    b->next = m->waiting[b->class];
+    m->waiting[b->class] = b;
+}
+
+void pl_exhume(pl_memory *m, pl_grave *g) {
+    while (g->first != NULL) exhume_one(m, g);
+}
+
+static void bury(pl_memory *m, pl_grave *g, pl_block *b) {
+    m->info.in_use -= class_size(b->class);
+    b->next = NULL;
+    *(g->last != NULL ? &g->last->next : &g->first) = b;
+    g->last = b;
+    g->bytes += class_size(b->class);
+    while (g->bytes > GRAVE && g->first != g->last) exhume_one(m, g);
+}
+
+void pl_bury_elements(pl_memory *m, void *block) {
+    pl_block *b = (pl_block *)block - 1;
+    size_t bytes = class_size(b->class);
+    memset(block, 0xff, bytes); /* NaN in both types */
+    if (__asan_poison_memory_region != NULL) __asan_poison_memory_region(block, bytes);
+    VALGRIND_MAKE_MEM_NOACCESS(block, bytes);
+    bury(m, &m->elements, b);
+}
+
+void pl_bury_handle(pl_memory *m, void *block) { bury(m, &m->handles, (pl_block *)block - 1); }
+
 void pl_memory_trim(pl_memory *m) {
+    pl_exhume(m, &m->elements);
     for (size_t class = 0; class < PL_CLASSES; class ++) {
         for (pl_block *b = m->waiting[class], *next; b != NULL; b = next) {
             next = b->next;

@@ -47,6 +47,11 @@ pleat_scope pleat_begin(pleat_ctx *ctx) {
     return (pleat_scope){.ctx = ctx, .depth = ctx->open++, .serial = ctx->serial};
 }
 
+static void let_go(pleat_tensor *t) {
+    pl_unlist(t);
+    pl_release(t);
+}
+
 void pleat_end(pleat_scope scope) {
     pleat_ctx *ctx = scope.ctx;
     if (ctx == NULL) return; /* pleat_begin has failed and reported it */
@@ -57,14 +62,14 @@ void pleat_end(pleat_scope scope) {
     }
     while (ctx->open > scope.depth) {
         pl_scope *s = &ctx->scopes[ctx->open - 1];
-        while (s->first != NULL) pleat_drop(s->first);
+        while (s->first != NULL) let_go(s->first);
         ctx->open--;
     }
 }
 
 pleat_tensor *pleat_keep(pleat_tensor *t) {
     if (t == NULL) return pleat_poison(NULL);
-    if (t->poison || t->list == PL_NOWHERE || t->list <= PL_ROOT) return t;
+    if (pleat_is_poison(t) || t->list == PL_NOWHERE || t->list <= PL_ROOT) return t;
     size_t outer = t->list - 1;
     pl_unlist(t);
     pl_list(t, outer);
@@ -73,14 +78,14 @@ pleat_tensor *pleat_keep(pleat_tensor *t) {
 
 pleat_tensor *pleat_hold(pleat_tensor *t) {
     if (t == NULL) return pleat_poison(NULL);
-    if (t->poison || t->list == PL_NOWHERE) return t;
+    if (pleat_is_poison(t) || t->list == PL_NOWHERE) return t;
     pl_unlist(t);
     pl_list(t, PL_HELD);
     return t;
 }
 
 void pleat_drop(pleat_tensor *t) {
-    if (t == NULL || t->poison || t->list == PL_NOWHERE) return;
-    pl_unlist(t);
-    pl_release(t);
+    if (pleat_is_poison(t) || t->list == PL_NOWHERE) return;
+    if (t->story != NULL) t->story->dropped = true;
+    let_go(t);
 }

@@ -29,7 +29,7 @@ pl_text pl_shape_phrase(size_t rank, const size_t *shape) {
 }
 
 char *pleat_shape_text(const pleat_tensor *t, char *buffer, size_t bytes) {
-    if (bytes > 0) snprintf(buffer, bytes, "%s", t == NULL || t->poison ? "poison" : pl_shape_of(t).text);
+    if (bytes > 0) snprintf(buffer, bytes, "%s", pleat_is_poison(t) ? "poison" : pl_shape_of(t).text);
     return buffer;
 }
 
@@ -75,15 +75,33 @@ static bool shape_is_legal(pleat_ctx *ctx, const char *op, pleat_dtype dtype, si
     return false;
 }
 
+/* pleat_apply tells more of the tensors that an op makes. */
+static void begin_story(pleat_tensor *t, const char *op) {
+    t->story = (pl_story *)(void *)(t + 1);
+    *t->story = (pl_story){.number = ++t->ctx->created};
+    snprintf(t->story->made_by, sizeof t->story->made_by, "%s %s", op, pl_shape_of(t).text);
+}
+
+void pl_fail_dead(const pleat_tensor *t, const char *op, const char *what) {
+    pleat_fail(t->ctx, PLEAT_ERR_ARGUMENT, op,
+               "%s%sit was made by %s, as tensor number %llu of the context, and %s",
+               what == NULL ? "" : what, what == NULL ? "" : " is dead: ", t->story->made_by,
+               (unsigned long long)t->story->number,
+               t->story->dropped ? "was given back by pleat_drop"
+                                 : "its scope has ended; pleat_keep or pleat_hold keeps it");
+}
+
 /* A tensor in the innermost scope, still without storage. */
-static pleat_tensor *tensor_shell(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape) {
-    pleat_tensor *t = pl_take(&ctx->memory, sizeof *t);
+static pleat_tensor *tensor_shell(pleat_ctx *ctx, const char *op, pleat_dtype dtype, size_t rank,
+                                  const size_t *shape) {
+    pleat_tensor *t = pl_take(&ctx->memory, sizeof *t + (ctx->debug ? sizeof *t->story : 0));
     if (t == NULL) return NULL;
     *t = (pleat_tensor){.ctx = ctx, .dtype = dtype, .rank = rank, .refs = 1, .numel = 1};
     for (size_t i = 0; i < rank; i++) {
         t->shape[i] = shape[i];
         t->numel *= shape[i];
     }
+    if (ctx->debug) begin_story(t, op);
     ctx->memory.info.tensors++;
     pl_list(t, ctx->open - 1);
     return t;
@@ -103,7 +121,7 @@ pleat_tensor *pl_tensor_new(pleat_ctx *ctx, const char *op, pleat_dtype dtype, s
     size_t bytes = 0;
     if (ctx == NULL || !shape_is_legal(ctx, op, dtype, rank, shape, &bytes)) return pleat_poison(ctx);
     pl_storage *storage = storage_new(&ctx->memory, bytes);
-    pleat_tensor *t = storage == NULL ? NULL : tensor_shell(ctx, dtype, rank, shape);
+    pleat_tensor *t = storage == NULL ? NULL : tensor_shell(ctx, op, dtype, rank, shape);
     if (t == NULL) {
         if (storage != NULL) {
             pl_give(&ctx->memory, storage->data);
@@ -123,7 +141,7 @@ pleat_tensor *pl_tensor_view(pleat_tensor *base, const char *op, size_t rank, co
                              const ptrdiff_t *stride, ptrdiff_t offset) {
     size_t bytes = 0; /* a broadcast view may have more elements than its base */
     if (!shape_is_legal(base->ctx, op, base->dtype, rank, shape, &bytes)) return pleat_poison(base->ctx);
-    pleat_tensor *t = tensor_shell(base->ctx, base->dtype, rank, shape);
+    pleat_tensor *t = tensor_shell(base->ctx, op, base->dtype, rank, shape);
     if (t == NULL) {
         pleat_fail(base->ctx, PLEAT_ERR_MEMORY, op, "no memory for a view %s",
                    pl_shape_phrase(rank, shape).text);
@@ -141,6 +159,20 @@ pleat_tensor *pl_retain(pleat_tensor *t) {
     return t;
 }
 
+/* To everybody who comes back to it, a dead tensor is poison that has a story. */
+static void bury(pleat_tensor *t) {
+    pleat_ctx *ctx = t->ctx;
+    *t = (pleat_tensor){.ctx = ctx,
+                        .dtype = t->dtype,
+                        .poison = true,
+                        .dead = true,
+                        .numel = 1,
+                        .refs = 1,
+                        .list = PL_NOWHERE};
+    t->story = (pl_story *)(void *)(t + 1);
+    pl_bury_handle(&ctx->memory, t);
+}
+
 /* Free t, and prepend the inputs that only t referenced to `rest`. */
 static pleat_tensor *free_one(pleat_tensor *t, pleat_tensor *rest) {
     pl_memory *m = &t->ctx->memory;
@@ -152,11 +184,14 @@ static pleat_tensor *free_one(pleat_tensor *t, pleat_tensor *rest) {
     }
     pl_give(m, t->call);
     if (--t->storage->refs == 0) {
-        pl_give(m, t->storage->data);
+        (t->story != NULL ? pl_bury_elements : pl_give)(m, t->storage->data);
         pl_give(m, t->storage);
     }
     m->info.tensors--;
-    pl_give(m, t);
+    if (t->story == NULL)
+        pl_give(m, t);
+    else
+        bury(t);
     return rest;
 }
 
@@ -195,12 +230,12 @@ pleat_tensor *pleat_full(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const s
 }
 
 pleat_tensor *pleat_zeros_like(const pleat_tensor *t) {
-    if (t == NULL || t->poison) return pleat_poison(pleat_ctx_of(t));
+    if (pleat_is_poison(t)) return pleat_poison(pleat_ctx_of(t));
     return pleat_zeros(t->ctx, t->dtype, t->rank, t->shape);
 }
 
 pleat_tensor *pleat_full_like(const pleat_tensor *t, double value) {
-    if (t == NULL || t->poison) return pleat_poison(pleat_ctx_of(t));
+    if (pleat_is_poison(t)) return pleat_poison(pleat_ctx_of(t));
     return pleat_full(t->ctx, t->dtype, t->rank, t->shape, value);
 }
 
@@ -232,18 +267,23 @@ pleat_tensor *pleat_from_f64(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, con
 
 /* ---- queries ------------------------------------------------------------------------------------------- */
 
-pleat_ctx *pleat_ctx_of(const pleat_tensor *t) { return t == NULL ? NULL : t->ctx; }
-pleat_dtype pleat_dtype_of(const pleat_tensor *t) { return t == NULL ? PLEAT_F32 : t->dtype; }
-size_t pleat_rank(const pleat_tensor *t) { return t == NULL ? 0 : t->rank; }
-const size_t *pleat_shape(const pleat_tensor *t) { return t == NULL ? pleat_poison(NULL)->shape : t->shape; }
-size_t pleat_size(const pleat_tensor *t, size_t axis) {
-    return t != NULL && axis < t->rank ? t->shape[axis] : 0;
+/* t, or the poison that belongs to no context for a null pointer. A dead t is reported. */
+static const pleat_tensor *known(const pleat_tensor *t) {
+    if (t == NULL) return pleat_poison(NULL);
+    if (t->dead) pl_fail_dead(t, "dead tensor", NULL);
+    return t;
 }
-size_t pleat_numel(const pleat_tensor *t) { return t == NULL ? 1 : t->numel; }
-bool pleat_is_poison(const pleat_tensor *t) { return t == NULL || t->poison; }
+
+pleat_ctx *pleat_ctx_of(const pleat_tensor *t) { return known(t)->ctx; }
+pleat_dtype pleat_dtype_of(const pleat_tensor *t) { return known(t)->dtype; }
+size_t pleat_rank(const pleat_tensor *t) { return known(t)->rank; }
+const size_t *pleat_shape(const pleat_tensor *t) { return known(t)->shape; }
+size_t pleat_size(const pleat_tensor *t, size_t axis) { return axis < known(t)->rank ? t->shape[axis] : 0; }
+size_t pleat_numel(const pleat_tensor *t) { return known(t)->numel; }
+bool pleat_is_poison(const pleat_tensor *t) { return known(t)->poison; }
 
 bool pleat_is_contiguous(const pleat_tensor *t) {
-    if (t == NULL || t->poison) return false;
+    if (pleat_is_poison(t)) return false;
     ptrdiff_t step = 1;
     for (size_t i = t->rank; i-- > 0;) {
         if (t->shape[i] != 1 && t->stride[i] != step) return t->numel == 0;
@@ -254,7 +294,7 @@ bool pleat_is_contiguous(const pleat_tensor *t) {
 
 static const void *data_as(const pleat_tensor *t, pleat_dtype dtype, const char *op) {
     if (t == NULL) return NULL;
-    if (t->poison) {
+    if (pleat_is_poison(t)) {
         pleat_fail(t->ctx, PLEAT_ERR_ARGUMENT, op, "the tensor is poison");
     } else if (t->dtype != dtype) {
         pleat_fail(t->ctx, PLEAT_ERR_DTYPE, op, "the tensor's type is %s",
@@ -291,7 +331,7 @@ static double element_at(const pleat_tensor *t, ptrdiff_t offset) {
 }
 
 double pleat_item(const pleat_tensor *t) {
-    if (t == NULL || t->poison) return NAN;
+    if (pleat_is_poison(t)) return NAN;
     if (t->numel != 1) {
         pleat_fail(t->ctx, PLEAT_ERR_SHAPE, "item", "%s has %zu elements; item wants exactly one",
                    pl_shape_of(t).text, t->numel);
@@ -301,7 +341,7 @@ double pleat_item(const pleat_tensor *t) {
 }
 
 double pleat_at(const pleat_tensor *t, const size_t *index) {
-    if (t == NULL || t->poison) return NAN;
+    if (pleat_is_poison(t)) return NAN;
     ptrdiff_t offset = 0;
     for (size_t i = 0; i < t->rank; i++) {
         if (index[i] >= t->shape[i]) {
@@ -315,7 +355,7 @@ double pleat_at(const pleat_tensor *t, const size_t *index) {
 }
 
 void pleat_read_f64(const pleat_tensor *t, double *out) {
-    if (t == NULL || t->poison) {
+    if (pleat_is_poison(t)) {
         out[0] = NAN;
         return;
     }

@@ -14,6 +14,7 @@ typedef struct world {
     bool failed;     /* something said that it failed */
     uint64_t digest; /* of all values */
     bool described;  /* every recorded call behind a tensor that is taken must describe itself */
+    size_t dead;     /* 0: tensors that are drawn live; n > 0: the n-th that is drawn is dead, and then 0 */
 } world;
 
 typedef struct row row;

@@ -176,7 +176,6 @@ static void parameters(world *w, const row *r) {
 static void save_and_load(world *w, pleat_nn_checkpoint *c) {
     pleat_nn_note note = {.key = "key", .text = "text"};
     c->notes = 1, c->note = &note;
-    c->history = drawn(w, PLEAT_SHAPE(2, 3));
     c->history = pleat_zeros(w->ctx, PLEAT_F64, PLEAT_SHAPE(2, 3));
     if (pleat_is_poison(c->history)) return;
     take_status(w, pleat_nn_save_checkpoint(in("c.safetensors"), c));

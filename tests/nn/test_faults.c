@@ -66,7 +66,9 @@ bool take_pointer(world *w, const void *p) {
 }
 
 pleat_tensor *drawn(world *w, size_t rank, const size_t *shape) {
-    return pleat_uniform(w->ctx, PLEAT_F32, rank, shape, 0.1, 0.9);
+    pleat_tensor *t = pleat_uniform(w->ctx, PLEAT_F32, rank, shape, 0.1, 0.9);
+    if (w->dead > 0 && --w->dead == 0) pleat_drop(t);
+    return t;
 }
 
 void take_with_gradients(world *w, pleat_tensor *y, size_t n, pleat_tensor *const *xs) {
@@ -180,6 +182,27 @@ Test(faults, calls_describe_themselves) {
     world w = {.ctx = ctx, .described = true};
     for (const row *r = faults_ops; r->covers; r++) undisturbed(&w, r);
     for (const row *r = faults_nn; r->covers; r++) undisturbed(&w, r);
+}
+
+/* Each row again and again, until it draws no more: the first tensor that it draws is dead, the second, ... */
+static void expect_reported(world *w, const row *r) {
+    for (size_t n = 1; w->dead == 0; n++) {
+        w->dead = n;
+        run(w, r);
+        const pleat_error_info *e = pleat_error(w->ctx);
+        cr_expect(w->dead > 0 || (e->code && strstr(e->text, "it was made by uniform [")),
+                  "%s: tensor %zu was dead: \"%s\"", r->covers, n - 1, e->text);
+    }
+    w->dead = 0;
+}
+
+Test(faults, dead_tensors_are_reported) {
+    world w = {.ctx = pleat_ctx_new(.threads = 1, .debug = true)};
+    for (const row *r = faults_ops; r->covers; r++) expect_reported(&w, r);
+    for (const row *r = faults_nn; r->covers; r++) expect_reported(&w, r);
+    faults_files_begin(w.ctx, scratch_folder);
+    for (const row *r = faults_files; r->covers; r++) expect_reported(&w, r);
+    pleat_ctx_free(w.ctx);
 }
 
 /* ---- is every function there? ------------------------------------------------------------------------------ */
