@@ -74,11 +74,15 @@ pleat_nn_module *pleat_nn_linear_with(pleat_nn_linear_args args) {
 
 /* ---- convolution and its transpose ------------------------------------------------------------------- */
 
+/* Is m a 1-D layer? Its options are those of the 2-D layer along W, with a kernel of height 1; its weight has rank 3. */
+static bool is_line(const pleat_nn_module *m) { return pleat_rank(pleat_nn_own_param(m, 0)) == 3; }
+
 /* The options of both for their op. */
 static pleat_conv_args conv_args(const pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
-    return (pleat_conv_args){.a = x,
-                             .b = pleat_nn_own_param(m, 0),
+    pleat_tensor *weight = pleat_nn_own_param(m, 0);
+    return (pleat_conv_args){.a = is_line(m) ? pln_widen(x) : x,
+                             .b = is_line(m) ? pln_widen(weight) : weight,
                              .bias = a->no_bias ? NULL : pleat_nn_own_param(m, 1),
                              .relu = relu,
                              .stride = {a->stride[0], a->stride[1]},
@@ -87,38 +91,47 @@ static pleat_conv_args conv_args(const pleat_nn_module *m, pleat_tensor *x, bool
                              .groups = a->groups};
 }
 
-static pleat_tensor *conv2d_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
-    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
-    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return pln_misfit(m, x, "[N,", a->in, ",H,W]");
-    return pleat_conv2d_with(conv_args(m, x, relu));
+static pleat_tensor *as_output(const pleat_nn_module *m, pleat_tensor *y) {
+    return is_line(m) ? pln_narrow(y) : y;
 }
 
-static pleat_tensor *conv_transpose2d_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
+static bool fits(const pleat_nn_module *m, const pleat_tensor *x) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    return pleat_rank(x) == (is_line(m) ? 3 : 4) && pleat_size(x, 1) == a->in;
+}
+
+static pleat_tensor *conv_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
+    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    if (!fits(m, x)) return pln_misfit(m, x, "[N,", a->in, is_line(m) ? ",L]" : ",H,W]");
+    return as_output(m, pleat_conv2d_with(conv_args(m, x, relu)));
+}
+
+static pleat_tensor *conv_transpose_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
+    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    if (!fits(m, x)) return pln_misfit(m, x, "[N,", a->in, is_line(m) ? ",L]" : ",P,Q]");
     pleat_conv_args args = conv_args(m, x, relu);
-    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->in) return pln_misfit(m, x, "[N,", a->in, ",P,Q]");
     for (size_t k = 0; k < 2; k++) {
         /* output_padding reduces the padding at the end; added to the size of the result, it could not reach
          * negative sizes */
         ptrdiff_t after = a->pad[k] - (ptrdiff_t)a->output_padding[k];
-        args.size[k] = pleat_conv_image_size(pleat_size(x, 2 + k), a->kernel[k], a->stride[k], a->dilation[k],
-                                             a->pad[k], after);
+        args.size[k] = pleat_conv_image_size(pleat_size(args.a, 2 + k), a->kernel[k], a->stride[k],
+                                             a->dilation[k], a->pad[k], after);
         if (args.size[k] == 0)
             return pln_misfit(m, x,
                               "maps whose image, (P-1)*stride + (R-1)*dilation + output_padding + 1 - 2*pad, "
                               "has at least ",
                               1, " pixel along H and W");
     }
-    return pleat_conv2d_transpose_with(args);
+    return as_output(m, pleat_conv2d_transpose_with(args));
 }
 
-static pleat_tensor *conv2d_forward(pleat_nn_module *m, pleat_tensor *x) { return conv2d_run(m, x, false); }
-static pleat_tensor *conv2d_relu(pleat_nn_module *m, pleat_tensor *x) { return conv2d_run(m, x, true); }
-static pleat_tensor *conv_transpose2d_forward(pleat_nn_module *m, pleat_tensor *x) {
-    return conv_transpose2d_run(m, x, false);
+static pleat_tensor *conv_forward(pleat_nn_module *m, pleat_tensor *x) { return conv_run(m, x, false); }
+static pleat_tensor *conv_relu(pleat_nn_module *m, pleat_tensor *x) { return conv_run(m, x, true); }
+static pleat_tensor *conv_transpose_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return conv_transpose_run(m, x, false);
 }
-static pleat_tensor *conv_transpose2d_relu(pleat_nn_module *m, pleat_tensor *x) {
-    return conv_transpose2d_run(m, x, true);
+static pleat_tensor *conv_transpose_relu(pleat_nn_module *m, pleat_tensor *x) {
+    return conv_transpose_run(m, x, true);
 }
 
 static void conv_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
@@ -136,26 +149,48 @@ static void conv_describe(const pleat_nn_module *m, char *buffer, size_t bytes) 
     if (a->no_bias && used < bytes) snprintf(buffer + used, bytes - used, ", no bias");
 }
 
+static void line_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    const struct {
+        const char *text;
+        ptrdiff_t value, usual;
+    } parts[] = {{"%td", (ptrdiff_t)a->in, 0},
+                 {", %td", (ptrdiff_t)a->out, 0},
+                 {", kernel %td", (ptrdiff_t)a->kernel[1], 0},
+                 {", stride %td", (ptrdiff_t)a->stride[1], 1},
+                 {", dilation %td", (ptrdiff_t)a->dilation[1], 1},
+                 {", pad %td", a->pad[1], 0},
+                 {", output padding %td", (ptrdiff_t)a->output_padding[1], 0},
+                 {", groups %td", (ptrdiff_t)a->groups, 1},
+                 {", no bias", a->no_bias, 0}};
+    for (size_t i = 0, used = 0; i < sizeof parts / sizeof *parts && used < bytes; i++)
+        if (parts[i].value != parts[i].usual)
+            used += (size_t)snprintf(buffer + used, bytes - used, parts[i].text, parts[i].value);
+}
+
 /* Each pixel of the map meets R*S*C/G weights; for the transpose the map is the input. */
-static double conv2d_macs(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
+static double conv_macs(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
     (void)x;
     return (double)pleat_numel(y) * (double)(a->kernel[0] * a->kernel[1] * (a->in / a->groups));
 }
 
-static double conv_transpose2d_macs(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
+static double conv_transpose_macs(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
     (void)y;
     return (double)pleat_numel(x) * (double)(a->kernel[0] * a->kernel[1] * (a->out / a->groups));
 }
 
-static const pleat_nn_kind conv2d_kind = {"Conv2d", conv2d_forward, conv_describe, conv2d_macs};
-static const pleat_nn_kind conv_transpose2d_kind = {"ConvTranspose2d", conv_transpose2d_forward,
-                                                    conv_describe, conv_transpose2d_macs};
+static const pleat_nn_kind conv2d_kind = {"Conv2d", conv_forward, conv_describe, conv_macs};
+static const pleat_nn_kind conv_transpose2d_kind = {"ConvTranspose2d", conv_transpose_forward, conv_describe,
+                                                    conv_transpose_macs};
+static const pleat_nn_kind conv1d_kind = {"Conv1d", conv_forward, line_describe, conv_macs};
+static const pleat_nn_kind conv_transpose1d_kind = {"ConvTranspose1d", conv_transpose_forward, line_describe,
+                                                    conv_transpose_macs};
 
 pln_forward *pln_relu_forward(const pleat_nn_module *m) {
-    if (m->kind == &conv2d_kind) return conv2d_relu;
-    return m->kind == &conv_transpose2d_kind ? conv_transpose2d_relu : NULL;
+    if (m->kind->forward == conv_forward) return conv_relu;
+    return m->kind->forward == conv_transpose_forward ? conv_transpose_relu : NULL;
 }
 
 /* Set the defaults; false after an error of `layer`. */
@@ -177,7 +212,8 @@ static const char *wrong_axis(const pleat_nn_conv_args *a, size_t k, bool transp
     if (__builtin_mul_overflow(a->kernel[k] - 1, dilation, &extent) || extent >= PTRDIFF_MAX ||
         stride > PTRDIFF_MAX)
         return "(kernel - 1) * dilation + 1 and stride must fit into ptrdiff_t";
-    if (!transposed && a->output_padding[k]) return "output_padding is for conv_transpose2d only";
+    if (!transposed && a->output_padding[k])
+        return "output_padding is for conv_transpose2d and conv_transpose1d only";
     if (a->output_padding[k] >= stride && a->output_padding[k] >= dilation)
         return "output_padding must be less than stride or dilation";
     if (a->output_padding[k] > PTRDIFF_MAX ||
@@ -199,9 +235,32 @@ static pleat_nn_module *conv_new(const pleat_nn_kind *kind, pleat_nn_conv_args a
     const char *wrong = wrong_conv(&a, transposed);
     if (wrong) return pln_refuse(a.ctx, kind->name, wrong);
     size_t map = transposed ? a.in : a.out, image = transposed ? a.out : a.in;
-    return add_weights(
-        pleat_nn_module_new(a.ctx, kind, &a, sizeof a),
-        (weights){a.dtype, 4, {map, image / a.groups, a.kernel[0], a.kernel[1]}, a.no_bias ? 0 : a.out});
+    weights w = {a.dtype, 4, {map, image / a.groups, a.kernel[0], a.kernel[1]}, a.no_bias ? 0 : a.out};
+    if (kind == &conv1d_kind || kind == &conv_transpose1d_kind) w.rank = 3, w.shape[2] = a.kernel[1];
+    return add_weights(pleat_nn_module_new(a.ctx, kind, &a, sizeof a), w);
+}
+
+static pleat_nn_module *line_new(const pleat_nn_kind *kind, pleat_nn_conv1d_args l, bool transposed) {
+    pleat_nn_conv_args a = {.ctx = l.ctx,
+                            .in = l.in,
+                            .out = l.out,
+                            .kernel = {1, l.kernel},
+                            .stride = {1, l.stride ? l.stride : 1},
+                            .dilation = {1, l.dilation ? l.dilation : 1},
+                            .pad = {0, l.pad},
+                            .output_padding = {0, l.output_padding},
+                            .groups = l.groups,
+                            .no_bias = l.no_bias,
+                            .dtype = l.dtype};
+    return l.kernel ? conv_new(kind, a, transposed)
+                    : pln_refuse(l.ctx, kind->name, ".kernel must be given, and at least 1");
+}
+
+pleat_nn_module *pleat_nn_conv1d_with(pleat_nn_conv1d_args args) {
+    return line_new(&conv1d_kind, args, false);
+}
+pleat_nn_module *pleat_nn_conv_transpose1d_with(pleat_nn_conv1d_args args) {
+    return line_new(&conv_transpose1d_kind, args, true);
 }
 
 pleat_nn_module *pleat_nn_conv2d_with(pleat_nn_conv_args args) { return conv_new(&conv2d_kind, args, false); }

@@ -1,4 +1,4 @@
-/* Losses of numbers: squared, absolute and Huber's difference, and the divergence of a normal distribution.
+/* Losses of numbers: squared, absolute and Huber's difference, dice, and the divergence of a normal distribution.
  * Also the checks of operands and the reduction, for all losses. */
 #include "losses.h"
 
@@ -75,6 +75,28 @@ pleat_tensor *pleat_nn_huber_loss_with(pleat_nn_loss_args a) {
         return pln_refuse_loss(a.x, name, "delta must be finite and greater than 0");
     pleat_tensor *d = pleat_sub(a.x, a.target), *c = pleat_clamp(d, -delta, delta);
     return pln_reduce(name, pleat_mul(c, pleat_sub(d, pleat_scale(c, 0.5))), a.reduction);
+}
+
+/* ---- masks --------------------------------------------------------------------------------------------- */
+
+pleat_tensor *pleat_nn_dice_loss_with(pleat_nn_loss_args a) {
+    static const char name[] = "dice_loss";
+    if (!pln_alike(name, a.x, a.target)) return pln_no_loss(a.x, a.target);
+    double smooth = a.smooth != 0 ? a.smooth : 1;
+    if (!(smooth > 0 && isfinite(smooth)))
+        return pln_refuse_loss(a.x, name, "smooth must be finite and greater than 0");
+    if (pleat_rank(a.x) < 3) {
+        char text[192];
+        pleat_fail(pleat_ctx_of(a.x), PLEAT_ERR_SHAPE, name,
+                   "both tensors are %s; they must be [N,K,..], of rank 3 or more",
+                   pleat_shape_text(a.x, text, sizeof text));
+        return pln_no_loss(a.x, a.target);
+    }
+    unsigned inside = ((1u << pleat_rank(a.x)) - 1) & ~3u;
+    pleat_tensor *both = pleat_sum(pleat_mul(a.x, a.target), inside);
+    pleat_tensor *all = pleat_sum(pleat_add(pleat_square(a.x), pleat_square(a.target)), inside);
+    pleat_tensor *share = pleat_div(pleat_shift(pleat_scale(both, 2), smooth), pleat_shift(all, smooth));
+    return pln_reduce(name, pleat_shift(pleat_neg(share), 1), a.reduction);
 }
 
 /* ---- distributions ------------------------------------------------------------------------------------- */

@@ -237,6 +237,14 @@ pleat_tensor *pln_misfit(pleat_nn_module *m, pleat_tensor *x, const char *before
     return pleat_poison(m->ctx);
 }
 
+pleat_tensor *pln_widen(pleat_tensor *x) {
+    return pleat_reshape(x, PLEAT_SHAPE(pleat_size(x, 0), pleat_size(x, 1), 1, pleat_size(x, 2)));
+}
+
+pleat_tensor *pln_narrow(pleat_tensor *x) {
+    return pleat_reshape(x, PLEAT_SHAPE(pleat_size(x, 0), pleat_size(x, 1), pleat_size(x, 3)));
+}
+
 /* ---- forward ----------------------------------------------------------------------------------------- */
 
 bool pln_same_shape(const pleat_tensor *x, const pleat_tensor *y) {

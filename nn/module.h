@@ -70,6 +70,10 @@ bool pln_is_relu(const pleat_nn_module *m);
 /* m's forward pass by `forward` in place of the function of its kind. */
 pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x);
 
+/* x [N,C,L] as an image [N,C,1,L] of height 1, and back: 1-D layers are 2-D layers. Views. */
+pleat_tensor *pln_widen(pleat_tensor *x);
+pleat_tensor *pln_narrow(pleat_tensor *x);
+
 /* Report the rule that an argument of a constructor breaks; NULL. */
 pleat_nn_module *pln_refuse(pleat_ctx *ctx, const char *layer, const char *rule);
 /* The rule that a type breaks, or NULL. */

@@ -1,5 +1,5 @@
-/* Normalisation (batch_norm2d with its running statistics, group_norm, layer_norm) and dropout. batch_norm2d
- * and dropout differ between training and evaluation. */
+/* Normalisation (batch_norm1d and batch_norm2d with their running statistics, group_norm, instance_norm, layer_norm) and
+ * dropout. Batch norms and dropout differ between training and evaluation. */
 #include <math.h>
 #include <string.h>
 
@@ -16,7 +16,7 @@ static pleat_nn_module *add_affine(pleat_nn_module *m, pleat_dtype dtype, size_t
 
 static bool good_eps(double eps) { return eps > 0 && isfinite(eps); }
 
-/* ---- batch_norm2d -------------------------------------------------------------------------------------- */
+/* ---- batch_norm1d, batch_norm2d ------------------------------------------------------------------------ */
 
 /* buffer = (1 - momentum) buffer + momentum value, in place */
 static void run_on(pleat_tensor *buffer, pleat_tensor *value, double momentum) {
@@ -28,21 +28,19 @@ static void update_statistics(pleat_nn_module *m, pleat_tensor *x) {
     pleat_ctx *ctx = pleat_nn_ctx(m);
     pleat_tensor *counter = pleat_nn_own_buffer(m, 2);
     double n = (double)pleat_numel(x) / (double)a->channels;
+    unsigned axes = ((1u << pleat_rank(x)) - 1) & ~PLEAT_AXES(1);
     bool recording = pleat_set_recording(ctx, false);
     pleat_scope scope = pleat_begin(ctx);
-    run_on(pleat_nn_own_buffer(m, 0), pleat_mean(x, PLEAT_AXES(0, 2, 3)), a->momentum);
-    run_on(pleat_nn_own_buffer(m, 1), pleat_scale(pleat_var(x, PLEAT_AXES(0, 2, 3)), n / (n - 1)),
-           a->momentum);
+    run_on(pleat_nn_own_buffer(m, 0), pleat_mean(x, axes), a->momentum);
+    run_on(pleat_nn_own_buffer(m, 1), pleat_scale(pleat_var(x, axes), n / (n - 1)), a->momentum);
     pleat_assign(counter, pleat_shift(counter, 1));
     pleat_end(scope);
     pleat_set_recording(ctx, recording);
 }
 
-static pleat_tensor *batch_norm2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+static pleat_tensor *batch_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     pleat_tensor *weight = pleat_nn_own_param(m, 0), *bias = pleat_nn_own_param(m, 1);
-    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->channels)
-        return pln_misfit(m, x, "[N,", a->channels, ",H,W]");
     if (!pleat_nn_is_training(m))
         return pleat_batch_norm(x, weight, bias, pleat_nn_own_buffer(m, 0), pleat_nn_own_buffer(m, 1),
                                 .eps = a->eps);
@@ -51,6 +49,20 @@ static pleat_tensor *batch_norm2d_forward(pleat_nn_module *m, pleat_tensor *x) {
     pleat_tensor *y = pleat_batch_norm(x, weight, bias, .eps = a->eps);
     if (!pleat_is_poison(y)) update_statistics(m, x);
     return y;
+}
+
+static pleat_tensor *batch_norm1d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_norm_args *a = pleat_nn_attrs(m);
+    if ((pleat_rank(x) != 2 && pleat_rank(x) != 3) || pleat_size(x, 1) != a->channels)
+        return pln_misfit(m, x, "[N,", a->channels, "] or the same with an axis L");
+    return batch_norm_forward(m, x);
+}
+
+static pleat_tensor *batch_norm2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_norm_args *a = pleat_nn_attrs(m);
+    if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->channels)
+        return pln_misfit(m, x, "[N,", a->channels, ",H,W]");
+    return batch_norm_forward(m, x);
 }
 
 static void norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
@@ -62,6 +74,8 @@ static void norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) 
         snprintf(buffer, bytes, "%zu%s", a->channels, a->no_affine ? ", no affine" : "");
 }
 
+static const pleat_nn_kind batch_norm1d_kind = {
+    .name = "BatchNorm1d", .forward = batch_norm1d_forward, .describe = norm_describe};
 static const pleat_nn_kind batch_norm2d_kind = {
     .name = "BatchNorm2d", .forward = batch_norm2d_forward, .describe = norm_describe};
 
@@ -83,11 +97,12 @@ static const char *wrong_norm(pleat_nn_norm_args *a) {
     return pln_wrong_dtype(a->dtype);
 }
 
-pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args) {
+static pleat_nn_module *batch_norm_new(const pleat_nn_kind *kind, pleat_nn_norm_args args) {
     const char *wrong = wrong_norm(&args);
     if (args.groups) wrong = "groups are for group_norm";
-    if (wrong) return pln_refuse(args.ctx, batch_norm2d_kind.name, wrong);
-    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &batch_norm2d_kind, &args, sizeof args);
+    if (args.affine) wrong = "affine is for instance_norm; here it is the default";
+    if (wrong) return pln_refuse(args.ctx, kind->name, wrong);
+    pleat_nn_module *m = pleat_nn_module_new(args.ctx, kind, &args, sizeof args);
     if (!m) return NULL;
     pleat_scope scope = pleat_begin(args.ctx); /* frees temporary tensors, also after an error */
     if (!args.no_affine) m = add_affine(m, args.dtype, 1, &args.channels);
@@ -96,7 +111,14 @@ pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args) {
     return m;
 }
 
-/* ---- group_norm ---------------------------------------------------------------------------------------- */
+pleat_nn_module *pleat_nn_batch_norm1d_with(pleat_nn_norm_args args) {
+    return batch_norm_new(&batch_norm1d_kind, args);
+}
+pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args) {
+    return batch_norm_new(&batch_norm2d_kind, args);
+}
+
+/* ---- group_norm and instance_norm ---------------------------------------------------------------------- */
 
 static pleat_tensor *group_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
@@ -106,19 +128,51 @@ static pleat_tensor *group_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
                             .eps = a->eps);
 }
 
+/* A group norm with a group for each channel. */
+static pleat_tensor *instance_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_norm_args *a = pleat_nn_attrs(m);
+    if (pleat_rank(x) < 3 || pleat_size(x, 1) != a->channels)
+        return pln_misfit(m, x, "[N,", a->channels, ",..], of rank 3 or more");
+    size_t values = 1;
+    for (size_t k = 2; k < pleat_rank(x); k++) values *= pleat_size(x, k);
+    if (values < 2) return pln_misfit(m, x, "at least ", 2, " values a channel: one has no variance");
+    return pleat_group_norm(x, pleat_nn_own_param(m, 0), pleat_nn_own_param(m, 1), .groups = a->channels,
+                            .eps = a->eps);
+}
+
+static void instance_norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    const pleat_nn_norm_args *a = pleat_nn_attrs(m);
+    snprintf(buffer, bytes, "%zu%s", a->channels, a->affine ? ", affine" : "");
+}
+
 static const pleat_nn_kind group_norm_kind = {
     .name = "GroupNorm", .forward = group_norm_forward, .describe = norm_describe};
+static const pleat_nn_kind instance_norm_kind = {
+    .name = "InstanceNorm", .forward = instance_norm_forward, .describe = instance_norm_describe};
 
-pleat_nn_module *pleat_nn_group_norm_with(pleat_nn_norm_args args) {
-    const char *wrong = wrong_norm(&args);
-    if (!args.groups || args.channels % args.groups) wrong = "groups must be given, and divide the channels";
-    if (wrong) return pln_refuse(args.ctx, group_norm_kind.name, wrong);
-    pleat_nn_module *m = pleat_nn_module_new(args.ctx, &group_norm_kind, &args, sizeof args);
-    if (!m || args.no_affine) return m;
+static pleat_nn_module *with_affine(const pleat_nn_kind *kind, pleat_nn_norm_args args, bool affine) {
+    pleat_nn_module *m = pleat_nn_module_new(args.ctx, kind, &args, sizeof args);
+    if (!m || !affine) return m;
     pleat_scope scope = pleat_begin(args.ctx);
     m = add_affine(m, args.dtype, 1, &args.channels);
     pleat_end(scope);
     return m;
+}
+
+pleat_nn_module *pleat_nn_group_norm_with(pleat_nn_norm_args args) {
+    const char *wrong = wrong_norm(&args);
+    if (!args.groups || args.channels % args.groups) wrong = "groups must be given, and divide the channels";
+    if (args.affine) wrong = "affine is for instance_norm; here it is the default";
+    if (wrong) return pln_refuse(args.ctx, group_norm_kind.name, wrong);
+    return with_affine(&group_norm_kind, args, !args.no_affine);
+}
+
+pleat_nn_module *pleat_nn_instance_norm_with(pleat_nn_norm_args args) {
+    const char *wrong = wrong_norm(&args);
+    if (args.groups) wrong = "groups are for group_norm";
+    if (args.no_affine) wrong = "it has no weight and bias unless .affine is given";
+    if (wrong) return pln_refuse(args.ctx, instance_norm_kind.name, wrong);
+    return with_affine(&instance_norm_kind, args, args.affine);
 }
 
 /* ---- layer_norm ---------------------------------------------------------------------------------------- */

@@ -167,6 +167,28 @@ pleat_nn_module *pleat_nn_conv_transpose2d_with(pleat_nn_conv_args args);
 #define pleat_nn_conv_transpose2d(...) \
     pleat_nn_conv_transpose2d_with(PLEAT_OPTIONS(pleat_nn_conv_args, __VA_ARGS__))
 
+typedef struct pleat_nn_conv1d_args {
+    int unset_;
+    pleat_ctx *ctx;
+    size_t in, out;                  /* channels */
+    size_t kernel;                   /* K; must be given */
+    size_t stride, dilation, groups; /* default 1 */
+    ptrdiff_t pad;                   /* of both ends; default 0 */
+    size_t output_padding;           /* conv_transpose1d only; less than stride or dilation; default 0 */
+    bool no_bias;
+    pleat_dtype dtype; /* default PLEAT_F32 */
+} pleat_nn_conv1d_args;
+
+/* x [N,in,L] -> y [N,out,P];  weight [out,in/G,K], bias [out]. torch.nn.Conv1d. Computed as conv2d on images of height
+ * 1, without a copy. P = floor((L + 2*pad - (K-1)*dilation - 1) / stride) + 1. */
+pleat_nn_module *pleat_nn_conv1d_with(pleat_nn_conv1d_args args);
+#define pleat_nn_conv1d(...) pleat_nn_conv1d_with(PLEAT_OPTIONS(pleat_nn_conv1d_args, __VA_ARGS__))
+/* x [N,in,P] -> y [N,out,L];  weight [in,out/G,K], bias [out]. torch.nn.ConvTranspose1d.
+ * L = (P-1)*stride - 2*pad + (K-1)*dilation + 1 + output_padding. */
+pleat_nn_module *pleat_nn_conv_transpose1d_with(pleat_nn_conv1d_args args);
+#define pleat_nn_conv_transpose1d(...) \
+    pleat_nn_conv_transpose1d_with(PLEAT_OPTIONS(pleat_nn_conv1d_args, __VA_ARGS__))
+
 pleat_nn_module *pleat_nn_relu(pleat_ctx *ctx);
 pleat_nn_module *pleat_nn_sigmoid(pleat_ctx *ctx);
 pleat_nn_module *pleat_nn_tanh(pleat_ctx *ctx);
@@ -189,11 +211,12 @@ pleat_nn_module *pleat_nn_dropout(pleat_ctx *ctx, double p);
 typedef struct pleat_nn_norm_args {
     int unset_;
     pleat_ctx *ctx;
-    size_t channels;   /* C of batch_norm2d and group_norm; must be given */
+    size_t channels;   /* C; must be given */
     size_t groups;     /* group_norm; must be given */
     double eps;        /* default 1e-5 */
-    double momentum;   /* batch_norm2d; default 0.1 */
-    bool no_affine;    /* without weight and bias */
+    double momentum;   /* batch_norm1d, batch_norm2d; default 0.1 */
+    bool no_affine;    /* without weight and bias; instance_norm: always, unless */
+    bool affine;       /* instance_norm: with weight and bias */
     pleat_dtype dtype; /* default PLEAT_F32 */
 } pleat_nn_norm_args;
 
@@ -206,6 +229,15 @@ typedef struct pleat_nn_norm_args {
  * In evaluation mode y is computed from the running statistics. Error: training on one value per channel. */
 pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args);
 #define pleat_nn_batch_norm2d(...) pleat_nn_batch_norm2d_with(PLEAT_OPTIONS(pleat_nn_norm_args, __VA_ARGS__))
+/* The same for x [N,C] and x [N,C,L]. torch.nn.BatchNorm1d. */
+pleat_nn_module *pleat_nn_batch_norm1d_with(pleat_nn_norm_args args);
+#define pleat_nn_batch_norm1d(...) pleat_nn_batch_norm1d_with(PLEAT_OPTIONS(pleat_nn_norm_args, __VA_ARGS__))
+/* x [N,C,..] -> y [N,C,..]   each channel of each image by its own mean and variance, in training and in evaluation.
+ * torch.nn.InstanceNorm1d and InstanceNorm2d, which by default have no parameters; weight [C] and bias [C] with .affine.
+ * Ulyanov, Vedaldi, Lempitsky 2016. Error: one value per channel. */
+pleat_nn_module *pleat_nn_instance_norm_with(pleat_nn_norm_args args);
+#define pleat_nn_instance_norm(...) \
+    pleat_nn_instance_norm_with(PLEAT_OPTIONS(pleat_nn_norm_args, __VA_ARGS__))
 /* x [N,C,..] -> y [N,C,..]   pleat_nn_group_norm(ctx, C, groups). torch.nn.GroupNorm. weight [C], bias
  * [C]. */
 pleat_nn_module *pleat_nn_group_norm_with(pleat_nn_norm_args args);
@@ -242,6 +274,40 @@ pleat_nn_module *pleat_nn_max_pool2d_with(pleat_nn_pool_args args);
 #define pleat_nn_max_pool2d(...) pleat_nn_max_pool2d_with(PLEAT_OPTIONS(pleat_nn_pool_args, __VA_ARGS__))
 pleat_nn_module *pleat_nn_avg_pool2d_with(pleat_nn_pool_args args);
 #define pleat_nn_avg_pool2d(...) pleat_nn_avg_pool2d_with(PLEAT_OPTIONS(pleat_nn_pool_args, __VA_ARGS__))
+typedef struct pleat_nn_pool1d_args {
+    int unset_;
+    pleat_ctx *ctx;
+    size_t kernel;   /* must be given */
+    size_t stride;   /* default: the kernel */
+    size_t pad;      /* default 0 */
+    size_t dilation; /* max_pool1d only; default 1 */
+    bool ceil_mode;
+    bool exclude_pad; /* avg_pool1d only */
+} pleat_nn_pool1d_args;
+
+/* x [N,C,L] -> y [N,C,P]   torch.nn.MaxPool1d, torch.nn.AvgPool1d; as pools of images of height 1. */
+pleat_nn_module *pleat_nn_max_pool1d_with(pleat_nn_pool1d_args args);
+#define pleat_nn_max_pool1d(...) pleat_nn_max_pool1d_with(PLEAT_OPTIONS(pleat_nn_pool1d_args, __VA_ARGS__))
+pleat_nn_module *pleat_nn_avg_pool1d_with(pleat_nn_pool1d_args args);
+#define pleat_nn_avg_pool1d(...) pleat_nn_avg_pool1d_with(PLEAT_OPTIONS(pleat_nn_pool1d_args, __VA_ARGS__))
+
+typedef struct pleat_nn_edge_pad_args {
+    int unset_;
+    pleat_ctx *ctx;
+    ptrdiff_t pad[2]; /* both sides of H, both sides of W; 0 or more; default {0, 0} */
+    ptrdiff_t
+        pads[4]; /* in place of pad: top, left, bottom, right. PyTorch's order is left, right, top, bottom */
+} pleat_nn_edge_pad_args;
+
+/* x [..,H,W] -> y [..,H + top + bottom,W + left + right]   torch.nn.ReflectionPad2d and torch.nn.ReplicationPad2d; see
+ * pleat_reflection_pad2d. */
+pleat_nn_module *pleat_nn_reflection_pad2d_with(pleat_nn_edge_pad_args args);
+#define pleat_nn_reflection_pad2d(...) \
+    pleat_nn_reflection_pad2d_with(PLEAT_OPTIONS(pleat_nn_edge_pad_args, __VA_ARGS__))
+pleat_nn_module *pleat_nn_replication_pad2d_with(pleat_nn_edge_pad_args args);
+#define pleat_nn_replication_pad2d(...) \
+    pleat_nn_replication_pad2d_with(PLEAT_OPTIONS(pleat_nn_edge_pad_args, __VA_ARGS__))
+
 /* x [N,C,H,W] -> y [N,C,P,Q]   torch.nn.AdaptiveAvgPool2d; 1, 1 is global pooling. */
 pleat_nn_module *pleat_nn_adaptive_avg_pool2d(pleat_ctx *ctx, size_t P, size_t Q);
 /* x [N,C,H,W] -> y [N,C,factor H,factor W]   torch.nn.Upsample, mode nearest and bilinear. */
@@ -294,6 +360,7 @@ typedef struct pleat_nn_loss_args {
     pleat_nn_reduction reduction; /* default: the mean over all elements; NONE: one loss per element */
     double delta;                 /* huber_loss: the end of the quadratic part; default 1 */
     double label_smoothing;       /* cross_entropy_loss: 0 <= label_smoothing <= 1; default 0 */
+    double smooth;                /* dice_loss: > 0; default 1 */
 } pleat_nn_loss_args;
 
 /* (x - target)^2 */
@@ -321,6 +388,13 @@ pleat_tensor *pleat_nn_bce_with_logits_loss_with(pleat_nn_loss_args args);
 pleat_tensor *pleat_nn_cross_entropy_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_cross_entropy_loss(...) \
     pleat_nn_cross_entropy_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
+
+/* x [N,K,..] of probabilities 0..1 (sigmoid for K = 1, softmax for classes), target the same: masks, for instance.
+ *     1 - (2 sum x target + smooth) / (sum x^2 + sum target^2 + smooth),   sums over the axes after K
+ * for each item and class: [N,K], 0 where x is the mask and also where both are empty; reduction as above. Milletari,
+ * Navab, Ahmadi: V-Net. 3DV 2016, eq. 1, with MONAI's smoothing (DiceLoss, squared_pred). */
+pleat_tensor *pleat_nn_dice_loss_with(pleat_nn_loss_args args);
+#define pleat_nn_dice_loss(...) pleat_nn_dice_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
 
 /* mean [N,D], log_var [N,D] -> [N]   KL(normal(mean, e^log_var) || normal(0, 1)) of each item,
  * sum over D of (mean^2 + e^log_var - 1 - log_var) / 2. Kingma and Welling 2014, appendix B. */

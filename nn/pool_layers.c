@@ -1,4 +1,4 @@
-/* Layers that change the size of an image: pools, upsampling, pixel_shuffle. */
+/* Layers that change the size of an image: pools, padding, upsampling, pixel_shuffle. */
 #include "module.h"
 
 /* ---- pools --------------------------------------------------------------------------------------------- */
@@ -42,7 +42,7 @@ static const char *wrong_axis(const pleat_nn_pool_args *a, size_t k) {
     return a->pad[k] > a->kernel[k] / 2 ? "pad must be at most half the kernel" : NULL;
 }
 
-static pleat_nn_module *pool_new(const pleat_nn_kind *kind, pleat_nn_pool_args a) {
+static pleat_nn_module *pool_new(const pleat_nn_kind *kind, pleat_nn_pool_args a, bool max) {
     static const size_t ones[2] = {1, 1};
     if (!pleat_pair(a.ctx, kind->name, "kernel", a.kernel, NULL, false) ||
         !pleat_pair(a.ctx, kind->name, "stride", a.stride, a.kernel, false) ||
@@ -51,17 +51,106 @@ static pleat_nn_module *pool_new(const pleat_nn_kind *kind, pleat_nn_pool_args a
         return NULL;
     const char *wrong = wrong_axis(&a, 0);
     if (!wrong) wrong = wrong_axis(&a, 1);
-    if (kind == &max_pool2d_kind && a.exclude_pad) wrong = "exclude_pad is for avg_pool2d only";
-    if (kind == &avg_pool2d_kind && (a.dilation[0] > 1 || a.dilation[1] > 1))
-        wrong = "dilation is for max_pool2d only";
+    if (max && a.exclude_pad) wrong = "exclude_pad is for mean pools only";
+    if (!max && (a.dilation[0] > 1 || a.dilation[1] > 1)) wrong = "dilation is for max pools only";
     return wrong ? pln_refuse(a.ctx, kind->name, wrong) : pleat_nn_module_new(a.ctx, kind, &a, sizeof a);
 }
 
 pleat_nn_module *pleat_nn_max_pool2d_with(pleat_nn_pool_args args) {
-    return pool_new(&max_pool2d_kind, args);
+    return pool_new(&max_pool2d_kind, args, true);
 }
 pleat_nn_module *pleat_nn_avg_pool2d_with(pleat_nn_pool_args args) {
-    return pool_new(&avg_pool2d_kind, args);
+    return pool_new(&avg_pool2d_kind, args, false);
+}
+
+/* ---- pools of lines: of images of height 1 ------------------------------------------------------------- */
+
+static pleat_tensor *max_pool1d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    if (pleat_rank(x) != 3) return pln_misfit(m, x, "[N,C,L], of rank ", 3, "");
+    return pln_narrow(pleat_max_pool2d_with(pool_of(m, pln_widen(x))));
+}
+
+static pleat_tensor *avg_pool1d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    if (pleat_rank(x) != 3) return pln_misfit(m, x, "[N,C,L], of rank ", 3, "");
+    return pln_narrow(pleat_avg_pool2d_with(pool_of(m, pln_widen(x))));
+}
+
+static void pool1d_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    const pleat_nn_pool_args *a = pleat_nn_attrs(m);
+    size_t values[][2] = {{a->stride[1], a->kernel[1]}, {a->pad[1], 0}, {a->dilation[1], 1}};
+    static const char *const names[] = {", stride %zu", ", pad %zu", ", dilation %zu"};
+    size_t used = (size_t)snprintf(buffer, bytes, "kernel %zu", a->kernel[1]);
+    for (size_t i = 0; i < 3 && used < bytes; i++)
+        if (values[i][0] != values[i][1])
+            used += (size_t)snprintf(buffer + used, bytes - used, names[i], values[i][0]);
+}
+
+static const pleat_nn_kind max_pool1d_kind = {
+    .name = "MaxPool1d", .forward = max_pool1d_forward, .describe = pool1d_describe};
+static const pleat_nn_kind avg_pool1d_kind = {
+    .name = "AvgPool1d", .forward = avg_pool1d_forward, .describe = pool1d_describe};
+
+static pleat_nn_module *pool1d_new(const pleat_nn_kind *kind, pleat_nn_pool1d_args l) {
+    pleat_nn_pool_args a = {.ctx = l.ctx,
+                            .kernel = {1, l.kernel},
+                            .stride = {1, l.stride ? l.stride : l.kernel},
+                            .pad = {0, l.pad},
+                            .dilation = {1, l.dilation ? l.dilation : 1},
+                            .ceil_mode = l.ceil_mode,
+                            .exclude_pad = l.exclude_pad};
+    return l.kernel ? pool_new(kind, a, kind == &max_pool1d_kind)
+                    : pln_refuse(l.ctx, kind->name, ".kernel must be given, and at least 1");
+}
+
+pleat_nn_module *pleat_nn_max_pool1d_with(pleat_nn_pool1d_args args) {
+    return pool1d_new(&max_pool1d_kind, args);
+}
+pleat_nn_module *pleat_nn_avg_pool1d_with(pleat_nn_pool1d_args args) {
+    return pool1d_new(&avg_pool1d_kind, args);
+}
+
+/* ---- padding ------------------------------------------------------------------------------------------- */
+
+static pleat_edge_pad_args pads_of(const pleat_nn_module *m, pleat_tensor *x) {
+    const pleat_nn_edge_pad_args *a = pleat_nn_attrs(m);
+    return (pleat_edge_pad_args){.x = x, .pads = {a->pads[0], a->pads[1], a->pads[2], a->pads[3]}};
+}
+
+static pleat_tensor *reflection_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_reflection_pad2d_with(pads_of(m, x));
+}
+
+static pleat_tensor *replication_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_replication_pad2d_with(pads_of(m, x));
+}
+
+static void pads_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
+    const ptrdiff_t *p = ((const pleat_nn_edge_pad_args *)pleat_nn_attrs(m))->pads;
+    snprintf(buffer, bytes, "top %td, left %td, bottom %td, right %td", p[0], p[1], p[2], p[3]);
+}
+
+static const pleat_nn_kind reflection_kind = {
+    .name = "ReflectionPad2d", .forward = reflection_forward, .describe = pads_describe};
+static const pleat_nn_kind replication_kind = {
+    .name = "ReplicationPad2d", .forward = replication_forward, .describe = pads_describe};
+
+/* The module holds pads, whichever was given. */
+static pleat_nn_module *edge_pad_new(const pleat_nn_kind *kind, pleat_nn_edge_pad_args a) {
+    bool sides = a.pads[0] || a.pads[1] || a.pads[2] || a.pads[3];
+    if (!pleat_pair(a.ctx, kind->name, "pad", (size_t *)a.pad, NULL, true)) return NULL;
+    if (sides && (a.pad[0] || a.pad[1])) return pln_refuse(a.ctx, kind->name, "give pad or pads, not both");
+    for (size_t k = 0; k < 4; k++) {
+        if (!sides) a.pads[k] = a.pad[k % 2];
+        if (a.pads[k] < 0) return pln_refuse(a.ctx, kind->name, "pads must be 0 or more");
+    }
+    return pleat_nn_module_new(a.ctx, kind, &a, sizeof a);
+}
+
+pleat_nn_module *pleat_nn_reflection_pad2d_with(pleat_nn_edge_pad_args args) {
+    return edge_pad_new(&reflection_kind, args);
+}
+pleat_nn_module *pleat_nn_replication_pad2d_with(pleat_nn_edge_pad_args args) {
+    return edge_pad_new(&replication_kind, args);
 }
 
 /* ---- by a number or two -------------------------------------------------------------------------------- */

@@ -601,6 +601,24 @@ pleat_tensor *pleat_resize_bilinear_with(pleat_resize_args args);
 pleat_tensor *pleat_resize_bicubic_with(pleat_resize_args args);
 #define pleat_resize_bicubic(...) pleat_resize_bicubic_with(PLEAT_OPTIONS(pleat_resize_args, __VA_ARGS__))
 
+typedef struct pleat_edge_pad_args {
+    int unset_;
+    pleat_tensor *x;
+    ptrdiff_t pad[2];  /* both sides of H, both sides of W; 0 or more; default {0, 0} */
+    ptrdiff_t pads[4]; /* in place of pad, one value per side: top, left, bottom, right (ONNX's order) */
+} pleat_edge_pad_args;
+
+/* x [..,H,W] -> y [..,H + top + bottom,W + left + right]   x inside, and around it pixels of x: those that a mirror in
+ * the pixel at the edge shows (reflection: -1 is pixel 1), or the pixel at the edge itself (replication: -1 is pixel 0).
+ * As torch.nn.functional.pad with mode reflect and replicate. Error: a negative pad; a reflection of as many pixels as
+ * the image has, or more. */
+pleat_tensor *pleat_reflection_pad2d_with(pleat_edge_pad_args args);
+#define pleat_reflection_pad2d(...) \
+    pleat_reflection_pad2d_with(PLEAT_OPTIONS(pleat_edge_pad_args, __VA_ARGS__))
+pleat_tensor *pleat_replication_pad2d_with(pleat_edge_pad_args args);
+#define pleat_replication_pad2d(...) \
+    pleat_replication_pad2d_with(PLEAT_OPTIONS(pleat_edge_pad_args, __VA_ARGS__))
+
 /* x [N,C r r,H,W] -> y [N,C,H r,W r]   y[n,c,h r + i,w r + j] = x[n,(c r + i) r + j,h,w]; and back. Shi et
  * al. 2016. */
 pleat_tensor *pleat_pixel_shuffle(pleat_tensor *x, size_t r);

@@ -4,6 +4,7 @@
 #include "reference.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- convolutions ------------------------------------------------------------------------------------ */
@@ -216,6 +217,44 @@ static pleat_tensor *apply_nearest(const node *n, pleat_tensor *const in[]) {
     return pleat_resize_nearest(in[0], .size = {n->shape[2], n->shape[3]});
 }
 
+/* pads; flag: reflection */
+static bool choose_edge_pad(graph *g, node *n) {
+    if (!node_unary(g, n, graph_pick(g))) return false;
+    const node *x = graph_in(g, n, 0);
+    size_t shape[PLEAT_MAX_RANK];
+    if (x->rank < 2 || x->shape[x->rank - 2] == 0 || x->shape[x->rank - 1] == 0) return false;
+    n->flag[0] = fuzz_byte(g->bytes) & 1;
+    memcpy(shape, x->shape, sizeof shape);
+    for (size_t k = 0; k < 4; k++) {
+        size_t axis = x->rank - 2 + k % 2, most = n->flag[0] ? x->shape[axis] : 4;
+        n->pads[k] = (ptrdiff_t)fuzz_below(g->bytes, most < 4 ? most : 4);
+        shape[axis] += (size_t)n->pads[k];
+    }
+    return node_shape(n, x->rank, shape);
+}
+
+static size_t edge_pixel(ptrdiff_t i, size_t size, bool reflection) {
+    ptrdiff_t end = (ptrdiff_t)size - 1;
+    if (reflection) return (size_t)(end - labs(end - labs(i)));
+    return (size_t)(i < 0 ? 0 : i > end ? end : i);
+}
+
+static void compute_edge_pad(const node *n, const values *v) {
+    const size_t *image = graph_in(v->graph, n, 0)->shape + n->rank - 2;
+    size_t P = n->shape[n->rank - 2], Q = n->shape[n->rank - 1];
+    for (size_t i = 0; i < n->numel; i++) {
+        size_t h = edge_pixel((ptrdiff_t)(i / Q % P) - n->pads[0], image[0], n->flag[0]);
+        size_t w = edge_pixel((ptrdiff_t)(i % Q) - n->pads[1], image[1], n->flag[0]);
+        v->out[i] = v->in[0][(i / (P * Q) * image[0] + h) * image[1] + w];
+    }
+}
+
+static pleat_tensor *apply_edge_pad(const node *n, pleat_tensor *const in[]) {
+    pleat_edge_pad_args args = {.x = in[0]};
+    memcpy(args.pads, n->pads, sizeof args.pads);
+    return (n->flag[0] ? pleat_reflection_pad2d_with : pleat_replication_pad2d_with)(args);
+}
+
 /* a: r; flag: back */
 static bool choose_shuffle(graph *g, node *n) {
     if (!node_unary(g, n, graph_pick_rank(g, 4))) return false;
@@ -258,6 +297,7 @@ const kind image_kinds[] = {
     CONV,
     {"pool", false, choose_pool, compute_pool, apply_pool},
     {"resize_nearest", false, choose_nearest, compute_nearest, apply_nearest},
+    {"edge_pad", false, choose_edge_pad, compute_edge_pad, apply_edge_pad},
     {"pixel_shuffle", false, choose_shuffle, compute_shuffle, apply_shuffle},
     {0},
 };

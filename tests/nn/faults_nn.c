@@ -11,6 +11,8 @@
 
 static pleat_tensor *image(world *w) { return drawn(w, PLEAT_SHAPE(2, 4, 4, 4)); }
 
+static pleat_tensor *line(world *w) { return drawn(w, PLEAT_SHAPE(2, 4, 6)); }
+
 /* Values of a module, which is freed. */
 static void take_module(world *w, pleat_nn_module *m, pleat_tensor *x) {
     if (take_pointer(w, m)) take(w, pleat_nn_forward(m, x));
@@ -32,11 +34,15 @@ static void weighted(world *w, const row *r) {
     take_module(w, pleat_nn_conv2d(w->ctx, 4, 2, .kernel = {3, 2}, .groups = 2), image(w));
     take_module(w, pleat_nn_conv_transpose2d(w->ctx, 4, 2, .kernel = {3, 2}, .stride = {2, 1}), image(w));
     take_module(w, pleat_nn_prelu(w->ctx, 4, PLEAT_F32), image(w));
+    take_module(w, pleat_nn_conv1d(w->ctx, 4, 2, .kernel = 3), line(w));
+    take_module(w, pleat_nn_conv_transpose1d(w->ctx, 4, 2, .kernel = 3, .stride = 2), line(w));
 }
 
 static void normalizing(world *w, const row *r) {
     (void)r;
     take_module(w, pleat_nn_batch_norm2d(w->ctx, 4), image(w));
+    take_module(w, pleat_nn_batch_norm1d(w->ctx, 4), line(w));
+    take_module(w, pleat_nn_instance_norm(w->ctx, 4, .affine = true), image(w));
     take_module(w, pleat_nn_group_norm(w->ctx, 4, 2), image(w));
     take_module(w, pleat_nn_layer_norm(w->ctx, PLEAT_SHAPE(4, 4)), image(w));
 }
@@ -45,6 +51,10 @@ static void shaping(world *w, const row *r) {
     (void)r;
     take_module(w, pleat_nn_max_pool2d(w->ctx, .kernel = {2, 2}), image(w));
     take_module(w, pleat_nn_avg_pool2d(w->ctx, .kernel = {2, 2}), image(w));
+    take_module(w, pleat_nn_max_pool1d(w->ctx, .kernel = 2), line(w));
+    take_module(w, pleat_nn_avg_pool1d(w->ctx, .kernel = 2), line(w));
+    take_module(w, pleat_nn_reflection_pad2d(w->ctx, .pad = {1, 2}), image(w));
+    take_module(w, pleat_nn_replication_pad2d(w->ctx, .pad = {1, 2}), image(w));
     take_module(w, pleat_nn_adaptive_avg_pool2d(w->ctx, 1, 1), image(w));
     take_module(w, pleat_nn_unflatten(w->ctx, PLEAT_SHAPE(2, 3)), drawn(w, PLEAT_SHAPE(2, 6)));
 }
@@ -113,6 +123,8 @@ static void losses_of_classes(world *w, const row *r) {
                         xs);
     take_with_gradients(w, pleat_nn_cross_entropy_loss(xs[0], xs[1]), 1, xs);
     take_with_gradients(w, pleat_nn_kl_loss(xs[0], xs[1]), 2, xs);
+    pleat_tensor *masks[] = {drawn(w, PLEAT_SHAPE(2, 1, 3)), drawn(w, PLEAT_SHAPE(2, 1, 3))};
+    take_with_gradients(w, pleat_nn_dice_loss(masks[0], masks[1]), 2, masks);
     take(w, pleat_nn_one_hot(w->ctx, PLEAT_F32, 3, labels, 4));
     double share = pleat_nn_accuracy(xs[0], labels);
     w->failed = w->failed || isnan(share);
@@ -362,11 +374,14 @@ const row faults_nn[] = {
     {" pleat_nn_upsample_nearest ", module_with_size, .module_with_size = pleat_nn_upsample_nearest},
     {" pleat_nn_upsample_bilinear ", module_with_size, .module_with_size = pleat_nn_upsample_bilinear},
     {" pleat_nn_pixel_shuffle ", module_with_size, .module_with_size = pleat_nn_pixel_shuffle},
-    {" pleat_nn_linear_with pleat_nn_conv2d_with pleat_nn_conv_transpose2d_with pleat_nn_prelu ", weighted,
-     .module = NULL},
-    {" pleat_nn_batch_norm2d_with pleat_nn_group_norm_with pleat_nn_layer_norm_with ", normalizing,
-     .module = NULL},
-    {" pleat_nn_max_pool2d_with pleat_nn_avg_pool2d_with pleat_nn_adaptive_avg_pool2d pleat_nn_unflatten ",
+    {" pleat_nn_linear_with pleat_nn_conv2d_with pleat_nn_conv_transpose2d_with pleat_nn_conv1d_with"
+     " pleat_nn_conv_transpose1d_with pleat_nn_prelu ",
+     weighted, .module = NULL},
+    {" pleat_nn_batch_norm1d_with pleat_nn_batch_norm2d_with pleat_nn_group_norm_with pleat_nn_instance_norm_with"
+     " pleat_nn_layer_norm_with ",
+     normalizing, .module = NULL},
+    {" pleat_nn_max_pool2d_with pleat_nn_avg_pool2d_with pleat_nn_max_pool1d_with pleat_nn_avg_pool1d_with"
+     " pleat_nn_reflection_pad2d_with pleat_nn_replication_pad2d_with pleat_nn_adaptive_avg_pool2d pleat_nn_unflatten ",
      shaping, .module = NULL},
     {" pleat_nn_module_new pleat_nn_add_param pleat_nn_add_buffer pleat_nn_add_child pleat_nn_forward ", own,
      .module = NULL},
@@ -381,7 +396,7 @@ const row faults_nn[] = {
     {" pleat_nn_huber_loss_with ", loss, .loss = pleat_nn_huber_loss_with},
     {" pleat_nn_bce_loss_with ", loss, .loss = pleat_nn_bce_loss_with},
     {" pleat_nn_bce_with_logits_loss_with ", loss, .loss = pleat_nn_bce_with_logits_loss_with},
-    {" pleat_nn_cross_entropy_loss_with pleat_nn_kl_loss pleat_nn_one_hot pleat_nn_accuracy ",
+    {" pleat_nn_cross_entropy_loss_with pleat_nn_kl_loss pleat_nn_dice_loss_with pleat_nn_one_hot pleat_nn_accuracy ",
      losses_of_classes, .module = NULL},
     {" pleat_nn_sgd_with pleat_nn_adam_with pleat_nn_adamw_with pleat_nn_rmsprop_with pleat_nn_step"
      " pleat_nn_update pleat_nn_accumulate pleat_nn_step_accumulated pleat_nn_ema_new ",

@@ -215,6 +215,13 @@ static void pools(world *w, const row *r) {
     take_with_gradients(w, pleat_adaptive_avg_pool2d(x, 3, 4), 1, &x);
 }
 
+static void edge_pads(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *x = image(w);
+    take_with_gradients(w, pleat_reflection_pad2d(x, .pad = {1, 2}), 1, &x);
+    take_with_gradients(w, pleat_replication_pad2d(x, .pads = {0, 3, 1, 0}), 1, &x);
+}
+
 static void norms(world *w, const row *r) {
     (void)r;
     pleat_tensor *xs[] = {image(w), drawn(w, PLEAT_SHAPE(4)), drawn(w, PLEAT_SHAPE(4))};
@@ -402,6 +409,7 @@ const row faults_ops[] = {
     {" pleat_conv2d_transpose_with ", conv2d_transpose, .unary = NULL},
     {" pleat_conv2d_weight_with ", conv2d_weight, .unary = NULL},
     {" pleat_max_pool2d_with pleat_avg_pool2d_with pleat_adaptive_avg_pool2d ", pools, .unary = NULL},
+    {" pleat_reflection_pad2d_with pleat_replication_pad2d_with ", edge_pads, .unary = NULL},
     {" pleat_normalize pleat_batch_norm_with pleat_group_norm_with pleat_layer_norm_with ", norms,
      .unary = NULL},
     {" pleat_grads ", grads, .unary = NULL},

@@ -28,6 +28,7 @@ FUNCTION(planes,
          pleat_nn_cross_entropy_loss(a, .labels = of_planes, .reduction = how, .label_smoothing = smoothing))
 FUNCTION(shares, pleat_nn_cross_entropy_loss(a, b, .reduction = how, .label_smoothing = smoothing))
 FUNCTION(kl, pleat_nn_kl_loss(a, b))
+FUNCTION(dice, pleat_nn_dice_loss(a, b, .reduction = how, .smooth = 0.5))
 
 typedef struct named {
     const char *name;
@@ -41,8 +42,8 @@ static void expect_loss(const named *loss, const char *more) {
 }
 
 Test(losses, agree_with_pytorch) {
-    static const named plain[] = {
-        {"mse", mse}, {"l1", l1}, {"huber", huber}, {"bce", bce}, {"logits", logits}};
+    static const named plain[] = {{"mse", mse}, {"l1", l1},         {"huber", huber},
+                                  {"bce", bce}, {"logits", logits}, {"dice", dice}};
     static const named smooth[] = {
         {"numbers", of_numbers}, {"planes", planes}, {"shares", shares}, {"share_planes", shares}};
     for (size_t h = 0; h < 3; h++) {
@@ -77,6 +78,7 @@ FUNCTION(numbers_smooth, pleat_nn_cross_entropy_loss(gappy(a), .labels = four, .
 FUNCTION(planes_row, pleat_nn_cross_entropy_loss(a, .labels = of_planes, .reduction = PLEAT_NN_NONE))
 FUNCTION(shares_row, pleat_nn_cross_entropy_loss(a, b, .label_smoothing = 0.3))
 FUNCTION(share_planes, pleat_nn_cross_entropy_loss(gappy(a), b, .reduction = PLEAT_NN_NONE))
+FUNCTION(dice_row, pleat_nn_dice_loss(a, gappy(b), .smooth = 0.25))
 FUNCTION(kl_row, pleat_nn_kl_loss(a, gappy(b)))
 FUNCTION(weighted_one_hot, pleat_mul(a, pleat_nn_one_hot(ctx, pleat_dtype_of(a), 4, four, 3)))
 
@@ -98,6 +100,7 @@ Test(losses, gradients) {
         {"probabilities", shares_row, 0.1, 0.9, .rank = {2, 2}, .shape = {{2, 3}, {2, 3}}},
         {"probabilities of planes", share_planes, 0.1, 0.9, .rank = {3, 3}, .shape = {{2, 2, 2}, {2, 2, 2}}},
         {"kl", kl_row, -1, 1, .rank = {2, 2}, .shape = {{2, 3}, {2, 3}}},
+        {"dice", dice_row, 0.1, 0.9, .rank = {3, 3}, .shape = {{1, 2, 2}, {1, 2, 2}}},
         {"one_hot", weighted_one_hot, -1, 1, .rank = {2}, .shape = {{4, 3}}},
     };
     CHECK_ROWS(rows);
@@ -127,6 +130,28 @@ Test(losses, of_small_tensors) {
                     pleat_full(ctx, type, PLEAT_SCALAR, log(4)), 1e-7);
         EXPECT_NEAR(pleat_nn_cross_entropy_loss(flat, pleat_full_like(flat, 0.25), .reduction = PLEAT_NN_SUM),
                     pleat_full(ctx, type, PLEAT_SCALAR, 6 * log(4)), 1e-6);
+    }
+}
+
+/* Whole numbers and powers of two: a perfect mask, an empty one, and one without overlap. */
+Test(losses, dice_of_masks) {
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+        pleat_tensor *x =
+            pleat_from_f64(ctx, type, PLEAT_SHAPE(2, 2, 1, 3), VALUES(1, 0, 1, 0, 0, 0, 1, 1, 1, 1, 0, 0));
+        pleat_tensor *t =
+            pleat_from_f64(ctx, type, PLEAT_SHAPE(2, 2, 1, 3), VALUES(1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1));
+        EXPECT_HOLDS(pleat_nn_dice_loss(x, t, .reduction = PLEAT_NN_NONE), PLEAT_SHAPE(2, 2),
+                     VALUES(0, 0, 0.75, 1 - rounded(type, 0.6)));
+        EXPECT_HOLDS(pleat_nn_dice_loss(pleat_slice(x, (size_t[4]){0}, (size_t[]){1, 2, 1, 3}, NULL),
+                                        pleat_slice(t, (size_t[4]){0}, (size_t[]){1, 2, 1, 3}, NULL)),
+                     PLEAT_SCALAR, VALUES(0));
+        pleat_tensor *none = pleat_zeros(ctx, type, PLEAT_SHAPE(0, 2, 4));
+        EXPECT_HOLDS(pleat_nn_dice_loss(none, none, .reduction = PLEAT_NN_NONE), PLEAT_SHAPE(0, 2),
+                     VALUES(0));
+        EXPECT_REFUSED(pleat_nn_dice_loss(x, none), PLEAT_ERR_SHAPE, "dice_loss", "must be equal");
+        EXPECT_REFUSED(pleat_nn_dice_loss(x, t, .smooth = -1), PLEAT_ERR_ARGUMENT, "dice_loss", "smooth");
+        pleat_tensor *flat = pleat_reshape(x, PLEAT_SHAPE(4, 3));
+        EXPECT_REFUSED(pleat_nn_dice_loss(flat, flat), PLEAT_ERR_SHAPE, "dice_loss", "[4,3]", "[N,K,..]");
     }
 }
 

@@ -76,6 +76,29 @@ Test(layers, agree_with_pytorch) {
         expect_layer("layer_norm", pleat_nn_layer_norm(ctx, PLEAT_SHAPE(3, 4), .dtype = t), t);
         expect_layer("layer_norm_plain",
                      pleat_nn_layer_norm(ctx, PLEAT_SHAPE(4), .no_affine = true, .dtype = t), t);
+        expect_layer(
+            "conv1d",
+            pleat_nn_conv1d(ctx, 4, 6, 3, .stride = 2, .pad = 1, .dilation = 2, .groups = 2, .dtype = t), t);
+        expect_layer("conv1d_plain", pleat_nn_conv1d(ctx, 4, 2, .kernel = 4, .no_bias = true, .dtype = t), t);
+        expect_layer("conv_transpose1d",
+                     pleat_nn_conv_transpose1d(ctx, 4, 6, .kernel = 3, .stride = 3, .pad = 1,
+                                               .output_padding = 2, .groups = 2, .dtype = t),
+                     t);
+        expect_layer(
+            "conv_transpose1d_plain",
+            pleat_nn_conv_transpose1d(ctx, 4, 3, .kernel = 2, .dilation = 3, .no_bias = true, .dtype = t), t);
+        expect_layer("max_pool1d", pleat_nn_max_pool1d(ctx, .kernel = 3, .stride = 2, .pad = 1), t);
+        expect_layer("max_pool1d_apart",
+                     pleat_nn_max_pool1d(ctx, .kernel = 2, .stride = 1, .dilation = 3, .ceil_mode = true), t);
+        expect_layer("avg_pool1d",
+                     pleat_nn_avg_pool1d(ctx, .kernel = 4, .stride = 3, .pad = 2, .exclude_pad = true), t);
+        expect_layer("batch_norm1d", pleat_nn_batch_norm1d(ctx, 4, .dtype = t), t);
+        expect_layer("batch_norm1d_rows", pleat_nn_batch_norm1d(ctx, 4, .dtype = t), t);
+        expect_layer("instance_norm", pleat_nn_instance_norm(ctx, 4, .dtype = t), t);
+        expect_layer("instance_norm_affine", pleat_nn_instance_norm(ctx, 4, .affine = true, .dtype = t), t);
+        expect_layer("instance_norm1d", pleat_nn_instance_norm(ctx, 4, .affine = true, .dtype = t), t);
+        expect_layer("reflection_pad2d", pleat_nn_reflection_pad2d(ctx, .pads = {2, 1, 0, 2}), t);
+        expect_layer("replication_pad2d", pleat_nn_replication_pad2d(ctx, .pads = {4, 0, 1, 3}), t);
         expect_layer("batch_norm2d", pleat_nn_batch_norm2d(ctx, 4, .dtype = t), t);
         expect_layer("batch_norm2d_plain", pleat_nn_batch_norm2d(ctx, 4, .no_affine = true, .dtype = t), t);
     }
@@ -296,8 +319,8 @@ Test(layers, constructors_refuse) {
     expect_refused(pleat_nn_max_pool2d(ctx), "MaxPool2d", ".kernel = {R, S} must be given");
     expect_refused(pleat_nn_max_pool2d(ctx, {2, 2}, .pad = {2, PLEAT_NONE}), "MaxPool2d", "half the kernel");
     expect_refused(pleat_nn_max_pool2d(ctx, {2, 2}, {0, 1}), "MaxPool2d", "stride");
-    expect_refused(pleat_nn_max_pool2d(ctx, {2, 2}, .exclude_pad = true), "MaxPool2d", "avg_pool2d only");
-    expect_refused(pleat_nn_avg_pool2d(ctx, {2, 2}, .dilation = {2, 1}), "AvgPool2d", "max_pool2d only");
+    expect_refused(pleat_nn_max_pool2d(ctx, {2, 2}, .exclude_pad = true), "MaxPool2d", "mean pools only");
+    expect_refused(pleat_nn_avg_pool2d(ctx, {2, 2}, .dilation = {2, 1}), "AvgPool2d", "max pools only");
     expect_refused(pleat_nn_adaptive_avg_pool2d(ctx, 1, 0), "AdaptiveAvgPool2d", "at least 1");
     expect_refused(pleat_nn_upsample_nearest(ctx, 0), "UpsampleNearest", "at least 1");
 }

@@ -51,9 +51,17 @@ static pleat_resize_args resize(pleat_tensor *x, bool smooth) {
                                .antialias = smooth && options[3] != 0};
 }
 
+static pleat_edge_pad_args edges(pleat_tensor *x) {
+    pleat_edge_pad_args a = {.x = x};
+    for (size_t k = 0; k < 4; k++) a.pads[k] = (ptrdiff_t)options[k];
+    return a;
+}
+
 FUNCTION(max_pool2d, pleat_max_pool2d_with(max_pool(a)))
 FUNCTION(avg_pool2d, pleat_avg_pool2d_with(pool(a)))
 FUNCTION(adaptive, pleat_adaptive_avg_pool2d(a, (size_t)options[0], (size_t)options[1]))
+FUNCTION(reflection, pleat_square(pleat_reflection_pad2d_with(edges(a))))
+FUNCTION(replication, pleat_square(pleat_replication_pad2d_with(edges(a))))
 FUNCTION(nearest, pleat_resize_nearest_with(resize(a, false)))
 FUNCTION(bilinear, pleat_resize_bilinear_with(resize(a, true)))
 FUNCTION(bicubic, pleat_resize_bicubic_with(resize(a, true)))
@@ -82,6 +90,11 @@ Test(spatial, resizes_agree_with_pytorch) {
     expect_family("nearest", nearest, 5);
     expect_family("bilinear", bilinear, 20);
     expect_family("bicubic", bicubic, 20);
+}
+
+Test(spatial, edge_pads_agree_with_pytorch) {
+    expect_family("reflect", reflection, 3);
+    expect_family("replicate", replication, 3);
 }
 
 static pleat_tensor *numbers(pleat_tensor *like, double x, double y) {
@@ -139,6 +152,8 @@ FUNCTION(unshuffle_rows, pleat_pixel_unshuffle(a, 2))
 FUNCTION(normal, pleat_normalize(a, PLEAT_AXES(0, 2), 0.1))
 FUNCTION(normal_between, pleat_normalize(a, PLEAT_AXES(1), 0.1))
 FUNCTION(normal_all, pleat_normalize(pleat_permute(a, (size_t[]){2, 0, 1}), PLEAT_AXES(0, 1, 2), 0.1))
+FUNCTION(mirrored, pleat_reflection_pad2d(a, .pads = {1, 2, 0, 1}))
+FUNCTION(repeated, pleat_replication_pad2d(a, .pad = {2, 1}))
 FUNCTION(batch, pleat_batch_norm(a, b, c, .eps = 0.1))
 FUNCTION(batch_by, pleat_batch_norm(a, .mean = b, .var = pleat_square(c), .eps = 0.3))
 FUNCTION(group, pleat_group_norm(a, b, c, .groups = 2, .eps = 0.1))
@@ -165,6 +180,8 @@ Test(spatial, gradients) {
         {"resize_bicubic, antialias", bicubic_small, -1, 1, .rank = {4}, .shape = {{1, 1, 4, 2}}},
         {"pixel_shuffle", shuffle_rows, -1, 1, .rank = {4}, .shape = {{1, 4, 1, 2}}},
         {"pixel_unshuffle", unshuffle_rows, -1, 1, .rank = {4}, .shape = {{1, 1, 2, 4}}},
+        {"reflection_pad2d", mirrored, -1, 1, .rank = {4}, .shape = {{1, 1, 2, 3}}},
+        {"replication_pad2d", repeated, -1, 1, .rank = {3}, .shape = {{2, 1, 2}}},
         {"normalize", normal, -1, 1, .rank = {3}, .shape = {{2, 2, 2}}},
         {"normalize an inner axis", normal_between, -1, 1, .rank = {3}, .shape = {{2, 3, 1}}},
         {"normalize all", normal_all, -1, 1, .rank = {3}, .shape = {{1, 2, 2}}},
@@ -278,6 +295,67 @@ Test(spatial, blocks_equal_naive_loops) {
     }
 }
 
+/* The pixel at h of an image of H: walk in, turning around at its ends, or stand still there. */
+static size_t walked(ptrdiff_t h, size_t H, bool mirror) {
+    ptrdiff_t end = (ptrdiff_t)H - 1;
+    while (h < 0 || h > end) h = mirror ? (h < 0 ? -h : 2 * end - h) : (h < 0 ? h + 1 : h - 1);
+    return (size_t)h;
+}
+
+static void expect_edge_pads(uint64_t seed) {
+    pleat_scope scope = pleat_begin(ctx);
+    pleat_rng r = pleat_rng_new(seed, 2);
+    bool mirrors = seed % 2;
+    size_t size[2], rank = 3 + (size_t)pleat_rng_below(&r, 2);
+    pleat_edge_pad_args a = {.unset_ = 0};
+    for (size_t k = 0; k < 2; k++) size[k] = 1 + (size_t)pleat_rng_below(&r, 5);
+    for (size_t k = 0; k < 4; k++) a.pads[k] = (ptrdiff_t)pleat_rng_below(&r, mirrors ? size[k % 2] : 6);
+    size_t P = size[0] + (size_t)(a.pads[0] + a.pads[2]), Q = size[1] + (size_t)(a.pads[1] + a.pads[3]);
+    pleat_tensor *x = whole(seed % 3 ? PLEAT_F32 : PLEAT_F64, PLEAT_SHAPE(2, 1, size[0], size[1]));
+    double values[50], wanted[512];
+    pleat_read_f64(x, values);
+    for (size_t i = 0; i < 2 * P * Q; i++) {
+        size_t h = walked((ptrdiff_t)(i / Q % P) - a.pads[0], size[0], mirrors);
+        size_t w = walked((ptrdiff_t)(i % Q) - a.pads[1], size[1], mirrors);
+        wanted[i] = values[(i / (P * Q) * size[0] + h) * size[1] + w];
+    }
+    a.x = seed % 5 ? x : gappy(x);
+    if (rank == 3) a.x = pleat_reshape(x, PLEAT_SHAPE(2, size[0], size[1]));
+    pleat_tensor *y = (mirrors ? pleat_reflection_pad2d_with : pleat_replication_pad2d_with)(a);
+    EXPECT_HOLDS(y, rank, rank == 4 ? (size_t[]){2, 1, P, Q} : (size_t[]){2, P, Q}, wanted);
+    pleat_end(scope);
+}
+
+Test(spatial, edge_pads_equal_naive_loops) {
+    for (uint64_t seed = 0; seed < 400; seed++) expect_edge_pads(seed);
+}
+
+Test(spatial, edge_pads_refuse) {
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(1, 1, 3, 4)),
+                 *none = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, 2, 3, 3));
+    EXPECT_REFUSED(pleat_reflection_pad2d(x, .pad = {3, 1}), PLEAT_ERR_SHAPE, "reflection_pad2d", "[1,1,3,4]",
+                   "along H is 3", "reflected twice");
+    EXPECT_REFUSED(pleat_reflection_pad2d(x, .pads = {0, 0, 0, -1}), PLEAT_ERR_SHAPE, "reflection_pad2d",
+                   "along W is -1", "0 or more", "pleat_slice");
+    EXPECT_REFUSED(pleat_replication_pad2d(x, .pad = {-1, 1}), PLEAT_ERR_SHAPE, "replication_pad2d",
+                   "along H is -1");
+    EXPECT_REFUSED(pleat_replication_pad2d(x, .pad = {1}), PLEAT_ERR_ARGUMENT, "replication_pad2d", "{1, 1}",
+                   "PLEAT_NONE");
+    EXPECT_REFUSED(pleat_replication_pad2d(x, .pad = {1, 1}, .pads = {1, 0, 0, 0}), PLEAT_ERR_ARGUMENT,
+                   "replication_pad2d", "not both");
+    EXPECT_REFUSED(pleat_replication_pad2d(x, .pads = {PTRDIFF_MAX, 0, 0, 0}), PLEAT_ERR_SHAPE,
+                   "replication_pad2d", "ptrdiff_t");
+    EXPECT_REFUSED(pleat_replication_pad2d(x, .pads = {PTRDIFF_MAX / 4, 0, 0, 0}), PLEAT_ERR_MEMORY,
+                   "replication_pad2d", "memory");
+    EXPECT_REFUSED(pleat_replication_pad2d(pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, 3)), .pad = {1, 1}),
+                   PLEAT_ERR_SHAPE, "replication_pad2d", "no pixel");
+    EXPECT_REFUSED(pleat_replication_pad2d(pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(3))), PLEAT_ERR_SHAPE,
+                   "replication_pad2d", "[3]", "rank 2");
+    EXPECT_SAME(pleat_reflection_pad2d(x), x);
+    EXPECT_HOLDS(pleat_reflection_pad2d(none, .pad = {1, 2}), PLEAT_SHAPE(0, 2, 5, 7), VALUES(0));
+    cr_assert(pleat_is_poison(pleat_reflection_pad2d(pleat_poison(ctx))));
+}
+
 /* 41 / 82 is less than a half in f32, and the pixel is 1 all the same. */
 Test(spatial, nearest_divides_exactly) {
     pleat_tensor *x = counted(PLEAT_F32, PLEAT_SHAPE(1, 1, 1, 2)),
@@ -331,6 +409,8 @@ FUNCTION(inner, pleat_avg_pool2d(a, .kernel = {3, 2}, .stride = {1, 2}, .pad = {
 FUNCTION(blocks, pleat_adaptive_avg_pool2d(a, 3, 4))
 FUNCTION(near_up, pleat_resize_nearest(a, .size = {7, 11}))
 FUNCTION(near_down, pleat_resize_nearest(a, .size = {2, 3}))
+FUNCTION(mirror, pleat_reflection_pad2d(a, .pads = {2, 3, 1, 0}))
+FUNCTION(repeat, pleat_replication_pad2d(a, .pads = {4, 1, 2, 3}))
 FUNCTION(linear_up, pleat_resize_bilinear(a, .factor = {2, 4}))
 FUNCTION(linear_down, pleat_resize_bilinear(a, .size = {2, 3}, .antialias = true))
 FUNCTION(corners, pleat_resize_bilinear(a, .size = {2, 9}, .align_corners = true))
@@ -347,6 +427,8 @@ Test(spatial, gradients_are_adjoints) {
         {"adaptive_avg_pool2d", blocks, {1, 1, 7, 3}, {1, 1, 3, 4}, false},
         {"resize_nearest, up", near_up, {1, 2, 3, 5}, {1, 2, 7, 11}, true},
         {"resize_nearest, down", near_down, {1, 2, 5, 8}, {1, 2, 2, 3}, true},
+        {"reflection_pad2d", mirror, {2, 1, 3, 4}, {2, 1, 6, 7}, true},
+        {"replication_pad2d", repeat, {1, 2, 3, 2}, {1, 2, 9, 6}, true},
         {"resize_bilinear, up", linear_up, {2, 1, 3, 1}, {2, 1, 6, 4}, true},
         {"resize_bilinear, down", linear_down, {1, 1, 7, 8}, {1, 1, 2, 3}, false},
         {"resize_bilinear, corners", corners, {1, 1, 5, 4}, {1, 1, 2, 9}, false},

@@ -59,5 +59,24 @@ def batch_norm_steps():
     put("steps.eval.count", m.num_batches_tracked)
 
 
+def lines():
+    """1-D layers, instance norm, padding; and the names and shapes of the first ones' state."""
+    for name, module in [
+            ("conv1d", nn.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2)),
+            ("conv1d_plain", nn.Conv1d(4, 2, 4, bias=False)),
+            ("conv_transpose1d", nn.ConvTranspose1d(4, 6, 3, stride=3, padding=1, output_padding=2, groups=2)),
+            ("conv_transpose1d_plain", nn.ConvTranspose1d(4, 3, 2, dilation=3, bias=False)),
+            ("max_pool1d", nn.MaxPool1d(3, 2, 1)), ("max_pool1d_apart", nn.MaxPool1d(2, 1, dilation=3, ceil_mode=True)),
+            ("avg_pool1d", nn.AvgPool1d(4, 3, 2, count_include_pad=False)), ("batch_norm1d", nn.BatchNorm1d(4)),
+            ("instance_norm1d", nn.InstanceNorm1d(4, affine=True))]:
+        layer(name, module, short(2, 4, 9))
+    layer("batch_norm1d_rows", nn.BatchNorm1d(4), short(5, 4))
+    for name, module in [("instance_norm", nn.InstanceNorm2d(4)), ("instance_norm_affine", nn.InstanceNorm2d(4, affine=True)),
+                         ("reflection_pad2d", nn.ReflectionPad2d((1, 2, 2, 0))),
+                         ("replication_pad2d", nn.ReplicationPad2d((0, 3, 4, 1)))]:
+        layer(name, module, short(2, 4, 3, 4))
+
+
 layers()
 batch_norm_steps()
+lines()

@@ -138,6 +138,18 @@ def optimizers():
     trajectory("adam.ema", lambda p: Adam(p, lr=0.03), decay=0.9)
 
 
+def dice(x, t, reduction):
+    """The formula of V-Net with MONAI's smoothing: torch has none."""
+    y = 1 - (2 * (x * t).flatten(2).sum(2) + 0.5) / ((x * x).flatten(2).sum(2) + (t * t).flatten(2).sum(2) + 0.5)
+    return {"mean": y.mean(), "sum": y.sum(), "none": y}[reduction]
+
+
+def dices():
+    share = lambda *shape: short(*shape, low=0.05, high=0.95)
+    for how in "mean", "sum", "none":
+        gradients(f"dice.{how}", lambda x, t: dice(x, t, how), share(2, 3, 2, 2), share(2, 3, 2, 2))
+
+
 # ---- learning rates ------------------------------------------------------------------------------------------
 
 
@@ -192,3 +204,4 @@ losses()
 optimizers()
 schedules()
 plateaus()
+dices()

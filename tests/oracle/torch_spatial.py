@@ -85,7 +85,18 @@ def norms():
     gradients("layer_norm.1", lambda x: F.layer_norm(x, (4,)), short(3, 4))
 
 
+def edge_pads():
+    """top, left, bottom, right"""
+    small = [((3, 4), (1, 2, 2, 3)), ((5, 2), (0, 1, 4, 0)), ((4, 4), (3, 3, 3, 3))]
+    large = [((3, 4), (1, 2, 2, 3)), ((1, 2), (5, 0, 0, 7)), ((2, 3), (2, 2, 2, 2))]
+    for mode, cases in ("reflect", small), ("replicate", large):
+        for i, (size, (top, left, bottom, right)) in enumerate(cases):
+            put(f"{mode}.{i}.options", [top, left, bottom, right])
+            gradients(f"{mode}.{i}", lambda x: F.pad(x, (left, right, top, bottom), mode=mode).square(), short(2, 1, *size))
+
+
 pools()
 resizes()
 shuffles()
 norms()
+edge_pads()
