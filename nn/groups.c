@@ -1,4 +1,6 @@
 /* Options for groups of parameters, chosen by name and rank. */
+#include <string.h>
+
 #include "optimizer.h"
 
 /* Does the pattern, in which '*' is any text, describe all of name? On a mismatch the latest '*' takes one more
@@ -55,7 +57,7 @@ pln_group_options pln_group_options_of(const pln_optimizer_args *a, size_t i) {
 
 /* The rule that a group breaks by itself, or NULL. */
 static const char *broken_rule(const pleat_nn_group *g) {
-    if (!has_condition(g)) return "must have names or max_rank";
+    if (!has_condition(g)) return "must have names or max_rank; .names = \"*\" is every parameter";
     if (!has_option(g)) return "must have lr_scale, weight_decay or no_decay";
     if (g->lr_scale != 0 && !pln_is_positive(g->lr_scale))
         return "has an lr_scale that is not finite and greater than 0; freeze modules with pleat_nn_freeze";
@@ -68,14 +70,16 @@ static const char *broken_rule(const pleat_nn_group *g) {
 static pleat_status refuse_empty(const pln_optimizer_args *a, size_t k) {
     const pleat_nn_group *g = &a->group[k];
     size_t n = pleat_nn_param_count(a->net), used = 0;
+    bool has_star = !g->names || strchr(g->names, '*');
     char list[200] = "", name[64], rank[64] = "";
     for (size_t i = 0; i < n && i < 3; i++)
         used += (size_t)snprintf(list + used, sizeof list - used, "%s\"%s\"", i ? ", " : "",
                                  pleat_nn_param_name(a->net, i, name, sizeof name));
     if (g->max_rank) snprintf(rank, sizeof rank, " with a rank of at most %zu", g->max_rank);
     return pleat_fail(pleat_nn_ctx(a->net), PLEAT_ERR_ARGUMENT, a->method->name,
-                      "group %zu: no parameter%s matches \"%.100s\"; the names are %s%s", k, rank,
-                      g->names ? g->names : "*", list, n > 3 ? ", ..." : "");
+                      "group %zu: no parameter%s matches \"%.100s\"%s; the names are %s%s", k, rank,
+                      g->names ? g->names : "*", has_star ? "" : " ('*' would be any text)", list,
+                      n > 3 ? ", ..." : "");
 }
 
 static pleat_status check_group(const pln_optimizer_args *a, size_t k) {

@@ -289,7 +289,8 @@ static void name_module(pleat_nn_module *m) {
 pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x) {
     pleat_ctx *ctx = m ? m->ctx : pleat_ctx_of(x);
     if (!m) {
-        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "forward", "the module is NULL");
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "forward",
+                   "the module is NULL: its constructor failed, or there is no such child");
         return pleat_poison(ctx);
     }
     bool clean = pleat_error(ctx)->code == PLEAT_OK;

@@ -239,10 +239,13 @@ static pleat_status name_the_parameter(const pleat_nn_optimizer *opt, pleat_stat
 /* A loss that is not finite would make every parameter NaN. pleat_grads checks the rest. */
 static pleat_status check_loss(const pleat_nn_optimizer *opt, const pleat_tensor *loss) {
     char shape[96];
-    if (pleat_error(opt->ctx)->code || pleat_is_poison(loss)) return PLEAT_OK;
+    if (pleat_error(opt->ctx)->code) return PLEAT_OK;
     if (pleat_ctx_of(loss) != opt->ctx)
         return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
                           "the loss is of another context than the network");
+    if (pleat_is_poison(loss))
+        return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, "step",
+                          "the loss is poison: an op failed before, and its error was cleared");
     if (pleat_numel(loss) != 1)
         return pleat_fail(opt->ctx, PLEAT_ERR_SHAPE, "step",
                           "the loss has shape %s; it must have one element: pleat_mean or pleat_sum",

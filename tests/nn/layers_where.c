@@ -99,7 +99,7 @@ Test(where, null_pointers) {
                 image(PLEAT_F32, 2), "0.relu: ReLU: x is NULL");
     m = pleat_nn_module_new(ctx, &childless_kind, NULL, 0);
     expect_text(pleat_nn_add_child(m, "relu", pleat_nn_relu(ctx)), image(PLEAT_F32, 2),
-                "Childless: forward: the module is NULL");
+                "Childless: forward: the module is NULL: its constructor failed, or there is no such child");
 }
 
 /* ---- no wrong blame ----------------------------------------------------------------------------------------- */

@@ -21,6 +21,9 @@ Test(groups, that_match_nothing_are_refused) {
     expect_refused(
         ADAM({.names = "*bias", .no_decay = true}, {.names = "1.*", .lr_scale = 0.1}),
         "adam: group 1: no parameter matches \"1.*\"; the names are \"0.weight\", \"0.bias\", \"2.weight\", ...");
+    expect_refused(ADAM({.names = "0", .lr_scale = 0.1}),
+                   "adam: group 0: no parameter matches \"0\" ('*' would be any text); "
+                   "the names are \"0.weight\", \"0.bias\", \"2.weight\", ...");
     expect_refused(ADAM({.names = "*weight", .max_rank = 1, .no_decay = true}),
                    "adam: group 0: no parameter with a rank of at most 1 matches \"*weight\"; "
                    "the names are \"0.weight\", \"0.bias\", \"2.weight\", ...");
@@ -33,7 +36,8 @@ Test(groups, that_match_nothing_are_refused) {
 
 Test(groups, are_refused) {
     pleat_nn_module *net = small_net(PLEAT_F32);
-    expect_refused(ADAM({.lr_scale = 0.1}), "adam: group 0 must have names or max_rank");
+    expect_refused(ADAM({.lr_scale = 0.1}),
+                   "adam: group 0 must have names or max_rank; .names = \"*\" is every parameter");
     expect_refused(ADAM({.names = "*"}), "adam: group 0 must have lr_scale, weight_decay or no_decay");
     expect_refused(
         ADAM({.names = "*", .lr_scale = -1}),

@@ -931,7 +931,7 @@ Test(nn, step_says_what_is_wrong) {
                       "blind: [1,2]: the op has no");
     expect_step_fails(opt, NULL, PLEAT_ERR_ARGUMENT, "step: the loss is NULL");
     expect_step_fails(NULL, z, PLEAT_ERR_ARGUMENT, "step: the optimizer is NULL");
-    expect_step_fails(opt, pleat_poison(ctx), PLEAT_ERR_ARGUMENT, "y is poison");
+    expect_step_fails(opt, pleat_poison(ctx), PLEAT_ERR_ARGUMENT, "the loss is poison");
     expect_step_fails(opt, pleat_scale(pleat_sum(z), INFINITY), PLEAT_ERR_ARGUMENT, "adam: the loss is");
     get_params(net, after);
     cr_assert_eq(memcmp(before, after, sizeof before), 0);
