@@ -88,7 +88,7 @@ typedef struct pleat_nn_layer_info {
     double macs;
 } pleat_nn_layer_info;
 
-/* Run m on zeros of that shape, in evaluation mode and without recording, and fill rows[0..room-1]. *count
+/* Run m on zeros of that shape, in evaluation mode, and fill rows[0..room-1]. *count
  * becomes the number of layers, which may exceed room; rows may be NULL if room is 0. If a layer fails, these are
  * the layers before it. m is unchanged afterwards. */
 pleat_status pleat_nn_layers(pleat_nn_module *m, size_t rank, const size_t *shape, pleat_nn_layer_info *rows,
@@ -103,7 +103,8 @@ typedef struct pleat_nn_kind {
     const char *name; /* "Conv2d" */
     /* the forward pass, written in ops */
     pleat_tensor *(*forward)(pleat_nn_module *m, pleat_tensor *x);
-    /* write the options, as "16, 32, kernel 3x3", to buffer; or NULL */
+    /* write the options, as "16, 32, kernel 3x3", to buffer; NULL: a summary lists the ops of the forward pass,
+     * "scale(a 0.5), relu, add", if there are several */
     void (*describe)(const pleat_nn_module *m, char *buffer, size_t bytes);
     /* multiply-adds of one forward pass from x to y, without those of the children; NULL for none */
     double (*macs)(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y);

@@ -17,6 +17,40 @@ typedef struct collector {
     bool failed; /* what runs after that is not shown */
 } collector;
 
+/* The recorded calls that lead from x to a module's result, in the order of the forward pass. */
+enum { MOST_CALLS = 8 };
+typedef struct calls {
+    const pleat_call *call[MOST_CALLS];
+    size_t count;
+    bool more;
+} calls;
+
+static void find_calls(const pleat_tensor *y, const pleat_tensor *x, size_t depth, calls *c) {
+    const pleat_call *call = y == x ? NULL : pleat_call_of(y);
+    for (size_t i = 0; i < c->count; i++)
+        if (c->call[i] == call) return;
+    if (!call || c->more) return;
+    c->more = depth == MOST_CALLS;
+    for (size_t i = 0; i < call->n && !c->more; i++) find_calls(call->in[i], x, depth + 1, c);
+    c->more = c->more || c->count == MOST_CALLS;
+    if (!c->more) c->call[c->count++] = call;
+}
+
+/* Describe a module that does not do so itself by its ops: "scale(a 0.5), relu, add". A single op says no more
+ * than the name of the module. */
+static void describe_calls(const pleat_tensor *x, const pleat_tensor *y, char *buffer, size_t bytes) {
+    calls c = {.count = 0};
+    char phrase[128];
+    find_calls(y, x, 0, &c);
+    if (c.more) snprintf(buffer, bytes, "more than %d ops", MOST_CALLS);
+    if (c.more || c.count < 2) return;
+    for (size_t i = 0, used = 0; i < c.count && used < bytes; i++) {
+        const char *attributes = strchr(pleat_call_text(c.call[i], phrase, sizeof phrase), ';');
+        used += (size_t)snprintf(buffer + used, bytes - used, "%s%s%s%s", i ? ", " : "", c.call[i]->op->name,
+                                 attributes ? "(" : "", attributes ? attributes + 2 : "");
+    }
+}
+
 static void saw(pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
     collector *c = (collector *)(void *)o;
     c->failed = c->failed || pleat_is_poison(y);
@@ -27,7 +61,10 @@ static void saw(pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x
     *row = (pleat_nn_layer_info){
         .kind = m->kind->name, .rank = pleat_rank(y), .params = pleat_nn_param_numel(m)};
     snprintf(row->name, sizeof row->name, "%s", pln_path(m, c->root, path, sizeof path));
-    if (m->kind->describe) m->kind->describe(m, row->description, sizeof row->description);
+    if (m->kind->describe)
+        m->kind->describe(m, row->description, sizeof row->description);
+    else
+        describe_calls(x, y, row->description, sizeof row->description);
     memcpy(row->shape, pleat_shape(y), row->rank * sizeof *row->shape);
     if (m->kind->macs) row->macs = m->kind->macs(m, x, y);
 }
@@ -45,7 +82,7 @@ static void modes(pleat_nn_module *m, bool *evaluating, size_t *i, bool restore)
 }
 
 static pleat_status observe(pleat_nn_module *m, size_t rank, const size_t *shape, collector *c) {
-    bool recording = pleat_set_recording(m->ctx, false);
+    bool recording = pleat_set_recording(m->ctx, true); /* for the ops of modules */
     pleat_tensor *first = pleat_nn_param(m, 0);
     pleat_scope scope = pleat_begin(m->ctx);
     pleat_nn_set_training(m, false);

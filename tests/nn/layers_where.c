@@ -212,3 +212,40 @@ Test(where, a_summary_counts_all_parameters) {
                    "total                                 4               0\n");
     pleat_nn_free(m);
 }
+
+/* ---- modules that do not describe themselves ------------------------------------------------------------------ */
+
+static pleat_tensor *gated_forward(pleat_nn_module *m, pleat_tensor *x) {
+    pleat_tensor *gate = pleat_sigmoid(pleat_scale(x, 0.5));
+    return pleat_add(pleat_mul(gate, pleat_nn_own_param(m, 0)), pleat_sum(gate, PLEAT_AXES(1), .keep = true));
+}
+
+static pleat_tensor *long_forward(pleat_nn_module *m, pleat_tensor *x) {
+    (void)m;
+    for (int i = 0; i < 100000; i++) x = pleat_neg(x);
+    return x;
+}
+
+static pleat_tensor *same_forward(pleat_nn_module *m, pleat_tensor *x) { return (void)m, x; }
+
+static pleat_nn_module *plain(const pleat_nn_kind *kind) {
+    pleat_nn_module *m = pleat_nn_module_new(ctx, kind, NULL, 0);
+    return pleat_nn_add_param(m, "weight", pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(1, 1), 2));
+}
+
+Test(where, a_summary_lists_the_ops_of_a_module) {
+    static const pleat_nn_kind gated = {.name = "Gated", .forward = gated_forward},
+                               lengthy = {.name = "Long", .forward = long_forward},
+                               none = {.name = "Same", .forward = same_forward};
+    pleat_nn_module *m =
+        pleat_nn_sequential(ctx, pleat_nn_tanh(ctx), plain(&gated), plain(&none), plain(&lengthy));
+    pleat_nn_layer_info rows[4];
+    size_t count;
+    bool recording = pleat_set_recording(ctx, false);
+    EXPECT_OK(pleat_nn_layers(m, PLEAT_SHAPE(1, 2), rows, 4, &count));
+    cr_expect_not(pleat_set_recording(ctx, recording));
+    static const char *const expected[] = {"", "scale(a 0.5), sigmoid, mul, sum(axes 1, keep 1), add", "",
+                                           "more than 8 ops"};
+    for (size_t i = 0; i < 4; i++) cr_expect_str_eq(rows[i].description, expected[i]);
+    pleat_nn_free(m);
+}
