@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guess.h"
+
 static const char fashion_mnist[] = "/usr/share/datasets/fashion-mnist"; /* Debian: dataset-fashion-mnist */
 static const char *const fashion_names[10] = {"T-shirt", "trouser", "pullover", "dress", "coat",
                                               "sandal",  "shirt",   "sneaker",  "bag",   "boot"};
@@ -107,6 +109,14 @@ static pleat_status read_pair(example *e, const char *dir, const char *prefix, p
                       dir, out->H, out->W, EXAMPLE_SIDE, EXAMPLE_SIDE);
 }
 
+static pleat_status no_data(const example *e, const char *data) {
+    guess meant = {.typed = data, .length = strlen(data)};
+    char question[80];
+    guess_consider_all(&meant, (const char *const[]){"fashion-mnist", "shapes", NULL});
+    return pleat_fail(e->ctx, PLEAT_ERR_IO, "data", "%s: there is no such folder%s", data,
+                      guess_question(&meant, question, sizeof question));
+}
+
 static pleat_status load_data(example *e) {
     const char *data = e->data;
     bool found = access(fashion_mnist, F_OK) == 0;
@@ -115,12 +125,20 @@ static pleat_status load_data(example *e) {
                fashion_mnist);
     if (data == NULL) data = e->data = found ? "fashion-mnist" : "shapes";
     pleat_status s;
+    struct stat st;
     if (strcmp(data, "shapes") == 0) {
         s = pleat_nn_shapes(e->ctx, 20000, EXAMPLE_SIDE, EXAMPLE_SIDE, e->seed, &e->train);
         if (s == PLEAT_OK)
             s = pleat_nn_shapes(e->ctx, 2000, EXAMPLE_SIDE, EXAMPLE_SIDE, e->seed + 1, &e->test);
     } else {
-        if (strcmp(data, "fashion-mnist") == 0) data = fashion_mnist;
+        if (strcmp(data, "fashion-mnist") == 0) {
+            if (!found)
+                return pleat_fail(e->ctx, PLEAT_ERR_IO, "data",
+                                  "%s is not there; apt-get install dataset-fashion-mnist", fashion_mnist);
+            data = fashion_mnist;
+        } else if (stat(data, &st) != 0 || !S_ISDIR(st.st_mode)) {
+            return no_data(e, data);
+        }
         s = read_pair(e, data, "train", &e->train);
         if (s == PLEAT_OK) s = read_pair(e, data, "t10k", &e->test);
     }
@@ -151,7 +169,8 @@ bool example_begin(example *e) {
     e->ctx = pleat_ctx_new(.threads = (int)e->threads, .seed = e->seed);
     if (e->ctx == NULL || make_folder(e) != PLEAT_OK || load_data(e) != PLEAT_OK) return false;
     if (e->batch > e->train.count) {
-        pleat_fail(e->ctx, PLEAT_ERR_ARGUMENT, "batch", "%zu is more than the %zu training images", e->batch,
+        pleat_fail(e->ctx, PLEAT_ERR_ARGUMENT, "batch",
+                   "%zu is more than the %zu training images; give a smaller --batch", e->batch,
                    e->train.count);
         return false;
     }

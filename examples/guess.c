@@ -1,6 +1,8 @@
 #include "guess.h"
 
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { LONGEST = 40 };
 
@@ -33,18 +35,19 @@ static size_t edits(const char *a, size_t n, const char *b, size_t m) {
     return d[n][m];
 }
 
-/* Is one the beginning of the other, as in --pad and --kernel-size? */
-static int begins(const char *a, size_t n, const char *b, size_t m) {
-    size_t k = 0;
-    while (k < n && k < m && a[k] == b[k]) k++;
-    return k >= 3 && (k == n || k == m);
+/* Is one the beginning of the other, as in --pad and --kernel-size, or a part of it, as in --num-epochs? */
+static bool contains(const char *a, size_t n, const char *b, size_t m) {
+    if (n < m) return contains(b, m, a, n);
+    for (size_t at = 0; at + m <= n; at++)
+        if (memcmp(a + at, b, m) == 0) return m >= (at == 0 ? 3 : 5);
+    return false;
 }
 
 void guess_consider(guess *n, const char *word) {
     char a[LONGEST], b[LONGEST];
     size_t typed = plain(n->typed, n->length, a), length = plain(word, LONGEST, b);
     size_t distance = edits(a, typed, b, length);
-    if (typed == 0 || (distance > 1 + typed / 4 && !begins(a, typed, b, length))) return;
+    if (typed == 0 || (distance > 1 + typed / 4 && !contains(a, typed, b, length))) return;
     if (n->is != NULL && n->distance <= distance) return;
     n->is = word, n->distance = distance;
 }

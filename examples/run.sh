@@ -1,5 +1,5 @@
 #!/bin/sh
-# Train the autoencoder of examples/autoencoder.c. Options are the program's own: sh examples/run.sh --help
+# Train the autoencoder of examples/autoencoder.c, or run another of the programs. Options are the program's own.
 # Installs what is missing, configures build/ and compiles; does nothing of it twice.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
@@ -8,9 +8,11 @@ root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 help() {
     cat <<'END'
 usage: sh examples/run.sh [options]
+       sh examples/run.sh PROGRAM [options]
 
 Installs the packages that are missing, builds in build/, and trains a convolutional autoencoder. Writes curves, pictures
-and parameters into a folder. Options:
+and parameters into a folder. PROGRAM is article, autoencoder, classifier, deconv, gradcheck, superresolution, vae or
+wgan_gp. Options:
 
   --data WHAT       fashion-mnist (the default, a package), shapes (generated), or a folder with MNIST's four files
   --epochs N        passes over the training images
@@ -23,13 +25,25 @@ and parameters into a folder. Options:
 END
 }
 
+program=autoencoder
 data=fashion-mnist
+case ${1:-} in
+    autoencoder | classifier | superresolution | vae | wgan_gp) program=$1 ;;
+    article | deconv | gradcheck) program=$1 data= ;;
+    -* | '') set -- "$program" "$@" ;;
+    *)
+        say "there is no program '$1'; sh examples/run.sh --help names them" >&2
+        exit 2
+        ;;
+esac
+shift
 before=
 for arg in "$@"; do
     case $before:$arg in
         --data:*) data=$arg ;;
         *:--data=*) data=${arg#--data=} ;;
         *:--help | *:-h)
+            [ "$program" = autoencoder ] || continue # its own, once it is built
             help
             exit
             ;;
@@ -48,6 +62,6 @@ likes_to_build # the program cannot leave its picture and its parameters without
 require_packages $data_set
 missing=$data_set
 want_packages build
-configure build && compile build autoencoder || exit 1
+configure build && compile build "$program" || exit 1
 cd "$here" || exit 1
-exec "$root/build/examples/autoencoder" "$@"
+exec "$root/build/examples/$program" "$@"

@@ -5,6 +5,7 @@
 # --werror     warnings of the compiler are errors
 # --build=DIR  in another build folder than build/
 # -D...        options for meson setup
+# Names of tests run these alone: sh tests/run.sh report setup
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 . "$root/tests/setup.sh"
@@ -16,6 +17,10 @@ options=
 for arg in "$@"; do
     shift
     case $arg in
+        --help | -h)
+            sed -n '/^[^#]/q; s/^# \{0,1\}//; 2,$p' "$root/tests/run.sh"
+            exit
+            ;;
         --sanitize) sanitize=yes ;;
         --werror) options="$options -Dwerror=true" ;;
         --build=*) build=${arg#--build=} ;;

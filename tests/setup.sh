@@ -63,7 +63,8 @@ show_progress() {
     fi
 }
 
-# Of apt-get's output, show the progress, and the first error if it fails. Its last line is "ended:STATUS".
+# follow_apt WORD: of apt-get's output, show the progress of downloads, by that word, and of the installation; and the first
+# error if it fails. Its last line is "ended:STATUS".
 follow_apt() {
     why=
     last=
@@ -72,7 +73,7 @@ follow_apt() {
         text=${percent#*:}
         percent=${percent%%[.:]*}
         case $line in
-            dlstatus:*) show_progress downloading "$percent" "$text" ;;
+            dlstatus:*) show_progress "$1" "$percent" "$text" ;;
             pmstatus:*) show_progress installing "$percent" "$text" ;;
             ended:*) break ;;
             "E: "* | "W: Failed "*) why=${why:-${line#?: }} ;;
@@ -85,12 +86,14 @@ follow_apt() {
     return 1
 }
 
-# apt_get ARGUMENTS...: as root, or by sudo.
+# apt_get WORD ARGUMENTS...: as root, or by sudo.
 apt_get() {
+    word=$1
+    shift
     {
         $by_sudo env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get "$@" 2>&1
         echo "ended:$?"
-    } | follow_apt
+    } | follow_apt "$word"
 }
 
 # install_packages PACKAGES...: as root or by sudo. Where that cannot be done, say why and return 1.
@@ -111,11 +114,11 @@ install_packages() {
     fi
     say "installing: $*"
     if [ -z "$lists_are_new" ]; then
-        apt_get update -q -o APT::Status-Fd=1 -o APT::Update::Error-Mode=any ||
+        apt_get "lists of packages" update -q -o APT::Status-Fd=1 -o APT::Update::Error-Mode=any ||
             say "the lists of packages are not renewed; trying with those that are here"
         lists_are_new=yes
     fi
-    apt_get install -y -q -o APT::Status-Fd=1 -o DPkg::Lock::Timeout=120 --no-install-recommends "$@"
+    apt_get downloading install -y -q -o APT::Status-Fd=1 -o DPkg::Lock::Timeout=120 --no-install-recommends "$@"
 }
 
 # require_packages [LATER...]: install what is missing, or end here. LATER are packages that will be wanted after these.

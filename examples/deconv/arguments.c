@@ -274,6 +274,9 @@ static guess guess_option(const reading *r, word w) {
 static int unknown(const reading *r, word w) {
     guess meant = {0};
     char question[80];
+    if (!w.name && r->framework_option && *w.value >= '0' && *w.value <= '9')
+        return complain(EXIT_USAGE, r->command, "unknown argument '%.60s'; a pair is one word, 3,3 or 3x3",
+                        w.value);
     if (w.name) meant = guess_option(r, w);
     return complain(EXIT_USAGE, r->command, "unknown %s '%.*s'%s; 'deconv %s --help' lists what there is",
                     w.name ? "option" : "argument", (int)(w.length < 60 ? w.length : 60),

@@ -31,6 +31,21 @@ static void print_help(void) {
 
 static bool is_help(const char *text) { return strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0; }
 
+static const command *find_command(const char *name) {
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(name, commands[i]->name) == 0) return commands[i];
+    return NULL;
+}
+
+static int unknown(const char *name) {
+    guess meant = {.typed = name, .length = strlen(name)};
+    char question[80];
+    guess_consider_all(&meant, (const char *const[]){"--help", "--version", NULL});
+    for (size_t i = 0; i < COMMANDS; i++) guess_consider(&meant, commands[i]->name);
+    return complain(EXIT_USAGE, "", "unknown command '%.60s'%s; 'deconv --help' lists them", name,
+                    guess_question(&meant, question, sizeof question));
+}
+
 static int run_or_help(const command *c, int argc, char **argv) {
     for (int i = 0; i < argc; i++)
         if (is_help(argv[i])) {
@@ -42,7 +57,10 @@ static int run_or_help(const command *c, int argc, char **argv) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2) return complain(EXIT_USAGE, "", "a command is missing; 'deconv --help' lists them");
-    if (is_help(argv[1])) {
+    if (is_help(argv[1]) || strcmp(argv[1], "help") == 0) {
+        const command *about = argc > 2 ? find_command(argv[2]) : NULL;
+        if (about) return fputs(about->help, stdout), EXIT_FINE;
+        if (argc > 2) return unknown(argv[2]);
         print_help();
         return EXIT_FINE;
     }
@@ -50,14 +68,8 @@ static int dispatch(int argc, char **argv) {
         puts("deconv " PLEAT_VERSION);
         return EXIT_FINE;
     }
-    for (size_t i = 0; i < COMMANDS; i++)
-        if (strcmp(argv[1], commands[i]->name) == 0) return run_or_help(commands[i], argc - 2, argv + 2);
-    guess meant = {.typed = argv[1], .length = strlen(argv[1])};
-    char question[80];
-    guess_consider_all(&meant, (const char *const[]){"--help", "--version", NULL});
-    for (size_t i = 0; i < COMMANDS; i++) guess_consider(&meant, commands[i]->name);
-    return complain(EXIT_USAGE, "", "unknown command '%.60s'%s; 'deconv --help' lists them", argv[1],
-                    guess_question(&meant, question, sizeof question));
+    const command *c = find_command(argv[1]);
+    return c ? run_or_help(c, argc - 2, argv + 2) : unknown(argv[1]);
 }
 
 bool reader_is_gone(void) {

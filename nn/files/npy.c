@@ -256,7 +256,9 @@ static pleat_status read_preamble(source *s, size_t *length) {
     static const char short_header[] = "truncated: it ends within its header";
     uint8_t b[MAGIC + 2 + 4];
     pleat_status status = read_bytes(s, b, MAGIC, "not a .npy file: it is too short");
-    if (!status && memcmp(b, magic, MAGIC))
+    if (!status && !memcmp(b, "PK\003\004", 4))
+        status = bad(s, "not a .npy file: it is a zip archive, as .npz files and PyTorch's are");
+    else if (!status && memcmp(b, magic, MAGIC))
         status = bad(s, "not a .npy file: it does not begin with \\x93NUMPY");
     if (!status) status = read_bytes(s, b + MAGIC, 2, short_header);
     if (status) return status;

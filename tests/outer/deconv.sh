@@ -88,7 +88,12 @@ done
 refused 2 "a command is missing"
 refused 2 "unknown command 'rum'; did you mean run?" rum
 refused 2 "did you mean translate?" tranlsate
-refused 2 "did you mean --help?" help
+refused 2 "did you mean --help?" hlep
+refused 2 "did you mean run?" help rnu
+for words in "help run" "--help run" "run --help"; do
+    "$deconv" $words | grep -q "^usage: deconv run" || fail "deconv $words"
+done
+refused 2 "unknown argument '3'; a pair is one word, 3,3 or 3x3" explain --kernel 3 3 --input-size 4
 refused 2 "did you mean --version?" version
 refused 2 "unknown command 'xyzzy'; 'deconv --help' lists them" xyzzy
 refused 2 "unknown command 'x?'" "$(printf 'x\001')"
@@ -216,7 +221,7 @@ refused 2 "did you mean NHWC?" run $gone --framework tensorflow --data-format NW
 refused 2 "did you mean zero-insertion?" run $gone --method zero_insert
 refused 2 "did you mean float64?" vectors --output made/v --dtype float46
 refused 2 "unknown option '-s'" run $gone -s 2
-refused 2 "unknown argument '2'" run $gone --stride 2 2
+refused 2 "unknown argument '2'; a pair is one word" run $gone --stride 2 2
 refused 2 "--stride stands alone" run $gone --stride
 refused 2 "--stride stands alone" run --stride $gone
 refused 2 "unknown option '--kernel'" run $gone --kernel 3
@@ -330,6 +335,7 @@ hostile() {
 form="'fortran_order': False, 'shape': (1, 1, 1, 3)"
 : >bad.npy && hostile "not a .npy file"
 printf 'no array at all, but some text' >bad.npy && hostile "not a .npy file"
+printf 'PK\003\004an archive' >bad.npy && hostile "it is a zip archive"
 printf '\223NUMPY\011\000\001\000\n' >bad.npy && hostile "version 9.0"
 head -c 40 x.npy >bad.npy && hostile "truncated"
 head -c 90 x.npy | head -c 20 >bad.npy && hostile "truncated"

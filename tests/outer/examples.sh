@@ -59,11 +59,15 @@ refused 2 "--resume takes no argument" "$bin/autoencoder" --resume=yes
 refused 2 "unknown option 'x'" "$bin/autoencoder" x
 refused 2 "unknown option 'x?y'" "$bin/autoencoder" "x
 y"
-refused 1 "cannot read no?where/train-images" $train --data "no
+refused 1 "no?where: there is no such folder" $train --data "no
 where"
 refused 1 "251 is more than the 250 training images" $train --batch 251
-refused 1 "cannot read nowhere/train-images-idx3-ubyte" $train --data nowhere
+refused 1 "data: nowhere: there is no such folder" $train --data nowhere
+refused 1 "did you mean fashion-mnist?" $train --data fashon_mnist
 mkdir lying made.d
+refused 1 "cannot read made.d/train-images-idx3-ubyte" $train --data made.d
+refused 2 "did you mean --epochs?" "$bin/autoencoder" --num-epochs 3
+refused 2 "did you mean --batch?" "$bin/autoencoder" --batch-size=3
 printf '\000\000\010\003\000\000\377\377\000\000\000\034\000\000\000\034abc' >lying/train-images-idx3-ubyte
 refused 1 "its header says" $train --data lying
 printf 'no gzip' >lying/train-images-idx3-ubyte.gz

@@ -6,7 +6,7 @@ unset CC
 
 mkdir -p "$tmp/project/examples" "$tmp/project/tests"
 sed "s|/usr/share/datasets|$tmp/datasets|" "$root/examples/run.sh" >"$tmp/project/examples/run.sh" # none are there
-cp "$root/tests/setup.sh" "$tmp/project/tests"
+cp "$root/tests/setup.sh" "$root/tests/run.sh" "$tmp/project/tests"
 
 # stub NAME SCRIPT: a command that notes its call and then does as the script says
 stub() {
@@ -32,8 +32,7 @@ whole_machine() {
     stub meson '
         case $1 in
             setup) shift $(($# - 1)) && mkdir -p "$1/meson-private" "$1/examples" && : >"$1/build.ninja" ;;
-            compile) printf "#!/bin/sh\necho options: \"\$*\"\n" >"$3/examples/autoencoder"
-                chmod +x "$3/examples/autoencoder" ;;
+            compile) printf "#!/bin/sh\necho $4 with \"\$*\"\n" >"$3/examples/$4" && chmod +x "$3/examples/$4" ;;
         esac'
 }
 
@@ -137,18 +136,32 @@ bare_machine 0
 on_it 0 examples/run.sh --data shapes --help
 prints "usage: sh examples/run.sh [options]"
 calls_not .
+on_it 0 tests/run.sh --help
+prints "    sh tests/run.sh [--sanitize]"
+calls_not .
 
 case="a machine that has all"
 whole_machine 1000
 on_it 0 examples/run.sh --data shapes --epochs 1
-prints "options: --data shapes --epochs 1"
+prints "autoencoder with --data shapes --epochs 1"
 calls '^meson setup build'
 calls_not '^(apt-get|sudo)'
 
 case="the second time"
 on_it 0 examples/run.sh --data shapes
-prints "options: --data shapes"
+prints "autoencoder with --data shapes"
 calls_not '^(apt-get|sudo|meson setup)'
+
+case="another program"
+on_it 0 examples/run.sh vae --data shapes
+prints "vae with --data shapes"
+on_it 0 examples/run.sh deconv explain --kernel 3
+prints "deconv with explain --kernel 3"
+
+case="a program that is not there"
+on_it 2 examples/run.sh vea --data shapes
+prints "there is no program 'vea'"
+calls_not .
 
 case="a broken build folder"
 rm "$tmp/project/build/build.ninja"
@@ -158,7 +171,7 @@ calls '^meson setup build'
 case="more packages than before"
 whole_machine 1000
 stub pkg-config 'case $* in *criterion*) exit 1 ;; *) echo 1.0 ;; esac'
-again='. tests/setup.sh; root=/somewhere; configure build && compile build'
+again='. tests/setup.sh; root=/somewhere; configure build && compile build autoencoder'
 on_it 0 -uc "$again"
 calls '^meson setup build'
 : >"$tmp/project/build/an-object"
