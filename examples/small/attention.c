@@ -13,7 +13,7 @@
 enum { N = 64, T = 8, KEY = 16, CLASSES = 4, IN = KEY + CLASSES, D = 32, HEADS = 2 };
 
 /* x [N,T,D] -> [N,HEADS,T,D/HEADS]; views, nothing is copied */
-static pleat_tensor *split(pleat_tensor *x, size_t heads) {
+static pleat_tensor *heads_of(pleat_tensor *x, size_t heads) {
     size_t n = pleat_size(x, 0), t = pleat_size(x, 1), d = pleat_size(x, 2);
     return pleat_permute(pleat_reshape(x, PLEAT_SHAPE(n, t, heads, d / heads)), (size_t[]){0, 2, 1, 3});
 }
@@ -21,8 +21,9 @@ static pleat_tensor *split(pleat_tensor *x, size_t heads) {
 /* q [N,Tq,D], k [N,T,D], v [N,T,D] -> [N,Tq,D]. As torch.nn.functional.scaled_dot_product_attention on split heads. */
 static pleat_tensor *attention(pleat_tensor *q, pleat_tensor *k, pleat_tensor *v, size_t heads) {
     double scale = 1 / sqrt((double)(pleat_size(q, 2) / heads));
-    pleat_tensor *scores = pleat_scale(pleat_matmul(split(q, heads), split(k, heads), .tb = true), scale);
-    pleat_tensor *y = pleat_matmul(pleat_softmax(scores, 3), split(v, heads)); /* [N,heads,Tq,D/heads] */
+    pleat_tensor *scores =
+        pleat_scale(pleat_matmul(heads_of(q, heads), heads_of(k, heads), .tb = true), scale);
+    pleat_tensor *y = pleat_matmul(pleat_softmax(scores, 3), heads_of(v, heads)); /* [N,heads,Tq,D/heads] */
     return pleat_reshape(pleat_permute(y, (size_t[]){0, 2, 1, 3}),
                          PLEAT_SHAPE(pleat_size(q, 0), pleat_size(q, 1), PLEAT_REST));
 }
@@ -30,11 +31,12 @@ static pleat_tensor *attention(pleat_tensor *q, pleat_tensor *k, pleat_tensor *v
 /* ---- a module of it: the last token asks, the others answer ------------------------------------------------------ */
 
 static pleat_tensor *recall_forward(pleat_nn_module *m, pleat_tensor *x) { /* [N,T+1,IN] -> [N,CLASSES] */
-    pleat_tensor *pairs = pleat_slice(x, (size_t[]){0, 0, 0}, (size_t[]){pleat_size(x, 0), T, IN}, NULL);
-    pleat_tensor *last = pleat_slice(x, (size_t[]){0, T, 0}, (size_t[]){pleat_size(x, 0), 1, IN}, NULL);
-    pleat_tensor *q = pleat_nn_forward(pleat_nn_child(m, 0), last),
-                 *k = pleat_nn_forward(pleat_nn_child(m, 1), pairs);
-    pleat_tensor *y = attention(q, k, pleat_nn_forward(pleat_nn_child(m, 2), pairs), HEADS);
+    /* the pairs, and the last token */
+    pleat_tensor *part[2];
+    pleat_split(x, 1, 2, (size_t[]){T, 1}, part);
+    pleat_tensor *q = pleat_nn_forward(pleat_nn_child(m, 0), part[1]),
+                 *k = pleat_nn_forward(pleat_nn_child(m, 1), part[0]);
+    pleat_tensor *y = attention(q, k, pleat_nn_forward(pleat_nn_child(m, 2), part[0]), HEADS);
     return pleat_reshape(pleat_nn_forward(pleat_nn_child(m, 3), y), PLEAT_SHAPE(pleat_size(x, 0), CLASSES));
 }
 
