@@ -32,6 +32,14 @@ tiny train 250
 tiny t10k 100
 train="$bin/autoencoder --data tiny --epochs 1 --batch 50 --out made"
 
+# one idea each: short, in the table, and a test
+for file in "$root"/examples/small/*.c; do
+    name=$(basename "$file" .c)
+    [ "$(wc -l <"$file")" -le 120 ] || fail "examples/small/$name.c has more than 120 lines"
+    grep -qF "[$name.c]($name.c)" "$root/examples/small/README.md" || fail "examples/small/README.md does not name $name.c"
+    grep -q "'$name'" "$root/examples/meson.build" || fail "no test runs examples/small/$name.c"
+done
+
 must "$bin/article"
 must "$bin/gradcheck"
 must "$bin/autoencoder" --help
