@@ -63,6 +63,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Literals of the macros below. C++ has no compound literals; from C++20 on it takes options in the order of
  * their declaration, and the tensors by name as well: pleat_conv2d(.a = x, .b = w, .stride = {2, 2}). */
@@ -281,6 +282,17 @@ pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src);
 
 /* Write "[2,3,5]" to buffer, truncated to `bytes`. Returns buffer. */
 char *pleat_shape_text(const pleat_tensor *t, char *buffer, size_t bytes);
+
+/* Print t for people, to `out`: a line with type and shape, then the elements as NumPy prints them. Columns are
+ * aligned; of more than 1000 elements the three at each edge are printed; there is an exponent if the
+ * elements differ by more than a factor of 1000 or are very large or small; nan and inf are words. The decimal
+ * point is a point in every locale.
+ *
+ *     f32 [2,3]
+ *     [[ 1.   0.5 -2. ]
+ *      [ 0.   nan  3. ]]
+ */
+pleat_status pleat_print(const pleat_tensor *t, FILE *out);
 
 /* ---- random numbers ---------------------------------------------------------------------------------- */
 

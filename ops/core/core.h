@@ -145,6 +145,10 @@ typedef struct pl_digits {
     char text[32];
 } pl_digits;
 pl_digits pl_number(double v, int digits);
+/* The same as by %.*e, %.*f or %.*g; and how many significant digits tell v from every other number of the
+ * type. */
+pl_digits pl_number_as(char how, double v, int digits);
+int pl_shortest(double v, pleat_dtype dtype);
 
 /* ---- context ------------------------------------------------------------------------------------------ */
 
@@ -205,6 +209,9 @@ static inline size_t pl_up_to_16(size_t bytes) { return (bytes + 15) / 16 * 16; 
 static inline uint64_t *pl_versions(const pleat_call *c) {
     return (uint64_t *)(void *)((char *)c->in + pl_up_to_16(c->n * sizeof *c->in));
 }
+
+/* Report that the gradient rule which is running needs elements of t that have been written since; false. */
+bool pl_fail_stale(const pleat_tensor *t);
 
 /* The shape rules of two broadcast operands, and of an op whose result has the shape of its first input. */
 bool pl_shape_broadcast(pleat_call *c);

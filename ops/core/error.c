@@ -1,9 +1,11 @@
 /* The first error stays in the context; every failure of the library passes through pleat_fail. */
 #define _POSIX_C_SOURCE 200809L /* uselocale */
 
+#include <float.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/core.h"
@@ -50,12 +52,28 @@ void pleat_error_where(pleat_ctx *ctx, const char *where) {
 }
 
 /* The locale "C" is part of the C library, so newlocale allocates nothing. */
-pl_digits pl_number(double v, int digits) {
+static locale_t enter_c(void) { return uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0)); }
+
+pl_digits pl_number_as(char how, double v, int digits) {
     pl_digits phrase;
-    locale_t before = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
-    snprintf(phrase.text, sizeof phrase.text, "%.*g", digits, v);
+    locale_t before = enter_c();
+    snprintf(phrase.text, sizeof phrase.text, how == 'e' ? "%.*e" : how == 'f' ? "%.*f" : "%.*g", digits, v);
     uselocale(before);
     return phrase;
+}
+
+pl_digits pl_number(double v, int digits) { return pl_number_as('g', v, digits); }
+
+int pl_shortest(double v, pleat_dtype dtype) {
+    char text[32];
+    int digits = 1;
+    locale_t before = enter_c();
+    for (; digits < DBL_DECIMAL_DIG; digits++) {
+        snprintf(text, sizeof text, "%.*e", digits - 1, v);
+        if (dtype == PLEAT_F64 ? strtod(text, NULL) == v : (double)strtof(text, NULL) == v) break;
+    }
+    uselocale(before);
+    return digits;
 }
 
 /* The shapes of an op's inputs: "[2,3] and [4]". */

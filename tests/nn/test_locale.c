@@ -245,6 +245,9 @@ static void write_checks(FILE *out) {
     cr_expect_eq(pleat_adjointcheck(.f = third, .adjoint = quarter, .x = x, .y = x, .report = &r),
                  PLEAT_ERR_CHECK);
     fprintf(out, "%s\n", r.text);
+    pleat_print(pleat_from_f64(ctx, PLEAT_F64, PLEAT_SHAPE(2), (double[]){0.5, 12.25}), out);
+    pleat_print(pleat_from_f64(ctx, PLEAT_F64, PLEAT_SHAPE(2), (double[]){0.5, 1234567.25}), out);
+    pleat_print(pleat_full(ctx, PLEAT_F32, PLEAT_SCALAR, 1.0 / 3), out);
 }
 
 static char *text_of(void (*write)(FILE *)) {

@@ -84,6 +84,22 @@ Test(writes, within_a_walk_within_a_walk) {
     EXPECT_HOLDS(pleat_add(x, x), PLEAT_SCALAR, VALUES(0));
 }
 
+/* y = x z, of scalars; the rule for x is z itself. */
+static pleat_tensor *other(const pleat_call *c, size_t i, pleat_tensor *g) { return (void)g, c->in[1 - i]; }
+static bool product(const pleat_call *c) {
+    return pleat_f64(c->out)[0] = pleat_item(c->in[0]) * pleat_item(c->in[1]), true;
+}
+
+Test(writes, to_what_a_rule_hands_on) {
+    static const pleat_op op = {"product", shape, product, other};
+    pleat_tensor *x[] = {whole(PLEAT_F64, PLEAT_SCALAR), whole(PLEAT_F64, PLEAT_SCALAR)}, *gx;
+    pleat_tensor *y = pleat_apply(&op, 2, x, NULL, 0);
+    overwrite(x[1]);
+    EXPECT_FAILED(pleat_grads(y, NULL, 1, x, &gx, 0), PLEAT_ERR_GRADIENT, "grads", "product([], [])",
+                  "tensor 1");
+    EXPECT_OK(pleat_grads(y, NULL, 1, x + 1, &gx, 0));
+}
+
 /* The convolution's weights change between the forward pass and the gradient, as by an optimizer. */
 Test(writes, to_the_weights_of_a_convolution) {
     pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(1, 2, 5, 5)),
