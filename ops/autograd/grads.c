@@ -115,6 +115,7 @@ static bool cotangent_fits(const pleat_call *c, size_t i, const pleat_tensor *g)
     if (g->poison) {
         return pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the rule's cotangent of tensor %zu is poison", i);
     }
+    if (g->stale) return pl_fail_stale(g);
     if (g->ctx == c->ctx && g->dtype == c->dtype && pl_same_shape(g, c->in[i])) return true;
     return pleat_call_fail(
         c, PLEAT_ERR_GRADIENT,
@@ -122,29 +123,22 @@ static bool cotangent_fits(const pleat_call *c, size_t i, const pleat_tensor *g)
         pl_shape_of(g).text);
 }
 
-/* Mark the tensors of c whose elements have been written since it was recorded, or (by -1) undo it. */
-static void mark_stale(const pleat_call *c, int by) {
+/* Mark the tensors of c whose elements have been written since it was recorded, or (by -1) undo it. Is there
+ * any? */
+static bool mark_stale(const pleat_call *c, int by) {
     const uint64_t *versions = pl_versions(c);
+    bool any = false;
     for (size_t i = 0; i <= c->n; i++) {
         pleat_tensor *t = i < c->n ? c->in[i] : c->out;
-        if (t->storage->version != versions[i]) t->stale = (uint8_t)(t->stale + by);
+        if (t->storage->version == versions[i]) continue;
+        t->stale = (uint8_t)(t->stale + by);
+        any = true;
     }
-}
-
-/* The cotangent of input i, by the rule of c. A tensor that was written since is an error if the rule applies
- * an op to it, and none if the rule needs its shape alone. */
-static pleat_tensor *run_rule(const pleat_call *c, size_t i, pleat_tensor *g) {
-    const pleat_call *outer = c->ctx->rule;
-    c->ctx->rule = c;
-    mark_stale(c, 1);
-    g = c->op->vjp(c, i, g);
-    mark_stale(c, -1);
-    c->ctx->rule = outer;
-    return g;
+    return any;
 }
 
 /* Pass stop k's cotangent to the inputs of its call. */
-static bool hand_down(walk *w, size_t k, const size_t *edges) {
+static bool hand_to_inputs(walk *w, size_t k, const size_t *edges) {
     const pleat_call *c = w->stops[k].tensor->call;
     for (size_t i = 0; i < c->n; i++) {
         stop *below = &w->stops[edges[i]];
@@ -154,7 +148,7 @@ static bool hand_down(walk *w, size_t k, const size_t *edges) {
                                    i);
         }
         pleat_scope scratch = pleat_begin(w->ctx);
-        pleat_tensor *g = run_rule(c, i, w->stops[k].cotangent);
+        pleat_tensor *g = c->op->vjp(c, i, w->stops[k].cotangent);
         if (g != NULL && cotangent_fits(c, i, g)) collect(below, g);
         pleat_end(scratch);
         if (w->ctx->error.code == PLEAT_OK) continue;
@@ -163,6 +157,17 @@ static bool hand_down(walk *w, size_t k, const size_t *edges) {
         return false;
     }
     return true;
+}
+
+/* The same. A tensor that was written since is an error if the rule applies an op to it, and none if the rule
+ * needs its shape alone. */
+static bool hand_down(walk *w, size_t k, const size_t *edges) {
+    const pleat_call *c = w->stops[k].tensor->call, *outer = w->ctx->rule;
+    w->ctx->rule = c;
+    bool marked = mark_stale(c, 1), done = hand_to_inputs(w, k, edges);
+    if (marked) mark_stale(c, -1);
+    w->ctx->rule = outer;
+    return done;
 }
 
 static bool walk_back(walk *w) {

@@ -12,14 +12,13 @@ static pleat_ctx *context_of(size_t n, pleat_tensor *const *in) {
     return NULL;
 }
 
-/* Report that the rule which is running needs elements of t that are no longer there; false. */
-static bool stale(const pleat_call *c, const pleat_tensor *t) {
-    const pleat_call *rule = c->ctx->rule;
+bool pl_fail_stale(const pleat_tensor *t) {
+    const pleat_call *rule = t->ctx->rule;
     char call[160], what[32] = "its result";
     for (size_t i = 0; rule->out != t && i < rule->n; i++)
         if (rule->in[i] == t) snprintf(what, sizeof what, "its tensor %zu", i);
     pleat_fail(
-        c->ctx, PLEAT_ERR_GRADIENT, "grads",
+        t->ctx, PLEAT_ERR_GRADIENT, "grads",
         "the gradient of %s needs %s, which was written in place after the call, by pleat_%s; compute the "
         "gradient before, or write to a copy; to read, take pleat_const_f32 or pleat_const_f64",
         pleat_call_text(rule, call, sizeof call), what, t->storage->writer);
@@ -46,7 +45,7 @@ static bool input_is_fine(const pleat_call *c, size_t i) {
                                t->poison ? " is poison and" : "");
     }
     if (t->poison) return known_poison(c, i);
-    if (t->stale) return stale(c, t);
+    if (t->stale) return pl_fail_stale(t);
     if (t->dtype == c->in[0]->dtype) return true;
     return pleat_call_fail(c, PLEAT_ERR_DTYPE, "tensor 0 is %s and tensor %zu is %s; convert one of them",
                            c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i,
