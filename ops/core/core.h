@@ -145,8 +145,8 @@ typedef struct pl_digits {
     char text[32];
 } pl_digits;
 pl_digits pl_number(double v, int digits);
-/* The same as by %.*e, %.*f or %.*g; and how many significant digits tell v from every other number of the
- * type. */
+/* The same by another of printf's conversions, 'e' or 'f', with `digits` behind the point; and how many
+ * significant digits tell v from every other number of the type. */
 pl_digits pl_number_as(char how, double v, int digits);
 int pl_shortest(double v, pleat_dtype dtype);
 
