@@ -27,7 +27,9 @@ static pick draw(uint64_t seed) {
     size_t most = p.rank == 1 ? 900 : p.rank == 2 ? 40 : 7;
     p.count = 1;
     for (size_t k = 0; k < p.rank; k++) {
-        p.whole[k] = 1 + random_below(&seed, most);
+        p.whole[k] =
+            1 +
+            random_below(&seed, p.rank == 2 && k == 1 ? 600 : most); /* lines beside each other have blocks */
         p.part[k] = p.shared ? p.whole[k] : random_below(&seed, p.whole[k] + 1);
         if (k == p.axis) p.part[k] = random_below(&seed, 2 * most);
         if (!p.shared || k == p.axis) p.count *= p.part[k];
