@@ -3,6 +3,12 @@
 #include "files/numbers.h"
 #include "train/train.h"
 
+/* The steps that so many batches of an epoch make. */
+static size_t steps_of(const pln_fit *f, size_t batches) {
+    size_t each = f->a->accumulate ? f->a->accumulate : 1;
+    return batches / each + (batches % each != 0);
+}
+
 void pln_fit_say_begin(const pln_fit *f) {
     const pleat_nn_run *run = f->run;
     FILE *out = f->a->progress;
@@ -12,8 +18,9 @@ void pln_fit_say_begin(const pln_fit *f) {
     else if (run->epochs >= f->a->epochs)
         fprintf(out, "already finished, %zu of %zu epochs: nothing to do\n", run->epochs, f->a->epochs);
     else
-        fprintf(out, "resumed at epoch %zu, step %zu of %zu: %s\n", run->epochs + 1, f->batch + 1,
-                pleat_nn_loader_batches(f->a->train), f->path[PLN_CHECKPOINT]);
+        fprintf(out, "resumed at epoch %zu, step %zu of %zu: %s\n", run->epochs + 1,
+                steps_of(f, f->batch) + 1, steps_of(f, pleat_nn_loader_batches(f->a->train)),
+                f->path[PLN_CHECKPOINT]);
     fflush(out);
 }
 
@@ -34,8 +41,8 @@ void pln_fit_say_epoch(const pln_fit *f, const pleat_nn_epoch *e) {
 static void say_interrupted(const pln_fit *f) {
     FILE *out = f->a->progress;
     if (f->batch)
-        fprintf(out, "interrupted in epoch %zu, after step %zu of %zu; ", f->run->epochs + 1, f->batch,
-                pleat_nn_loader_batches(f->a->train));
+        fprintf(out, "interrupted in epoch %zu, after step %zu of %zu; ", f->run->epochs + 1,
+                steps_of(f, f->batch), steps_of(f, pleat_nn_loader_batches(f->a->train)));
     else
         fprintf(out, "interrupted after epoch %zu of %zu; ", f->run->epochs, f->a->epochs);
     if (f->path[PLN_CHECKPOINT])

@@ -87,6 +87,9 @@ Test(fit_words, ends) {
     expect_last(said(a, 0), "finished 2 epochs; the best is epoch 2\n");
     expect_last(said(a, 2), "interrupted in epoch 1, after step 2 of 3; no folder, so nothing was written\n");
     expect_last(said(a, 3), "interrupted in epoch 1, after step 3 of 3; no folder, so nothing was written\n");
+    a.accumulate = 2; /* steps of two batches and of one */
+    expect_last(said(a, 1), "interrupted in epoch 1, after step 1 of 2; no folder, so nothing was written\n");
+    a.accumulate = 0;
     pleat_nn_set_lr(run_of.sgd, 1e-30);
     a.patience = 1, a.epochs = 9;
     expect_last(said(a, 0), "stopped after epoch 2: none was better than epoch 1\n");

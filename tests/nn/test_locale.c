@@ -105,6 +105,8 @@ Test(locale, metrics_have_a_value_for_each_name) {
     for (char *line = strchr(text, '\n') + 1; *line; line = strchr(line, '\n') + 1, rows++)
         cr_expect_eq(count(line, ','), count(text, ','), "%s", text);
     cr_expect_eq(rows, 2);
+    pleat_tensor *table = pleat_nn_read_csv(ctx, in_scratch("metrics.csv"), "half");
+    cr_expect(pleat_numel(table) == 2 && pleat_f64(table)[1] == 0.5, "%s", pleat_error(ctx)->text);
     free(text);
     stop(&t);
 }
