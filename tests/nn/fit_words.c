@@ -10,6 +10,7 @@ TestSuite(fit_words, .init = scratch_begin, .fini = scratch_end);
 
 static struct {
     size_t calls, raise_at;
+    bool raise_in_validation;
     pleat_nn_module *net;
     pleat_nn_optimizer *sgd;
     pleat_nn_loader *train, *valid;
@@ -21,6 +22,7 @@ static pleat_tensor *loss(void *user, const pleat_nn_batch *b, double *metric) {
     (void)user;
     *metric = pleat_nn_is_training(run_of.net) ? 0.25 : 0.75;
     if (pleat_nn_is_training(run_of.net) && ++run_of.calls == run_of.raise_at) kill(getpid(), SIGINT);
+    if (!pleat_nn_is_training(run_of.net) && run_of.raise_in_validation) kill(getpid(), SIGINT);
     return pleat_nn_mse_loss(pleat_nn_forward(run_of.net, b->x), b->x);
 }
 
@@ -90,6 +92,9 @@ Test(fit_words, ends) {
     a.accumulate = 2; /* steps of two batches and of one */
     expect_last(said(a, 1), "interrupted in epoch 1, after step 1 of 2; no folder, so nothing was written\n");
     a.accumulate = 0;
+    a.valid = run_of.valid, a.epochs = 1, run_of.raise_in_validation = true;
+    expect_last(said(a, 0), "interrupted after epoch 1 of 1; no folder, so nothing was written\n");
+    a.valid = NULL, run_of.raise_in_validation = false;
     pleat_nn_set_lr(run_of.sgd, 1e-30);
     a.patience = 1, a.epochs = 9;
     expect_last(said(a, 0), "stopped after epoch 2: none was better than epoch 1\n");

@@ -349,6 +349,11 @@ Test(sets, loaders_that_are_refused) {
     d.field[1] = (pleat_nn_field){NULL, PLEAT_NN_F32, 2, {4, 4}, .data = x};
     expect_refusal(&d, flip, "those of x are 4x3, and those of field 1 (target) 4x4");
     expect_refusal(&d, (pleat_nn_transform){.crop = {9, 9}}, "crop must not be larger");
+    d.field[1] = (pleat_nn_field){.name = NULL};
+    expect_refusal(&d, (pleat_nn_transform){.crop = {SIZE_MAX / 8, SIZE_MAX / 8}, .crop_pad = SIZE_MAX / 8},
+                   "no memory for crops of");
+    expect_refusal(&d, (pleat_nn_transform){.crop = {1, SIZE_MAX / 8}, .crop_pad = SIZE_MAX / 8},
+                   "no memory for a batch of 2 items");
     cr_expect_null(pleat_nn_loader_new(ctx, &images, .data = &d, .batch = 1));
     expect_error(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "not both");
 }
