@@ -60,3 +60,5 @@ char *guess_question(const guess *n, char *buffer, size_t bytes) {
     snprintf(buffer, bytes, n->is != NULL ? "; did you mean %s?" : "", n->is);
     return buffer;
 }
+
+const char *guess_separator(const guess *n) { return n->is != NULL ? " " : "; "; }

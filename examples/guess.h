@@ -16,7 +16,8 @@ void guess_consider(guess *n, const char *word);
 /* Words with a NULL behind the last. */
 void guess_consider_all(guess *n, const char *const *words);
 
-/* "; did you mean WORD?", or "" if none is near. Returns buffer. */
+/* "; did you mean WORD?", or "" if none is near. Returns buffer. guess_separator is what may follow it. */
+const char *guess_separator(const guess *n);
 char *guess_question(const guess *n, char *buffer, size_t bytes);
 
 #endif

@@ -90,8 +90,8 @@ _Noreturn static void unknown(const option_table *t, const char *word) {
         meant.is = meant_word;
     }
     snprintf(what, sizeof what, "unknown option '%.60s'", word);
-    snprintf(right, sizeof right, "%s; --help lists the options",
-             guess_question(&meant, question, sizeof question));
+    snprintf(right, sizeof right, "%s%s--help lists the options",
+             guess_question(&meant, question, sizeof question), guess_separator(&meant));
     usage(t, what, right + 2);
 }
 

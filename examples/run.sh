@@ -59,9 +59,11 @@ data_set=$missing
 missing=
 needs_to_build
 likes_to_build # the program cannot leave its picture and its parameters without
-require_packages $data_set
-missing=$data_set
-want_packages build
-configure build && compile build "$program" || exit 1
+{ # what the program prints stays alone on standard output
+    require_packages $data_set
+    missing=$data_set
+    want_packages build
+    configure build && compile build "$program" || exit 1
+} >&2
 cd "$here" || exit 1
 exec "$root/build/examples/$program" "$@"

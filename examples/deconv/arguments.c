@@ -278,9 +278,10 @@ static int unknown(const reading *r, word w) {
         return complain(EXIT_USAGE, r->command, "unknown argument '%.60s'; a pair is one word, 3,3 or 3x3",
                         w.value);
     if (w.name) meant = guess_option(r, w);
-    return complain(EXIT_USAGE, r->command, "unknown %s '%.*s'%s; 'deconv %s --help' lists what there is",
+    return complain(EXIT_USAGE, r->command, "unknown %s '%.*s'%s%s'deconv %s --help' lists what there is",
                     w.name ? "option" : "argument", (int)(w.length < 60 ? w.length : 60),
-                    w.name ? w.name : w.value, guess_question(&meant, question, sizeof question), r->command);
+                    w.name ? w.name : w.value, guess_question(&meant, question, sizeof question),
+                    guess_separator(&meant), r->command);
 }
 
 /* The word at *i, which moves behind it and its argument. An argument that looks like an option was forgotten. */

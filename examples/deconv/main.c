@@ -42,8 +42,8 @@ static int unknown(const char *name) {
     char question[80];
     guess_consider_all(&meant, (const char *const[]){"--help", "--version", NULL});
     for (size_t i = 0; i < COMMANDS; i++) guess_consider(&meant, commands[i]->name);
-    return complain(EXIT_USAGE, "", "unknown command '%.60s'%s; 'deconv --help' lists them", name,
-                    guess_question(&meant, question, sizeof question));
+    return complain(EXIT_USAGE, "", "unknown command '%.60s'%s%s'deconv --help' lists them", name,
+                    guess_question(&meant, question, sizeof question), guess_separator(&meant));
 }
 
 static int run_or_help(const command *c, int argc, char **argv) {

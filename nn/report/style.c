@@ -78,7 +78,7 @@ const char *const pln_report_style[] = {
     ":is(.epochs,.layers) tr{display:grid;grid-template-columns:repeat(auto-fill,minmax(8rem,1fr));gap:.1rem .8rem;"
     "padding:.55rem .5rem;border-bottom:1px solid var(--line)}"
     ".scroll :is(.epochs,.layers) :is(th,td){padding:0;border:0;text-align:left;white-space:normal;overflow-wrap:anywhere}"
-    ".winner{background:var(--best)}.epochs tbody th,.layers td:nth-child(-n+2){grid-column:1/-1}"
+    ".winner{background:var(--best)}.epochs tbody th,.layers tbody td:nth-child(-n+2){grid-column:1/-1}"
     ".epochs tbody th,.layers td:first-child{font-weight:600}"
     ".layers tr{grid-template-columns:1.7fr .9fr 1.1fr}"
     ":is(.epochs,.layers) [data-name]::before{content:attr(data-name);display:block;font-size:.75rem;font-weight:400;"

@@ -201,7 +201,7 @@ refused 2 "--output FILE is missing" run $files
 out="--output made/y.npy"
 # before any file is read: these files are not there
 gone="--input gone.npy --weight gone.npy $out"
-refused 2 "unknown option '--strid'; did you mean --stride?" run $gone --strid 2
+refused 2 "unknown option '--strid'; did you mean --stride? 'deconv run --help' lists" run $gone --strid 2
 refused 2 "did you mean --strides?" run $gone --framework keras --strid 2
 refused 2 "did you mean --output-padding?" run $gone --output_padding 1
 refused 2 "did you mean --padding?" run $gone -pad 1

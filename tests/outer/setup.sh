@@ -158,6 +158,9 @@ prints "vae with --data shapes"
 on_it 0 examples/run.sh deconv explain --kernel 3
 prints "deconv with explain --kernel 3"
 
+(cd "$tmp/project" && PATH=$tmp/bin "$tmp/bin/sh" examples/run.sh deconv 2>/dev/null) >"$tmp/output"
+[ "$(cat "$tmp/output")" = "deconv with " ] || wrong "the build is on the program's standard output"
+
 case="a program that is not there"
 on_it 2 examples/run.sh vea --data shapes
 prints "there is no program 'vea'"
