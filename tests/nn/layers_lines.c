@@ -44,6 +44,32 @@ Test(lines, are_images_of_height_1) {
                  pleat_nn_avg_pool2d(ctx, .kernel = {1, 4}, .ceil_mode = true));
 }
 
+/* Results and running statistics. */
+Test(lines, batch_norm1d_is_batch_norm2d_of_them) {
+    pleat_nn_module *m = pleat_nn_batch_norm1d(ctx, 4, .momentum = 0.3),
+                    *n = pleat_nn_batch_norm2d(ctx, 4, .momentum = 0.3);
+    for (int i = 0; i < 4; i++) {
+        if (i == 3) pleat_nn_set_training(m, false), pleat_nn_set_training(n, false);
+        pleat_tensor *x = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(3, 4, i % 2 ? 1 : 5));
+        pleat_tensor *rows = i % 2 ? pleat_reshape(x, PLEAT_SHAPE(3, 4)) : x, *y = pleat_nn_forward(m, rows);
+        EXPECT_SAME(pleat_reshape(y, PLEAT_SHAPE(3, 4, 1, pleat_size(x, 2))), pleat_nn_forward(n, high(x)));
+        for (size_t k = 0; k < 5; k++) EXPECT_SAME(pleat_nn_state(m, k), pleat_nn_state(n, k));
+    }
+    pleat_nn_free(m), pleat_nn_free(n);
+}
+
+Test(lines, have_products_to_count) {
+    pleat_nn_module *m = pleat_nn_sequential(ctx, pleat_nn_conv1d(ctx, 4, 6, .kernel = 3, .groups = 2),
+                                             pleat_nn_conv_transpose1d(ctx, 6, 3, .kernel = 5));
+    pleat_nn_layer_info rows[4];
+    size_t count = 0;
+    EXPECT_OK(pleat_nn_layers(m, PLEAT_SHAPE(2, 4, 9), rows, 4, &count));
+    cr_assert_eq(count, 2);
+    cr_assert_eq(rows[0].macs, 2 * 6 * 7 * 2 * 3);
+    cr_assert_eq(rows[1].macs, 2 * 6 * 7 * 3 * 5);
+    pleat_nn_free(m);
+}
+
 /* A ReLU behind them is computed with them. */
 Test(lines, sequential_computes_a_relu_with_them) {
     pleat_nn_module *m =
@@ -160,5 +186,7 @@ Test(lines, instance_norm_knows_no_mode) {
     pleat_nn_set_training(m, false);
     EXPECT_SAME(pleat_nn_forward(m, x), y);
     EXPECT_SAME(y, pleat_normalize(x, PLEAT_AXES(2, 3), 1e-5));
+    pleat_tensor *none = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, 3, 2));
+    EXPECT_SAME(pleat_nn_forward(m, none), none);
     pleat_nn_free(m);
 }
