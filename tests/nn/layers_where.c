@@ -102,6 +102,20 @@ Test(where, null_pointers) {
                 "Childless: forward: the module is NULL: its constructor failed, or there is no such child");
 }
 
+/* A module that calls another tree, which is no child of it: each tree names its part of the way. */
+static pleat_tensor *holder_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_nn_forward(*(pleat_nn_module *const *)pleat_nn_attrs(m), x);
+}
+
+Test(where, a_tree_within_a_tree) {
+    static const pleat_nn_kind holder_kind = {.name = "Holder", .forward = holder_forward};
+    pleat_nn_module *inner = pleat_nn_sequential(ctx, pleat_nn_relu(ctx), conv(3, 4, 3));
+    for (int i = 0; i < 2; i++)
+        expect_text(pleat_nn_sequential(ctx, pleat_nn_module_new(ctx, &holder_kind, &inner, sizeof inner)),
+                    image(PLEAT_F32, 2), "0: Holder: 1: Conv2d: x is [2,2,4,4]; this layer takes [N,3,H,W]");
+    pleat_nn_free(inner);
+}
+
 /* ---- no wrong blame ----------------------------------------------------------------------------------------- */
 
 Test(where, the_first_error_is_left_alone) {
@@ -123,6 +137,10 @@ Test(where, each_error_is_named_anew) {
     pleat_nn_module *m = pleat_nn_sequential(ctx, conv(2, 4, 5));
     for (int i = 0; i < 2; i++) {
         pleat_nn_forward(m, image(PLEAT_F32, 2));
+        EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_SHAPE, "conv2d", "0: Conv2d: conv2d: [2,2,4,4]");
+    }
+    for (int i = 0; i < 2; i++) { /* a part of the tree by itself */
+        pleat_nn_forward(pleat_nn_child(m, 0), image(PLEAT_F32, 2));
         EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_SHAPE, "conv2d", "0: Conv2d: conv2d: [2,2,4,4]");
     }
     pleat_add(image(PLEAT_F32, 2), image(PLEAT_F32, 3));
