@@ -236,6 +236,7 @@ static pleat_status set_sizes(pleat_nn_loader *l) {
     const pleat_nn_field *x = &l->data.field[0];
     l->images = x->rank >= 2;
     for (size_t k = 0; k < 2; k++) l->image[k] = l->images ? x->shape[x->rank - 2 + k] : 1;
+    if (!pleat_pair(l->ctx, op, "crop", l->transform.crop, NULL, false)) return PLEAT_ERR_ARGUMENT;
     const char *wrong = pln_wrong_transform(&l->transform, l->image[0], l->image[1], l->size);
     if (!l->images && pln_moves(&l->transform))
         wrong = "crop and flip are for images, but x has no rows and columns";

@@ -15,8 +15,6 @@ const char *pln_wrong_transform(const pleat_nn_transform *t, size_t H, size_t W,
     for (size_t k = 0; k < 4; k++)
         if (!isfinite(t->mean[k]) || !isfinite(t->std[k]) || t->std[k] < 0)
             return "mean and std must be finite, and std not negative";
-    if ((t->crop[0] == 0) != (t->crop[1] == 0))
-        return "crop must be given along both axes; write .crop = {32, 32}";
     for (size_t k = 0; k < 2; k++) {
         size[k] = t->crop[k] ? t->crop[k] : image[k];
         if (t->crop_pad > SIZE_MAX / 4 || __builtin_add_overflow(image[k], 2 * t->crop_pad, &room) ||

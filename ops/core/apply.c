@@ -19,8 +19,8 @@ bool pl_fail_stale(const pleat_tensor *t) {
         if (rule->in[i] == t) snprintf(what, sizeof what, "its tensor %zu", i);
     pleat_fail(
         t->ctx, PLEAT_ERR_GRADIENT, "grads",
-        "the gradient of %s needs %s, which was written in place after the call, by pleat_%s; compute the "
-        "gradient before, or write to a copy; to read, take pleat_const_f32 or pleat_const_f64",
+        "the gradient of %s needs %s, which was written in place after the call, by %s; compute the gradient "
+        "before, or write to a copy; to read, take pleat_const_f32 or pleat_const_f64",
         pleat_call_text(rule, call, sizeof call), what, t->storage->writer);
     return false;
 }

@@ -52,7 +52,7 @@ typedef struct pl_storage {
     /* Grows with each write in place, and with each pointer that is given out to write by. What was made of the
      * elements, such as packed weights, is stale when it has grown. */
     uint64_t version;
-    const char *writer; /* the function that wrote last, "assign" */
+    const char *writer; /* who wrote last, "pleat_assign" */
 } pl_storage;
 
 /* The list of a tensor: the index of a scope on the stack, or one of these. */

@@ -311,14 +311,14 @@ static const void *data_as(const pleat_tensor *t, pleat_dtype dtype, const char 
 const float *pleat_const_f32(const pleat_tensor *t) { return data_as(t, PLEAT_F32, "const_f32"); }
 const double *pleat_const_f64(const pleat_tensor *t) { return data_as(t, PLEAT_F64, "const_f64"); }
 
-static void wrote(pleat_tensor *t, const char *function) {
+static void wrote(pleat_tensor *t, const char *by) {
     t->storage->version++;
-    t->storage->writer = function;
+    t->storage->writer = by;
 }
 
 static void *writable(pleat_tensor *t, pleat_dtype dtype, const char *op) {
     if (data_as(t, dtype, op) == NULL) return NULL;
-    wrote(t, op);
+    wrote(t, "a pointer of pleat_f32 or pleat_f64, or a step of an optimizer");
     return t->data;
 }
 
@@ -398,7 +398,7 @@ pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src) {
                           "%s is broadcast along axis %zu, where its elements are one and the same",
                           pl_shape_of(dst).text, k);
     }
-    wrote(dst, "assign");
+    wrote(dst, "pleat_assign");
     if (dst->storage != src->storage) {
         pl_copy(dst, (pleat_tensor *)src);
         return PLEAT_OK;

@@ -577,3 +577,18 @@ Test(rules, a_loss_without_a_history) {
     pleat_nn_optimizer_free(opt);
     pleat_nn_free(net);
 }
+
+/* The step of one network changes what the other's graph, made before, still needs: as of a critic and a generator. */
+Test(rules, a_graph_from_before_a_step_is_refused) {
+    pleat_nn_module *critic = small_net(PLEAT_F32), *generator = pleat_nn_linear(ctx, 2, 2);
+    pleat_nn_optimizer *one = pleat_nn_adam(critic), *other = pleat_nn_adam(generator);
+    pleat_tensor *z = pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(3, 2), 0.5),
+                 *made = pleat_nn_forward(generator, z);
+    pleat_tensor *score = pleat_mean(pleat_nn_forward(critic, made));
+    EXPECT_OK(pleat_nn_step(one, small_loss(critic)));
+    EXPECT_FAILED(pleat_nn_step(other, score), PLEAT_ERR_GRADIENT, "grads", "the gradient of matmul(",
+                  "its tensor 1", "a step of an optimizer");
+    EXPECT_OK(pleat_nn_step(other, pleat_mean(pleat_nn_forward(critic, made))));
+    pleat_nn_optimizer_free(one), pleat_nn_optimizer_free(other);
+    pleat_nn_free(critic), pleat_nn_free(generator);
+}

@@ -199,7 +199,7 @@ Test(loader, refuses) {
         {.crop = {6, 4}}, {.crop = {3, 0}}, {.flip = 1.5}, {.flip_rows = -1},
         {.noise = -1},    {.noise = NAN},   {.std = {-1}}, {.crop = {2, 2}, .crop_pad = SIZE_MAX}};
     const char *says[] = {"must not be larger",
-                          "both axes",
+                          ".crop = {3, 0} is half a pair",
                           "probabilities",
                           "probabilities",
                           "noise",

@@ -19,7 +19,7 @@ Test(writes, to_a_result_that_the_rule_needs) {
     EXPECT_FAILED(gradient(y, x), PLEAT_ERR_GRADIENT, "grads", "the gradient of exp([2,3]) needs its result",
                   "written in place after the call, by pleat_assign", "pleat_const_f32");
     pleat_f32(y);
-    EXPECT_FAILED(gradient(y, x), PLEAT_ERR_GRADIENT, "grads", "by pleat_f32;");
+    EXPECT_FAILED(gradient(y, x), PLEAT_ERR_GRADIENT, "grads", "by a pointer of pleat_f32");
     EXPECT_OK(gradient(pleat_exp(x), x));
 }
 
