@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "autograd/check.h"
+#include "autograd/check_tensors.h"
 
 /* What is compared, and what to say where it is not equal. */
 typedef struct law {

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "autograd/check.h"
+#include "autograd/check_tensors.h"
 
 /* S of one order at one point, and the sum of its absolute terms. */
 typedef struct value {

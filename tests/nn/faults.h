@@ -4,6 +4,7 @@
 #define FAULTS_H
 
 #include "pleat.h"
+#include "pleat_check.h"
 #include "pleat_frameworks.h"
 #include "pleat_kernels.h"
 #include "pleat_nn.h"

@@ -2,6 +2,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include <string.h>
+
 #include "faults.h"
 
 /* ---- families -------------------------------------------------------------------------------------------- */
@@ -287,6 +289,67 @@ static void products(world *w, const row *r) {
     for (size_t i = 0; i < 2; i++) take(w, hv[i]);
 }
 
+static void fill_f64(void *user, size_t n, const double *x, size_t m, double *y) {
+    for (size_t j = 0; j < m; j++) y[j] = user ? 0 : n ? x[0] : 0;
+}
+static void back_f64(void *user, size_t n, const double *x, size_t m, const double *gy, double *gx) {
+    (void)user, (void)x;
+    for (size_t i = 0; i < n; i++) gx[i] = 0;
+    for (size_t j = 0; n > 0 && j < m; j++) gx[0] += gy[j];
+}
+static void first_f64(void *user, size_t n, const double *x, double *y) { fill_f64(user, n, x, 1, y); }
+static void one_f64(void *user, size_t n, const double *x, double *g) {
+    back_f64(user, n, x, 1, (double[]){1}, g);
+}
+static void same_f64(void *user, size_t n, const double *x, size_t m, double *y) {
+    (void)user, (void)n;
+    memcpy(y, x, m * sizeof *y);
+}
+static void first_f32(void *user, size_t n, const float *x, float *y) { (void)user, (void)n, y[0] = x[0]; }
+static void one_f32(void *user, size_t n, const float *x, float *g) {
+    (void)user, (void)x;
+    for (size_t i = 0; i < n; i++) g[i] = i == 0;
+}
+static void map_f32(void *user, size_t n, const float *x, size_t m, float *y) {
+    (void)user, (void)n;
+    memcpy(y, x, m * sizeof *y);
+}
+static void vjp_f32(void *user, size_t n, const float *x, size_t m, const float *gy, float *gx) {
+    (void)user, (void)x, (void)m;
+    memcpy(gx, gy, n * sizeof *gx);
+}
+
+/* No context there: what a check says of memory becomes the context's error. */
+static void take_verdict(world *w, int v, const char *text) {
+    if (v == PLEAT_CHECK_MEMORY)
+        take_status(w, pleat_fail(w->ctx, PLEAT_ERR_MEMORY, "check", "%s", text));
+    else
+        take_number(w, v);
+}
+
+static void array_checks(world *w, const row *r) {
+    (void)r;
+    static const double x[3] = {1, 2, 3};
+    static const float xf[3] = {1, 2, 3};
+    pleat_check_report report;
+    char text[100];
+    take_verdict(w, pleat_check_gradient_f64(first_f64, one_f64, 3, x, .report = &report), report.text);
+    take_verdict(w, pleat_check_vjp_f64(fill_f64, back_f64, 3, x, 2, .report = &report), report.text);
+    take_verdict(w, pleat_check_adjoint_f64(same_f64, same_f64, 2, 2, .report = &report), report.text);
+    take_verdict(w, pleat_check_gradient_f32(first_f32, one_f32, 3, xf, .report = &report), report.text);
+    take_verdict(w, pleat_check_vjp_f32(map_f32, vjp_f32, 3, xf, 3, .report = &report), report.text);
+    take_verdict(w, pleat_check_adjoint_f32(map_f32, map_f32, 2, 2, .report = &report), report.text);
+    take_verdict(w, pleat_check_gradient_plain_f64(first_f64, one_f64, NULL, 3, x, 0, text, sizeof text),
+                 text);
+    take_verdict(w, pleat_check_vjp_plain_f64(fill_f64, back_f64, NULL, 3, x, 2, 0, text, sizeof text), text);
+    take_verdict(w, pleat_check_adjoint_plain_f64(same_f64, same_f64, NULL, 2, 2, 1, text, sizeof text),
+                 text);
+    take_verdict(w, pleat_check_gradient_plain_f32(first_f32, one_f32, NULL, 3, xf, 0, text, sizeof text),
+                 text);
+    take_verdict(w, pleat_check_vjp_plain_f32(map_f32, vjp_f32, NULL, 3, xf, 3, 0, text, sizeof text), text);
+    take_verdict(w, pleat_check_adjoint_plain_f32(map_f32, map_f32, NULL, 2, 2, 0, text, sizeof text), text);
+}
+
 /* ---- own ops, and layers in other words ---------------------------------------------------------------------- */
 
 static size_t attributes_of_own(const pleat_call *c, pleat_attr *out) {
@@ -414,6 +477,11 @@ const row faults_ops[] = {
      .unary = NULL},
     {" pleat_grads ", grads, .unary = NULL},
     {" pleat_jvp pleat_hvp ", products, .unary = NULL},
+    {" pleat_check_gradient_f64_with pleat_check_vjp_f64_with pleat_check_adjoint_f64_with"
+     " pleat_check_gradient_f32_with pleat_check_vjp_f32_with pleat_check_adjoint_f32_with"
+     " pleat_check_gradient_plain_f64 pleat_check_vjp_plain_f64 pleat_check_adjoint_plain_f64"
+     " pleat_check_gradient_plain_f32 pleat_check_vjp_plain_f32 pleat_check_adjoint_plain_f32 ",
+     array_checks, .unary = NULL},
     {" pleat_gradcheck_with pleat_adjointcheck_with ", checks, .unary = NULL},
     {" pleat_apply ", own, .unary = NULL},
     {" pleat_layer_apply ", layer, .unary = NULL},

@@ -1,6 +1,7 @@
 // A C++ program on all public headers: from C++17 on with structs that are filled in, from C++20 on with designated
 // initializers too. Train y = 3 a - 2 b, and differentiate one convolution whose gradient is known.
 #include <pleat.h>
+#include <pleat_check.h>
 #include <pleat_frameworks.h>
 #include <pleat_kernels.h>
 #include <pleat_nn.h>

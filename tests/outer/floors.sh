@@ -29,7 +29,7 @@ floor() {
 
 # The file that `#include "$2"` in the file $1 means.
 find_include() {
-    for dir in "$(dirname "$1")" ops ops/kernels ops/frameworks nn; do
+    for dir in "$(dirname "$1")" ops ops/autograd ops/kernels ops/frameworks nn; do
         [ -f "$dir/$2" ] && realpath --relative-to=. "$dir/$2" && return
     done
     echo "$2"
@@ -39,7 +39,7 @@ for file in $(project_files | grep -E '^(ops|nn|examples)/.*\.(c|h|inc)$'); do
     for name in $(sed -n 's/^ *# *include *"\(.*\)".*/\1/p' "$file"); do
         target=$(find_include "$file" "$name")
         case $target in
-            ops/pleat.h | ops/kernels/pleat_kernels.h | ops/kernels/pleat_isa.inc | ops/frameworks/pleat_frameworks.h | nn/pleat_nn*.h) public=yes ;;
+            ops/pleat.h | ops/autograd/pleat_check.h | ops/kernels/pleat_kernels.h | ops/kernels/pleat_isa.inc | ops/frameworks/pleat_frameworks.h | nn/pleat_nn*.h) public=yes ;;
             *) public= ;;
         esac
         if [ "$(floor "$target")" -gt "$(floor "$file")" ]; then

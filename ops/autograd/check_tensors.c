@@ -1,5 +1,5 @@
 /* Random tensors and reports for both checkers. */
-#include "autograd/check.h"
+#include "autograd/check_tensors.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* check.h: helpers of both checkers. */
-#ifndef PL_CHECK_H
-#define PL_CHECK_H
+/* check_tensors.h: helpers of both checkers. */
+#ifndef PL_CHECK_TENSORS_H
+#define PL_CHECK_TENSORS_H
 
 #include "core/core.h"
 
