@@ -194,10 +194,10 @@ static bool confirm(derivative *k, slope *s) {
  * with a report, if nothing can be told. */
 static bool is_telling(derivative *k, size_t from, size_t to, const slope *s) {
     double longest = 0;
-    bool same = k->changes == 0 && s->signal == 0;
+    bool same = s->signal == 0 && (k->changes == 0 || to - from < k->p->n);
     /* the gradient claims changes that no bounded function could hide behind the rounding of f's own value */
     same = same && fabs(s->value) > 4e4 * pl_epsilon(k->p) * pl_norm(k->p->m, k->u, k->y);
-    if (s->signal > 32 && k->changes >= POINTS / 2) return true;
+    if (s->signal > 32 && (k->changes >= POINTS / 2 || to - from < k->p->n)) return true;
     for (size_t i = from; i < to; i++) longest = fmax(longest, fabs(k->d[i]));
     const double t[] = {0.25, -0.25, 1, 64, 1 / longest, -16 / longest};
     for (size_t i = 0; i < sizeof t / sizeof *t && same; i++) {

@@ -230,6 +230,31 @@ Test(checks, narrow_functions) {
            PLEAT_CHECK_RIGHT, &r, "right");
 }
 
+/* f does not use x[2], and the gradient claims that it does. */
+static void unused_f(void *user, size_t n, const double *x, double *y) {
+    (void)user, (void)n;
+    y[0] = exp(x[0]) * x[1] + sin(x[3]);
+}
+static void unused_gradient(void *user, size_t n, const double *x, double *g) {
+    const double *claim = user;
+    (void)n;
+    g[0] = exp(x[0]) * x[1], g[1] = exp(x[0]), g[2] = *claim, g[3] = cos(x[3]);
+}
+
+Test(checks, an_unused_element) {
+    double x[] = {0.3, 0.5, 0.7, 0.9};
+    pleat_check_report r;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        double claim = 0;
+        expect(pleat_check_gradient_f64(unused_f, unused_gradient, 4, x, &claim, .seed = seed, .report = &r),
+               PLEAT_CHECK_RIGHT, &r, "right");
+        claim = 0.01;
+        expect(pleat_check_gradient_f64(unused_f, unused_gradient, 4, x, &claim, .seed = seed, .report = &r),
+               PLEAT_CHECK_WRONG, &r, "element 2: difference quotient");
+        cr_expect_lt(fabs(r.expected), 1e-9, "%s", r.text);
+    }
+}
+
 /* ---- a function to many, and its vjp ------------------------------------------------------------------------- */
 
 /* y = W sin(x), W [m][n] with W[j][i] = 1 + j + 2 i */
@@ -286,11 +311,12 @@ typedef struct turn {
     double c;
     bool forgotten; /* the conjugate */
 } turn;
+static double complex number(double re, double im) { return re + im * I; } /* clang has no CMPLX in C17 */
 static void square(void *user, size_t n, const double *x, size_t m, double *y) {
     const turn *t = user;
     cr_assert_eq(n, m);
     for (size_t j = 0; j < n; j++) {
-        double complex z = CMPLX(x[2 * j], x[2 * j + 1]), w = CMPLX((double)j, 1) * z * z + t->c * conj(z);
+        double complex z = number(x[2 * j], x[2 * j + 1]), w = number((double)j, 1) * z * z + t->c * conj(z);
         y[2 * j] = creal(w), y[2 * j + 1] = cimag(w);
     }
 }
@@ -298,8 +324,8 @@ static void square_vjp(void *user, size_t n, const double *x, size_t m, const do
     const turn *t = user;
     (void)m;
     for (size_t j = 0; j < n; j++) {
-        double complex z = CMPLX(x[2 * j], x[2 * j + 1]), g = CMPLX(gy[2 * j], gy[2 * j + 1]);
-        double complex slope = 2 * CMPLX((double)j, 1) * z,
+        double complex z = number(x[2 * j], x[2 * j + 1]), g = number(gy[2 * j], gy[2 * j + 1]);
+        double complex slope = 2 * number((double)j, 1) * z,
                        w = (t->forgotten ? slope : conj(slope)) * g + t->c * conj(g);
         gx[2 * j] = creal(w), gx[2 * j + 1] = cimag(w);
     }
