@@ -174,9 +174,10 @@ pleat_verdict pleat_check_vjp_f32_with(pleat_check_vjp_args_f32 args);
 
 /* ---- a linear pair ------------------------------------------------------------------------------------------ */
 
-/* Is <A x, y> = <x, A^T y> for random x [n] and y [m], and are both linear: A(x + c z) = A x + c A z? What this
- * equation is off by is the measure of rounding; where it is off by more than the root of the type's epsilon, the
- * function is called not linear. */
+/* Is <A x, y> = <x, A^T y> for random x [n] and y [m], and are both linear: A(x + c z) = A x + c A z? How far this
+ * equation is off measures the rounding. Beyond the root of the type's epsilon the function is not linear, unless
+ * A(-2 x) = -2 A x to the bit, as where much cancels. The entry of A that is worst off is found by halving x, then
+ * y. */
 typedef struct pleat_check_adjoint_args_f64 {
     int unset_;
     pleat_map_f64 a;       /* x [n] -> y [m] */

@@ -393,6 +393,25 @@ static void rectified(void *user, size_t n, const double *x, size_t m, double *y
     for (size_t j = 0; j < m; j++) y[j] = fmax(x[j], 0);
 }
 
+/* A linear function of which rounding leaves little is not called something else. */
+static void cancelling(void *user, size_t n, const double *x, size_t m, double *y) {
+    const double *large = user;
+    for (size_t j = 0; j < m; j++) y[j] = (x[j] + *large * x[(j + 1) % n]) - *large * x[(j + 1) % n];
+}
+static void identity(void *user, size_t n, const double *x, size_t m, double *y) {
+    (void)user, (void)n;
+    memcpy(y, x, m * sizeof *y);
+}
+
+Test(checks, linear_pairs_that_cancel) {
+    pleat_check_report r;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        double large = 1e10;
+        expect(pleat_check_adjoint_f64(cancelling, identity, 5, 5, &large, .seed = seed, .report = &r),
+               PLEAT_CHECK_UNCLEAR, &r, "adjoint: it cannot be told: rounding hides");
+    }
+}
+
 Test(checks, linear_pairs) {
     pleat_check_report r;
     for (uint64_t seed = 0; seed < 40; seed++) {
