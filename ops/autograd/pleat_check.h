@@ -18,17 +18,19 @@
  * PyTorch. A gradient is the vjp for gy = 1.
  *
  * METHOD. Random directions v decide first: <gy, (f(x + h v) - f(x - h v)) / 2h> is compared with <gx, v>, which
- * takes a few dozen calls of f for any n. Only if they disagree, the worst element is found by halving: v is
+ * takes about a hundred calls of f, for any n. Only if they disagree, the worst element is found by halving: v is
  * restricted to either half of its coordinates, and the half with the larger discrepancy is followed, O(log n)
  * calls. The step h is halved, and the quotients are extrapolated to h = 0, as long as the estimated error
  * falls (Ridders: Accurate computation of F'(x) and F'(x)F''(x). Advances in Engineering Software 4, 1982).
- * The rounding errors of f are measured, by differences at points that lie close together (More and Wild:
- * Estimating computational noise. SIAM Journal on Scientific Computing 33, 2011), and those of the gradient
- * likewise. In float only the functions round: the arithmetic of the check is in double.
+ * The rounding errors of f are measured, as that by which its values at points close together leave a straight
+ * line (after More and Wild: Estimating computational noise. SIAM Journal on Scientific Computing 33, 2011), and
+ * those of the gradient likewise. In float only the functions round: the arithmetic of the check is in double.
  *
  * VERDICTS. Right, wrong, or it cannot be told: because rounding hides it, f is not smooth at x, or it is not
- * finite. The report states the smallest error that the check would have seen, relative to the gradient; an
- * error beyond it passes with a probability under 1e-4.
+ * finite. The report states the smallest error that the check would have seen, relative to the gradient: the norm
+ * of the error over that of the gradient, each element times the size of a change of x. A larger one passes with
+ * a probability of about 1e-4. What a function does to one number alone below the rounding of all others, as in
+ * float x + 1e8, cannot be seen from outside: f counts as it is computed.
  *
  * What else is found, and called wrong: a function that gives two results for one input, writes nothing to its
  * output or to an element of it, adds to its output, changes its input, or writes up to 64 bytes before or
