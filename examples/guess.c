@@ -57,7 +57,10 @@ void guess_consider_all(guess *n, const char *const *words) {
 }
 
 char *guess_question(const guess *n, char *buffer, size_t bytes) {
-    snprintf(buffer, bytes, n->is != NULL ? "; did you mean %s?" : "", n->is);
+    if (n->is != NULL)
+        snprintf(buffer, bytes, "; did you mean %s?", n->is);
+    else
+        buffer[0] = 0;
     return buffer;
 }
 
