@@ -151,6 +151,43 @@ static void extremes(pleat_dtype type) {
 
 Test(borders, of_extremes) { on_every_number_of_threads(extremes); }
 
+/* Along rows and down columns: running sums, places in a mixed order, and the sums that come back from there. */
+static void expect_lines(pleat_tensor *x) {
+    pleat_scope s = pleat_begin(ctx);
+    size_t M = pleat_size(x, 0), K = pleat_size(x, 1), n = M * K, shape[] = {M, K};
+    double *a = numbers_of(x), *y = room_for(4 * n);
+    size_t *across = malloc(n * sizeof *across), *down = malloc(n * sizeof *down);
+    for (size_t i = 0; i < 4 * n; i++) y[i] = 0;
+    for (size_t i = 0; i < n; i++) across[i] = i * 7 % K, down[i] = i * 5 % M;
+    for (size_t i = 0; i < n; i++) y[i] = a[i] + (i % K ? y[i - 1] : 0);
+    expect_numbers("cumsum", pleat_cumsum(x, 1), y);
+    for (size_t i = 0; i < n; i++) y[i] = a[i] + (i >= K ? y[i - K] : 0);
+    expect_numbers("cumsum, down", pleat_cumsum(x, 0), y);
+    for (size_t i = 0; i < n; i++) {
+        y[i] = a[i / K * K + across[i]], y[n + i] = a[down[i] * K + i % K];
+        y[2 * n + i / K * K + across[i]] += a[i], y[3 * n + down[i] * K + i % K] += a[i];
+    }
+    expect_numbers("gather", pleat_gather(x, 1, shape, across), y);
+    expect_numbers("gather, down", pleat_gather(x, 0, shape, down), y + n);
+    expect_numbers("scatter_add", pleat_scatter_add(x, 1, shape, across), y + 2 * n);
+    expect_numbers("scatter_add, down", pleat_scatter_add(x, 0, shape, down), y + 3 * n);
+    for (size_t i = 0; i < n; i++) y[i] = a[i / K * K + across[i % K]], y[n + i] = a[down[i / K] * K + i % K];
+    expect_numbers("index_select", pleat_index_select(x, 1, K, across), y);
+    expect_numbers("index_select, down", pleat_index_select(x, 0, M, down), y + n);
+    free(a), free(y), free(across), free(down);
+    pleat_end(s);
+}
+
+static void lines(pleat_dtype type) {
+    static const size_t shapes[][2] = {{3, 255},  {3, 256},  {3, 257},   {63, 3},    {64, 3},    {65, 3},
+                                       {2, 511},  {2, 512},  {2, 513},   {255, 65},  {256, 64},  {257, 63},
+                                       {64, 256}, {65, 257}, {1, 16383}, {2, 16384}, {1, 16385}, {16385, 1},
+                                       {8191, 2}, {8192, 2}, {8193, 2},  {700, 300}, {1, 1}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) expect_lines(whole(type, 2, shapes[i]));
+}
+
+Test(borders, of_lines) { on_every_number_of_threads(lines); }
+
 /* Rows are independent: together they have the bits that each has alone, and these are right. */
 static void expect_softmax(pleat_tensor *x) {
     pleat_scope s = pleat_begin(ctx);
