@@ -3,6 +3,10 @@
 # From C++20 on also the program of examples/cpp.md.
 . "$(dirname "$0")/common.sh"
 
+for header in "$root"/ops/pleat*.h "$root"/ops/*/pleat*.h "$root"/nn/pleat*.h; do
+    grep -qxF "#include <$(basename "$header")>" "$root/tests/outer/cpp.cc" || fail "cpp.cc does not include $(basename "$header")"
+done
+
 PKG_CONFIG_PATH=$build/meson-uninstalled:${PKG_CONFIG_PATH:-}
 export PKG_CONFIG_PATH
 # g++ warns of members that a designated initializer leaves out, which is what they are for
