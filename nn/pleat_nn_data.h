@@ -17,6 +17,8 @@
  *     loader = pleat_nn_loader_new(ctx, .data = &train, .batch = 32, .shuffle = true);
  *     ... y = pleat_nn_forward(net, b->x), pleat_nn_mse_loss(y, b->target)     // [n,D] and [n,1]
  *
+ * (Columns of unlike sizes learn better as pleat_normalize(columns, PLEAT_AXES(0), 1e-9): mean 0, variance 1.)
+ *
  * Segmentation, from two folders of PNGs with the same names; a mask's byte is the class of its pixel:
  *
  *     pleat_nn_read_png_pairs(ctx, "images", "masks", PLEAT_NN_BYTE_LABELS, &all);
@@ -162,9 +164,11 @@ pleat_status pleat_nn_data_add(pleat_ctx *ctx, pleat_nn_data *data, const char *
                                pleat_tensor *t);
 
 /* Add pairs of PNGs with the same names from two folders: "x" [C,H,W] of pixels, and "target" of the given
- * type: PLEAT_NN_PIXELS or PLEAT_NN_BYTES [C,H,W], or PLEAT_NN_BYTE_LABELS [H,W] from grey images. Items are
- * sorted by name. Each folder has one size; images are converted as by pleat_nn_read_png_folder. An error
- * names a file that has no partner. `out` is empty after an error; the caller frees it. */
+ * type. With PLEAT_NN_PIXELS it is [C,H,W], too. With PLEAT_NN_BYTES [C,H,W] and PLEAT_NN_BYTE_LABELS [H,W]
+ * it holds the numbers as they are in the file: of grey images of up to 8 bits, or the indices of a palette;
+ * transparency is ignored. Items are sorted by name. Each folder has one size; pixels are converted as by
+ * pleat_nn_read_png_folder. An error names a file that has no partner. `out` is empty after an error; the
+ * caller frees it. */
 pleat_status pleat_nn_read_png_pairs(pleat_ctx *ctx, const char *x_folder, const char *target_folder,
                                      pleat_nn_type type, pleat_nn_data *out);
 

@@ -1,5 +1,5 @@
-/* Batches of a data set, prefetched by a thread. The content of a batch is a function of seed, epoch and number:
- * the order is drawn from a random stream of the epoch, the transform of each item from a separate
+/* Batches of a data set, prefetched by a thread. The content of a batch is a function of seed, epoch and
+ * number: the order is drawn from a random stream of the epoch, the transform of each item from a separate
  * stream. */
 #define _POSIX_C_SOURCE 200809L
 
@@ -51,7 +51,7 @@ struct pleat_nn_loader {
     bool wanted, quit;
 };
 
-/* ---- making a batch --------------------------------------------------------------------------------------- */
+/* ---- making a batch ------------------------------------------------------------------------------------ */
 
 static size_t element_of(const pleat_nn_loader *l) {
     return l->dtype == PLEAT_F64 ? sizeof(double) : sizeof(float);
@@ -135,7 +135,7 @@ static bool aim(pleat_nn_loader *l, size_t number) {
     return true;
 }
 
-/* ---- the thread ------------------------------------------------------------------------------------------- */
+/* ---- the thread ---------------------------------------------------------------------------------------- */
 
 static void *work(void *arg) {
     pleat_nn_loader *l = arg;
@@ -202,7 +202,7 @@ static void settle(pleat_nn_loader *l) {
     pthread_mutex_unlock(&l->mutex);
 }
 
-/* ---- making and freeing ------------------------------------------------------------------------------------ */
+/* ---- making and freeing -------------------------------------------------------------------------------- */
 
 /* The rule that the options break, or NULL. */
 static const char *broken(const pleat_nn_loader_args *a, size_t count) {
@@ -321,7 +321,8 @@ pleat_nn_loader *pleat_nn_loader_new_with(pleat_nn_loader_args a) {
     return l;
 }
 
-/* A child leaves the lock as it is: the thread may have held it, and destroying the condition waits for whoever waits there. */
+/* A child leaves the lock as it is: the thread may have held it, and destroying the condition waits for
+ * whoever waits there. */
 void pleat_nn_loader_free(pleat_nn_loader *l) {
     if (!l) return;
     if (has_thread(l)) end_thread(l);
@@ -337,7 +338,7 @@ void pleat_nn_loader_free(pleat_nn_loader *l) {
     free(l);
 }
 
-/* ---- an epoch ---------------------------------------------------------------------------------------------- */
+/* ---- an epoch ------------------------------------------------------------------------------------------ */
 
 size_t pleat_nn_loader_batches(const pleat_nn_loader *l) {
     if (!l) return 0;

@@ -86,6 +86,7 @@ pleat_status pln_list(pleat_ctx *ctx, const char *op, const char *folder, bool f
 typedef struct reader {
     pleat_ctx *ctx;
     const char *op; /* for errors */
+    bool numbers;   /* as pln_read_png takes it */
     pleat_nn_images made;
     size_t room; /* allocated images */
     char *first; /* the file that defines the size */
@@ -127,15 +128,16 @@ static pleat_status read_files(reader *r, const pln_names *files, size_t label) 
     pleat_status status = PLEAT_OK;
     for (size_t i = 0; i < files->count && !status; i++) {
         pln_bytes b;
-        status = pln_read_png(r->ctx, r->op, files->path[i], &b);
+        status = pln_read_png(r->ctx, r->op, files->path[i], r->numbers, &b);
         if (!status) status = keep(r, files->path[i], label, &b);
         free(b.pixels);
     }
     return status;
 }
 
-pleat_status pln_read_pngs(pleat_ctx *ctx, const char *op, const pln_names *files, pleat_nn_images *out) {
-    reader r = {.ctx = ctx, .op = op};
+pleat_status pln_read_pngs(pleat_ctx *ctx, const char *op, const pln_names *files, bool numbers,
+                           pleat_nn_images *out) {
+    reader r = {.ctx = ctx, .op = op, .numbers = numbers};
     pleat_status status = read_files(&r, files, 0);
     free(r.first);
     free(r.made.labels);

@@ -35,7 +35,8 @@ static pleat_status add(pleat_ctx *ctx, side *s, const char *name, pleat_nn_type
     pleat_nn_images *m = &s->images;
     pleat_nn_field f = {.name = name, .type = type, .data = m->pixels, .owned = m->pixels};
     if (pln_is_label(type) && m->C > 1)
-        return pleat_fail(ctx, PLEAT_ERR_FORMAT, op, "%s has colours; labels are the bytes of grey images",
+        return pleat_fail(ctx, PLEAT_ERR_FORMAT, op,
+                          "%s has colours; labels are the bytes of grey images, or the indices of a palette",
                           s->files.path[0]);
     size_t shape[3] = {m->C, m->H, m->W}, skip = pln_is_label(type);
     f.rank = 3 - skip;
@@ -49,7 +50,8 @@ static pleat_status read_pairs(pleat_ctx *ctx, side s[2], pleat_nn_type type, pl
     pleat_status status = PLEAT_OK;
     for (size_t k = 0; k < 2 && !status; k++) status = pln_list(ctx, op, s[k].folder, false, &s[k].files);
     if (!status) status = match(ctx, s);
-    for (size_t k = 0; k < 2 && !status; k++) status = pln_read_pngs(ctx, op, &s[k].files, &s[k].images);
+    for (size_t k = 0; k < 2 && !status; k++)
+        status = pln_read_pngs(ctx, op, &s[k].files, k == 1 && type != PLEAT_NN_PIXELS, &s[k].images);
     if (!status) status = add(ctx, &s[0], "x", PLEAT_NN_PIXELS, out);
     if (!status) status = add(ctx, &s[1], "target", type, out);
     return status;

@@ -10,7 +10,8 @@
 #include "pleat_config.h"
 
 #ifndef PL_HAVE_PNG
-pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, pln_bytes *out) {
+pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, bool numbers, pln_bytes *out) {
+    (void)numbers;
     *out = (pln_bytes){0};
     return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op,
                       "%s: pleat was built without libpng; configure it with -Dpng=enabled",
@@ -31,6 +32,7 @@ typedef struct job {
     size_t samples;   /* a pixel, as libpng hands it out, a byte each: 1 to 4 */
     uint8_t *pixels;  /* [H,W,samples] */
     png_bytep *rows;
+    bool numbers; /* the samples are not made colours */
     bool no_memory;
     pleat_status status; /* of what is wrong with the file */
     char why[200];
@@ -81,7 +83,8 @@ static bool believable(job *j) {
 }
 
 /* Samples of a pixel, once everything is expanded. */
-static size_t samples_of(png_structp png, png_infop info) {
+static size_t samples_of(const job *j, png_structp png, png_infop info) {
+    if (j->numbers) return png_get_channels(png, info);
     int colour = png_get_color_type(png, info);
     bool alpha = colour & PNG_COLOR_MASK_ALPHA || png_get_valid(png, info, PNG_INFO_tRNS);
     return (colour & PNG_COLOR_MASK_COLOR ? 3u : 1u) + alpha;
@@ -95,7 +98,7 @@ static bool allocate(job *j) {
     return !j->no_memory;
 }
 
-/* Convert to 8 bits per sample, palettes to colours, a transparent colour to an alpha channel. */
+/* Convert to 8 bits per sample; for colours also palettes, and a transparent colour to an alpha channel. */
 static bool decode(job *j, png_structp png, png_infop info) {
     if (setjmp(png_jmpbuf(png))) return false;
     png_set_user_limits(png, 0x7fffffff, 0x7fffffff); /* our own message is more precise */
@@ -106,10 +109,16 @@ static bool decode(job *j, png_structp png, png_infop info) {
     j->H = png_get_image_height(png, info);
     j->W = png_get_image_width(png, info);
     j->row_bytes = png_get_rowbytes(png, info);
-    j->samples = samples_of(png, info);
+    j->samples = samples_of(j, png, info);
     if (!believable(j)) return false;
-    png_set_expand(png);
-    png_set_scale_16(png);
+    if (j->numbers && png_get_bit_depth(png, info) == 16)
+        png_error(png, "its samples have 16 bits; as bytes they must have 8 or fewer");
+    if (j->numbers) {
+        png_set_packing(png);
+    } else {
+        png_set_expand(png);
+        png_set_scale_16(png);
+    }
     png_set_interlace_handling(png);
     png_read_update_info(png, info);
     j->samples = png_get_channels(png, info);
@@ -126,7 +135,7 @@ static bool deal_out(const job *j, pln_bytes *to) {
     to->pixels = malloc(to->C * plane);
     for (size_t i = 0; to->pixels && i < plane; i++) {
         const uint8_t *from = j->pixels + i * j->samples;
-        unsigned a = alpha ? from[to->C] : 255;
+        unsigned a = alpha && !j->numbers ? from[to->C] : 255;
         for (size_t c = 0; c < to->C; c++) to->pixels[c * plane + i] = (uint8_t)((from[c] * a + 127) / 255);
     }
     return to->pixels != NULL;
@@ -147,8 +156,8 @@ static pleat_status read_open(pleat_ctx *ctx, const char *op, const char *path, 
     return ok ? PLEAT_OK : pleat_fail(ctx, j->status, op, "%s: %s", path, j->why);
 }
 
-pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, pln_bytes *out) {
-    job j = {.status = PLEAT_ERR_FORMAT};
+pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, bool numbers, pln_bytes *out) {
+    job j = {.status = PLEAT_ERR_FORMAT, .numbers = numbers};
     *out = (pln_bytes){0};
     pleat_status status = pln_file_size(ctx, op, path, &j.file_bytes);
     if (status) return status;
@@ -162,7 +171,7 @@ pleat_status pln_read_png(pleat_ctx *ctx, const char *op, const char *path, pln_
 
 pleat_tensor *pleat_nn_read_png(pleat_ctx *ctx, const char *path) {
     pln_bytes b;
-    if (pln_read_png(ctx, "read_png", path, &b)) return pleat_poison(ctx);
+    if (pln_read_png(ctx, "read_png", path, false, &b)) return pleat_poison(ctx);
     pleat_nn_images one = {.count = 1, .C = b.C, .H = b.H, .W = b.W, .pixels = b.pixels};
     pleat_tensor *x = pleat_nn_image_batch(ctx, PLEAT_F32, &one, NULL, 0, 1);
     free(b.pixels);

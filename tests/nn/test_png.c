@@ -102,6 +102,37 @@ Test(png, reads_every_kind) {
         }
 }
 
+/* The numbers of a mask are those in the file: not scaled to 255, not looked up in a palette, not blended. */
+Test(png, masks_are_read_as_they_are) {
+    static const struct {
+        int colour, depth;
+    } kinds[] = {{PNG_COLOR_TYPE_GRAY, 1},      {PNG_COLOR_TYPE_GRAY, 2},    {PNG_COLOR_TYPE_GRAY, 4},
+                 {PNG_COLOR_TYPE_GRAY, 8},      {PNG_COLOR_TYPE_PALETTE, 2}, {PNG_COLOR_TYPE_PALETTE, 8},
+                 {PNG_COLOR_TYPE_GRAY_ALPHA, 8}};
+    mkdir(in_folder("x"), 0777), mkdir(in_folder("y"), 0777);
+    write_png("x/a.png", PNG_COLOR_TYPE_RGB, 8, 0);
+    pleat_nn_data d;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        for (int labels = 0; labels < 2; labels++) {
+            write_png("y/a.png", kinds[k].colour, kinds[k].depth, labels);
+            cr_assert_eq(pleat_nn_read_png_pairs(ctx, in_scratch("x"), in_scratch("y"),
+                                                 labels ? PLEAT_NN_BYTE_LABELS : PLEAT_NN_BYTES, &d),
+                         PLEAT_OK, "%s", pleat_error(ctx)->text);
+            for (size_t i = 0; i < HEIGHT * WIDTH; i++)
+                cr_assert_eq(((const uint8_t *)d.field[1].data)[i],
+                             sample(i / WIDTH, i % WIDTH, 0, kinds[k].depth), "kind %zu, pixel %zu", k, i);
+            pleat_nn_data_free(&d);
+        }
+    write_png("y/a.png", PNG_COLOR_TYPE_GRAY, 16, 0);
+    expect_error(pleat_nn_read_png_pairs(ctx, in_scratch("x"), in_scratch("y"), PLEAT_NN_BYTES, &d),
+                 PLEAT_ERR_FORMAT, "y/a.png: its samples have 16 bits; as bytes they must have 8 or fewer");
+    cr_assert_eq(pleat_nn_read_png_pairs(ctx, in_scratch("x"), in_scratch("y"), PLEAT_NN_PIXELS, &d),
+                 PLEAT_OK);
+    pleat_nn_data_free(&d);
+    remove(in_folder("x/a.png")), remove(in_folder("y/a.png")), remove(in_folder("x")),
+        remove(in_folder("y"));
+}
+
 Test(png, transparency_is_laid_on_black) {
     png_image p = {.version = PNG_IMAGE_VERSION, .width = 2, .height = 1, .format = PNG_FORMAT_RGBA};
     const uint8_t pixels[8] = {200, 100, 50, 255, 200, 100, 50, 0};
