@@ -76,13 +76,13 @@ static bool shape_is_legal(pleat_ctx *ctx, const char *op, pleat_dtype dtype, si
 }
 
 /* pleat_apply tells more of the tensors that an op makes. */
-static void begin_story(pleat_tensor *t, const char *op) {
+__attribute__((cold)) static void begin_story(pleat_tensor *t, const char *op) {
     t->story = (pl_story *)(void *)(t + 1);
     *t->story = (pl_story){.number = ++t->ctx->created};
     snprintf(t->story->made_by, sizeof t->story->made_by, "%s %s", op, pl_shape_of(t).text);
 }
 
-void pl_fail_dead(const pleat_tensor *t, const char *op, const char *what) {
+__attribute__((cold)) void pl_fail_dead(const pleat_tensor *t, const char *op, const char *what) {
     pleat_fail(t->ctx, PLEAT_ERR_ARGUMENT, op,
                "%s%sit was made by %s, as tensor number %llu of the context, and %s",
                what == NULL ? "" : what, what == NULL ? "" : " is dead: ", t->story->made_by,
@@ -160,7 +160,7 @@ pleat_tensor *pl_retain(pleat_tensor *t) {
 }
 
 /* To everybody who comes back to it, a dead tensor is poison that has a story. */
-static void bury(pleat_tensor *t) {
+__attribute__((cold)) static void bury(pleat_tensor *t) {
     pleat_ctx *ctx = t->ctx;
     *t = (pleat_tensor){.ctx = ctx,
                         .dtype = t->dtype,
