@@ -452,6 +452,8 @@ Test(npy, refuses_what_is_no_npy_file) {
     put_file(path, BYTES(""));
     expect_refused(path, PLEAT_ERR_FORMAT, "x.npy: not a .npy file");
     put_file(path, BYTES("PK\3\4 an archive"));
+    expect_refused(path, PLEAT_ERR_FORMAT, "it is a zip archive");
+    put_file(path, BYTES("no array at all"));
     expect_refused(path, PLEAT_ERR_FORMAT, "does not begin with \\x93NUMPY");
     put_file(path, BYTES(MAGIC "\0\0v\0{}"));
     expect_refused(path, PLEAT_ERR_FORMAT, "version 0.0; it must be 1.0, 2.0 or 3.0");
