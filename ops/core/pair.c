@@ -21,15 +21,14 @@ static bool refuse(pleat_ctx *ctx, const char *op, const char *option, double fi
 
 bool pleat_pair_f64(pleat_ctx *ctx, const char *op, const char *option, double pair[2], const double *usual,
                     bool zero) {
-    double first = pair[0], second = pair[1];
-    if (first == 0 && second == 0) {
+    double second = pair[1];
+    if (pair[0] == 0 && second == 0) {
         for (size_t k = 0; usual != NULL && k < 2; k++) pair[k] = usual[k];
         return true;
     }
     for (size_t k = 0; k < 2; k++) pair[k] = pair[k] == PLEAT_NONE ? 0 : pair[k];
-    bool half = second == 0, lacking = !zero && (pair[0] == 0 || pair[1] == 0);
-    return !half && !lacking ? true
-                             : refuse(ctx, op, option, half ? first : pair[0], half ? 0 : pair[1], zero);
+    bool half = second == 0 && pair[0] != 0, lacking = !zero && (pair[0] == 0 || pair[1] == 0);
+    return (!half && !lacking) || refuse(ctx, op, option, pair[0], pair[1], zero);
 }
 
 bool pleat_pair(pleat_ctx *ctx, const char *op, const char *option, size_t pair[2], const size_t *usual,

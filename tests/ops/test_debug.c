@@ -95,6 +95,7 @@ Test(debug, a_zero_that_is_meant) {
     EXPECT_SAME(pleat_conv2d(x, w, .pad = {1, PLEAT_NONE}), pleat_conv2d(x, w, .pads = {1, 0, 1, 0}));
     EXPECT_SAME(pleat_conv2d(x, w, .pad = {0, 1}), pleat_conv2d(x, w, .pads = {0, 1, 0, 1}));
     EXPECT_SAME(pleat_conv2d(x, w, .pad = {PLEAT_NONE, PLEAT_NONE}), pleat_conv2d(x, w));
+    EXPECT_SAME(pleat_conv2d(x, w, .pad = {PLEAT_NONE}), pleat_conv2d(x, w));
     double betas[2] = {0.9, PLEAT_NONE}, none[2] = {PLEAT_NONE, PLEAT_NONE}, half[2] = {0.9}, open[2] = {0};
     cr_expect(pleat_pair_f64(ctx, "adam", "betas", betas, VALUES(1, 2), true) && betas[0] == 0.9 &&
               betas[1] == 0);
