@@ -6,7 +6,7 @@
  *     }
  *     ...
  *     pleat_nn_run run;
- *     pleat_nn_fit(&run, .part = {{"net", net, adam}}, .train = train, .valid = test, .epochs = 10,
+ *     pleat_nn_fit(&run, .part = {{"net", net, .opt = adam}}, .train = train, .valid = test, .epochs = 10,
  *                  .loss = loss, .user = net, .folder = "out", .progress = stdout);
  *     pleat_nn_run_free(&run);
  */

@@ -90,8 +90,8 @@ int main(void) {
     printf("\n\n");
 
     pleat_nn_run run;
-    pleat_nn_fit(&run, .part = {{"net", net, adam}}, .train = loader, .valid = test_loader, .epochs = 5,
-                 .loss = loss, .user = net, .metric_name = "accuracy", .progress = stdout);
+    pleat_nn_fit(&run, .part = {{"net", net, .opt = adam}}, .train = loader, .valid = test_loader,
+                 .epochs = 5, .loss = loss, .user = net, .metric_name = "accuracy", .progress = stdout);
     double accuracy = run.epochs ? run.epoch[run.epochs - 1].valid_metric : 0;
     printf("\naccuracy %.3f of images that were not trained on\n", accuracy);
 

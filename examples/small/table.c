@@ -57,7 +57,7 @@ int main(int argc, char **argv) {
     pleat_nn_optimizer *adam = pleat_nn_adam(net, .lr = 3e-3);
 
     pleat_nn_run run;
-    pleat_nn_fit(&run, .part = {{"net", net, adam}}, .train = train_loader, .valid = valid_loader,
+    pleat_nn_fit(&run, .part = {{"net", net, .opt = adam}}, .train = train_loader, .valid = valid_loader,
                  .epochs = 12, .loss = loss, .user = net,
                  .schedule = {.cosine = 12 * pleat_nn_loader_batches(train_loader)}, .progress = stdout);
     double unexplained = run.epochs ? run.epoch[run.epochs - 1].valid_loss : NAN;

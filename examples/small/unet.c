@@ -96,7 +96,7 @@ int main(void) {
     pleat_nn_module *net = unet_new(ctx);
     pleat_nn_optimizer *adam = pleat_nn_adam(net, .lr = 1e-2);
     pleat_nn_run run;
-    pleat_nn_fit(&run, .part = {{"net", net, adam}}, .train = train, .valid = valid, .epochs = 5,
+    pleat_nn_fit(&run, .part = {{"net", net, .opt = adam}}, .train = train, .valid = valid, .epochs = 5,
                  .loss = loss, .user = net, .metric_name = "dice", .schedule = {.cosine = 5 * 50},
                  .progress = stdout);
     double dice = run.epochs ? run.epoch[run.epochs - 1].valid_metric : 0;

@@ -320,11 +320,11 @@ static void vjp_f32(void *user, size_t n, const float *x, size_t m, const float 
 }
 
 /* No context there: what a check says of memory becomes the context's error. */
-static void take_verdict(world *w, int v, const char *text) {
+static void take_verdict(world *w, long v, const char *text) {
     if (v == PLEAT_CHECK_MEMORY)
         take_status(w, pleat_fail(w->ctx, PLEAT_ERR_MEMORY, "check", "%s", text));
     else
-        take_number(w, v);
+        take_number(w, (int)v);
 }
 
 static void array_checks(world *w, const row *r) {

@@ -45,7 +45,7 @@ static void stop(void) {
 
 static pleat_nn_fit_args args(void) {
     return (pleat_nn_fit_args){
-        .part = {{"net", run_of.net, run_of.sgd}}, .train = run_of.train, .epochs = 2, .loss = loss};
+        .part = {{"net", run_of.net, .opt = run_of.sgd}}, .train = run_of.train, .epochs = 2, .loss = loss};
 }
 
 /* What a run says; SIGINT comes in step raise_at, if that is not 0. The text is valid until the next call. */

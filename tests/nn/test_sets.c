@@ -234,7 +234,7 @@ Test(sets, an_image_and_its_masks_move_alike) {
             cr_assert_eq(pleat_f32(b.target)[i], byte);
             cr_assert_eq(pleat_f32(b.field[3])[i], byte);
             cr_assert_eq((double)b.labels[i], byte);
-            cr_assert_eq((double)b.label[4][i], byte ? byte + 1000 : 0);
+            cr_assert_eq((double)b.label[4][i], byte != 0 ? byte + 1000 : 0);
             moved += byte != mask[n][k / 6 * W + k % 6];
         }
     }
@@ -475,8 +475,8 @@ Test(sets, a_regression) {
     pleat_nn_module *line = pleat_nn_linear(ctx, 2, 1);
     pleat_nn_optimizer *adam = pleat_nn_adam(line, .lr = 0.05);
     pleat_nn_run run;
-    cr_assert_eq(pleat_nn_fit(&run, .part = {{"net", line, adam}}, .train = t, .valid = v, .epochs = 100,
-                              .loss = squares, .user = line),
+    cr_assert_eq(pleat_nn_fit(&run, .part = {{"net", line, .opt = adam}}, .train = t, .valid = v,
+                              .epochs = 100, .loss = squares, .user = line),
                  PLEAT_OK);
     cr_expect_lt(run.epoch[99].valid_loss, 1e-3);
     pleat_nn_run_free(&run);

@@ -2,6 +2,7 @@
 // initializers too. Train y = 3 a - 2 b, and differentiate one convolution whose gradient is known.
 #include <pleat.h>
 #include <pleat_check.h>
+#include <pleat_check.h>
 #include <pleat_frameworks.h>
 #include <pleat_kernels.h>
 #include <pleat_nn.h>
