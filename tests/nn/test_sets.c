@@ -352,7 +352,7 @@ Test(sets, loaders_that_are_refused) {
     d.field[1] = (pleat_nn_field){.name = NULL};
     expect_refusal(&d, (pleat_nn_transform){.crop = {SIZE_MAX / 8, SIZE_MAX / 8}, .crop_pad = SIZE_MAX / 8},
                    "no memory for crops of");
-    expect_refusal(&d, (pleat_nn_transform){.crop = {1, SIZE_MAX / 8}, .crop_pad = SIZE_MAX / 8},
+    expect_refusal(&d, (pleat_nn_transform){.crop = {1, SIZE_MAX / 4}, .crop_pad = SIZE_MAX / 4},
                    "no memory for a batch of 2 items");
     cr_expect_null(pleat_nn_loader_new(ctx, &images, .data = &d, .batch = 1));
     expect_error(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "not both");
