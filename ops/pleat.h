@@ -695,6 +695,7 @@ pleat_status pleat_hvp(pleat_tensor *y, size_t n, pleat_tensor *const *xs, pleat
                        pleat_tensor **hvs, unsigned flags);
 
 /* ---- checks ------------------------------------------------------------------------------------------ */
+/* Functions on plain arrays, without tensors: pleat_check.h. */
 
 /* The result of a check. `text` is one line for people: of a check that passed "gradcheck: passed, ...", the
  * largest error, the bound, and where it was. The other members name the worst element. */

@@ -84,16 +84,16 @@ static bool measure_gradient(derivative *k) {
     pl_pair *p = k->p;
     double apart = pow(pl_epsilon(p), 2.0 / 3), size = pl_norm(p->m, k->u, k->y);
     double relative = pl_epsilon(p) + (size > 0 ? fmin(k->sigma / size, 1) : 0);
-    double *other = k->s; /* written anew in each try */
-    move(k, apart, 0, p->n);
-    if (!pl_back(p, k->xt, k->u, k->noise)) return false;
-    move(k, -apart, 0, p->n);
-    if (!pl_back(p, k->xt, k->u, other)) return false;
-    for (size_t i = 0; i < p->n; i++) {
-        double second = fabs(k->noise[i] + other[i] - 2 * k->g[i]);
-        k->noise[i] = (0.5 * second + relative * fabs(k->g[i])) * fabs(k->d[i]);
-        if (isnan(k->noise[i])) k->noise[i] = INFINITY;
+    for (size_t i = 0; i < p->n; i++) k->noise[i] = relative * fabs(k->g[i]);
+    for (int far = 1; far <= 5; far += 2) { /* a single one may be 0 by chance */
+        move(k, far * apart, 0, p->n);
+        if (!pl_back(p, k->xt, k->u, k->s)) return false; /* s is written anew in each try */
+        move(k, -far * apart, 0, p->n);
+        if (!pl_back(p, k->xt, k->u, k->xt)) return false;
+        for (size_t i = 0; i < p->n; i++)
+            k->noise[i] = fmax(k->noise[i], 0.5 * fabs(k->s[i] + k->xt[i] - 2 * k->g[i]));
     }
+    for (size_t i = 0; i < p->n; i++) k->noise[i] *= fabs(k->d[i]);
     return true;
 }
 
@@ -126,7 +126,7 @@ static bool divide(derivative *k, double h, size_t from, size_t to, quotient *q)
 }
 
 /* Ridders' table for the direction d, restricted to the elements from .. to - 1. It ends where rounding alone exceeds the
- * smallest error so far, or where the error is below `enough`. */
+ * smallest error so far twice over, or where the error is below `enough`. */
 static bool extrapolate(derivative *k, double h, size_t from, size_t to, double enough, slope *s) {
     enum { ROWS = 36, COLUMNS = 8 };
     double value[2][COLUMNS], rounding[2][COLUMNS], of_gradient = 0, bend = INFINITY, step = INFINITY,
@@ -139,12 +139,12 @@ static bool extrapolate(derivative *k, double h, size_t from, size_t to, double 
         double *now = value[row % 2], *error = rounding[row % 2];
         const double *before = value[1 - row % 2], *error_before = rounding[1 - row % 2];
         signal = fmax(signal, q.signal);
-        if (q.rounding > s->error) break;
         /* smaller steps come nearer; where they do not, it had settled on what f looks like from afar */
         if (s->settled && !(fabs(q.value - s->value) <= s->plain + s->error + 4 * q.rounding)) {
             *s = (slope){.error = INFINITY};
             filled = 0;
         }
+        if (q.rounding > 2 * s->error) break;
         if (!isfinite(q.value)) q.bend = INFINITY;
         /* of a smooth function the bend halves with h, and the quotients move a quarter as far; otherwise there is a kink,
          * or h is too large */
@@ -162,8 +162,7 @@ static bool extrapolate(derivative *k, double h, size_t from, size_t to, double 
             error[j] = (factor * error[j - 1] + error_before[j - 1]) / (factor - 1);
             double steps = fmax(fabs(now[j] - now[j - 1]), fabs(now[j] - before[j - 1]));
             double total = steps + error[j];
-            if (filled > 1 && total < s->error)
-                *s = (slope){now[j], total, error[j], fabs(now[0] - now[j]), h, 0, true};
+            if (total < s->error) *s = (slope){now[j], total, error[j], fabs(now[0] - now[j]), h, 0, true};
         }
         filled = isfinite(q.value) ? filled + 1 : 0;
         if (s->settled && PL_SURE * s->error <= enough) break;

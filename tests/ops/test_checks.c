@@ -517,6 +517,62 @@ Test(checks, tolerances) {
     free(x);
 }
 
+typedef struct wave {
+    float height, frequency, offset;
+} wave;
+static void wave_f(void *user, size_t n, const float *x, float *y) {
+    const wave *w = user;
+    y[0] = w->offset;
+    for (size_t i = 0; i < n; i++) y[0] += w->height * sinf(w->frequency * x[i]);
+}
+static void wave_gradient(void *user, size_t n, const float *x, float *g) {
+    const wave *w = user;
+    for (size_t i = 0; i < n; i++) g[i] = w->height * w->frequency * cosf(w->frequency * x[i]);
+}
+
+static void expect_never_wrong(wave w, size_t n, float scale) {
+    float x[8];
+    for (uint64_t seed = 0; seed < 1000; seed++) {
+        pleat_rng r = pleat_rng_new(seed, 9);
+        pleat_check_report report;
+        for (size_t i = 0; i < n; i++) x[i] = scale * (float)pleat_rng_normal(&r);
+        cr_expect_neq(
+            pleat_check_gradient_f32(wave_f, wave_gradient, n, x, &w, .seed = seed, .report = &report),
+            PLEAT_CHECK_WRONG, "height %g, frequency %g, offset %g, seed %d: %s", (double)w.height,
+            (double)w.frequency, (double)w.offset, (int)seed, report.text);
+    }
+}
+
+/* From afar such waves look flat, or are below the rounding of the offset: then the steps must not be believed. */
+Test(checks, waves_in_float) {
+    expect_never_wrong((wave){0.12F, 69, 0}, 1, 20);
+    expect_never_wrong((wave){1, 5, 0}, 3, 30);
+    expect_never_wrong((wave){0.5F, 34, 5.5e7F}, 8, 1);
+    expect_never_wrong((wave){0.2F, 27, 5e7F}, 8, 70);
+}
+
+/* A gradient that rounds worse than its function is not wrong by that. */
+static void half_square(void *user, size_t n, const double *x, double *y) {
+    (void)user;
+    y[0] = 0;
+    for (size_t i = 0; i < n; i++) y[0] += x[i] * x[i] / 2;
+}
+static void coarse_gradient(void *user, size_t n, const double *x, double *g) {
+    const double *large = user;
+    for (size_t i = 0; i < n; i++) g[i] = (x[i] + *large) - *large;
+}
+
+Test(checks, a_gradient_that_rounds) {
+    double x[] = {0.3, 0.5, 0.7, 0.9, 0.2, 0.4};
+    for (uint64_t seed = 0; seed < 500; seed++) {
+        double large = 3e4;
+        pleat_check_report r;
+        expect(
+            pleat_check_gradient_f64(half_square, coarse_gradient, 6, x, &large, .seed = seed, .report = &r),
+            PLEAT_CHECK_RIGHT, &r, "right");
+    }
+}
+
 static void sines(void *user, size_t n, const float *x, float *y) {
     (void)user;
     y[0] = 0;
