@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include <math.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -484,3 +485,58 @@ Test(sets, a_regression) {
     pleat_nn_loader_free(t), pleat_nn_loader_free(v);
     pleat_nn_data_free(&train), pleat_nn_data_free(&valid), pleat_nn_data_free(&all);
 }
+
+#ifdef PL_HAVE_CJSON
+/* ---- a run that is interrupted ------------------------------------------------------------------------ */
+
+static size_t steps, raise_at;
+
+static pleat_tensor *of_filled(void *user, const pleat_nn_batch *b, double *metric) {
+    (void)metric;
+    if (++steps == raise_at) raise(SIGINT);
+    return pleat_nn_cross_entropy_loss(pleat_nn_forward(user, pleat_reshape(b->x, PLEAT_SHAPE(b->n, 6))),
+                                       .labels = b->labels);
+}
+
+static bool paint_class(void *user, size_t item, pleat_rng *r, void *out) {
+    (void)user, (void)item;
+    *(uint8_t *)out = pleat_rng_uniform(r) < 0.5;
+    return true;
+}
+
+/* Two epochs over one part of a set that callbacks fill; the parameters to `out`. */
+static void train_on_filled(const char *folder, size_t interrupted, double out[14]) {
+    painter p = {SIZE_MAX};
+    pleat_nn_data d = {.count = ITEMS,
+                       .field = {{"x", PLEAT_NN_F32, 2, {2, 3}, .fill = paint, .user = &p},
+                                 {"labels", PLEAT_NN_BYTE_LABELS, .fill = paint_class}}},
+                  train, valid;
+    *pleat_ctx_rng(ctx) = pleat_rng_new(1, 0);
+    cr_assert_eq(pleat_nn_split(ctx, &d, 0.2, 3, &train, &valid), PLEAT_OK);
+    pleat_nn_loader *l = pleat_nn_loader_new(ctx, .data = &train, .batch = 2, .shuffle = true, .seed = 2,
+                                             .transform = {.flip = 0.5, .noise = 0.1}, .keep_last = true);
+    pleat_nn_module *net = pleat_nn_linear(ctx, 6, 2);
+    pleat_nn_optimizer *adam = pleat_nn_adam(net, .lr = 0.05);
+    steps = 0, raise_at = interrupted;
+    cr_assert_eq(pleat_nn_fit(NULL, .part = {{"net", net, adam, NULL}}, .train = l, .epochs = 2,
+                              .loss = of_filled, .user = net, .folder = folder, .resume = folder != NULL),
+                 PLEAT_OK, "%s", pleat_error(ctx)->text);
+    pleat_read_f64(pleat_nn_param(net, 0), out), pleat_read_f64(pleat_nn_param(net, 1), out + 12);
+    pleat_nn_optimizer_free(adam), pleat_nn_free(net), pleat_nn_loader_free(l);
+    pleat_nn_data_free(&train), pleat_nn_data_free(&valid);
+}
+
+Test(sets, a_run_over_callbacks_is_resumed_to_the_same_bits) {
+    double whole[14], parts[14];
+    static const char *const names[] = {"run/checkpoint.safetensors", "run/best.safetensors",
+                                        "run/metrics.csv", "run/.lock", "run"};
+    train_on_filled(NULL, 0, whole);
+    for (size_t at = 1; at <= 10; at++) {
+        train_on_filled(in_scratch("run"), at, parts);
+        cr_expect(at == 10 || memcmp(whole, parts, sizeof whole), "step %zu did not interrupt", at);
+        train_on_filled(in_scratch("run"), 0, parts);
+        cr_expect(!memcmp(whole, parts, sizeof whole), "other bits after an interruption in step %zu", at);
+        for (size_t i = 0; i < 5; i++) remove(in_scratch(names[i]));
+    }
+}
+#endif
