@@ -38,8 +38,10 @@ static pleat_tensor *wrong_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_neg(softplus_vjp(c, i, g)); /* the classical slip */
 }
 
-static const pleat_op softplus_op = {"softplus", softplus_shape, softplus_forward, softplus_vjp};
-static const pleat_op wrong_op = {"softplus", softplus_shape, softplus_forward, wrong_vjp};
+static const pleat_op softplus_op = {
+    .name = "softplus", .shape = softplus_shape, .forward = softplus_forward, .vjp = softplus_vjp};
+static const pleat_op wrong_op = {
+    .name = "softplus", .shape = softplus_shape, .forward = softplus_forward, .vjp = wrong_vjp};
 
 static pleat_tensor *apply(size_t n, pleat_tensor *const *xs, void *user) {
     return pleat_apply(user, n, xs, NULL, 0);

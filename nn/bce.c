@@ -64,7 +64,7 @@ static pleat_tensor *bce_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_sub(bce(x, pleat_full_like(x, 1)), bce(x, pleat_zeros_like(x))));
 }
 
-static const pleat_op bce_op = {"bce_loss", shape_of_x, bce_forward, bce_vjp};
+static const pleat_op bce_op = {"bce_loss", shape_of_x, bce_forward, bce_vjp, NULL};
 
 static pleat_tensor *bce(pleat_tensor *x, pleat_tensor *target) { return apply(&bce_op, x, target); }
 
@@ -86,14 +86,14 @@ static pleat_tensor *gap_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 
 static bool logits_forward(const pleat_call *c) { return run(c, (pair_map){logits_f32, logits_f64}); }
 
-static const pleat_op gap_op = {"bce_with_logits_loss", shape_of_x, gap_forward, gap_vjp};
+static const pleat_op gap_op = {"bce_with_logits_loss", shape_of_x, gap_forward, gap_vjp, NULL};
 
 static pleat_tensor *logits_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     pleat_tensor *x = c->in[0];
     return i == 0 ? pleat_mul(g, apply(&gap_op, x, c->in[1])) : pleat_neg(pleat_mul(g, x));
 }
 
-static const pleat_op logits_op = {"bce_with_logits_loss", shape_of_x, logits_forward, logits_vjp};
+static const pleat_op logits_op = {"bce_with_logits_loss", shape_of_x, logits_forward, logits_vjp, NULL};
 
 pleat_tensor *pleat_nn_bce_with_logits_loss_with(pleat_nn_loss_args a) {
     if (!pln_alike(logits_op.name, a.x, a.target)) return pln_no_loss(a.x, a.target);

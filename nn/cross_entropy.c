@@ -29,14 +29,12 @@ static size_t attributes(const pleat_call *c, pleat_attr *out) {
 }
 
 static bool shape_without_classes(pleat_call *c) {
-    c->attributes = attributes;
     c->rank = pleat_rank(c->in[0]) - 1;
     for (size_t i = 0; i < c->rank; i++) c->shape[i] = pleat_size(c->in[0], i);
     return true;
 }
 
 static bool shape_with_classes(pleat_call *c) {
-    c->attributes = attributes;
     c->rank = pleat_rank(c->in[0]) + 1;
     for (size_t i = 0; i + 1 < c->rank; i++) c->shape[i] = pleat_size(c->in[0], i);
     c->shape[c->rank - 1] = ((const classes *)c->attrs)->K;
@@ -75,8 +73,8 @@ static pleat_tensor *pick_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *spread_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
 /* x [..,K] -> y [..], and g [..] -> x [..,K] */
-static const pleat_op pick_op = {loss_name, shape_without_classes, pick_forward, pick_vjp};
-static const pleat_op spread_op = {loss_name, shape_with_classes, spread_forward, spread_vjp};
+static const pleat_op pick_op = {loss_name, shape_without_classes, pick_forward, pick_vjp, attributes};
+static const pleat_op spread_op = {loss_name, shape_with_classes, spread_forward, spread_vjp, attributes};
 
 /* each is linear, and adjoint to the other */
 static pleat_tensor *pick_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {

@@ -54,17 +54,12 @@ static size_t number_attributes(const pleat_call *c, pleat_attr *out) {
     return 1;
 }
 
-static bool number_shape(pleat_call *c) {
-    c->attributes = number_attributes;
-    return pl_shape_same(c);
-}
-
-static const pleat_op add_op = {"add", pl_shape_broadcast, add_forward, add_vjp};
-static const pleat_op sub_op = {"sub", pl_shape_broadcast, sub_forward, sub_vjp};
-static const pleat_op mul_op = {"mul", pl_shape_broadcast, mul_forward, mul_vjp};
-static const pleat_op div_op = {"div", pl_shape_broadcast, div_forward, div_vjp};
-static const pleat_op scale_op = {"scale", number_shape, scale_forward, scale_vjp};
-static const pleat_op shift_op = {"shift", number_shape, shift_forward, shift_vjp};
+static const pleat_op add_op = {"add", pl_shape_broadcast, add_forward, add_vjp, NULL};
+static const pleat_op sub_op = {"sub", pl_shape_broadcast, sub_forward, sub_vjp, NULL};
+static const pleat_op mul_op = {"mul", pl_shape_broadcast, mul_forward, mul_vjp, NULL};
+static const pleat_op div_op = {"div", pl_shape_broadcast, div_forward, div_vjp, NULL};
+static const pleat_op scale_op = {"scale", pl_shape_same, scale_forward, scale_vjp, number_attributes};
+static const pleat_op shift_op = {"shift", pl_shape_same, shift_forward, shift_vjp, number_attributes};
 
 pleat_tensor *pleat_add(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&add_op, x, y); }
 pleat_tensor *pleat_sub(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&sub_op, x, y); }

@@ -14,7 +14,6 @@ static size_t join_attributes(const pleat_call *c, pleat_attr *out) {
 
 static bool concat_shape(pleat_call *c) {
     size_t axis = *(const size_t *)c->attrs;
-    c->attributes = join_attributes;
     const pleat_tensor *first = c->in[0];
     if (axis >= first->rank)
         return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "axis %zu: there is none such", axis);
@@ -58,7 +57,7 @@ static pleat_tensor *concat_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pleat_slice(g, start, c->in[i]->shape, NULL);
 }
 
-static const pleat_op concat_op = {"concat", concat_shape, concat_forward, concat_vjp};
+static const pleat_op concat_op = {"concat", concat_shape, concat_forward, concat_vjp, join_attributes};
 
 pleat_tensor *pleat_concat(size_t n, pleat_tensor *const *xs, size_t axis) {
     return pleat_apply(&concat_op, n, xs, &axis, sizeof axis);
@@ -69,7 +68,6 @@ pleat_tensor *pleat_concat(size_t n, pleat_tensor *const *xs, size_t axis) {
 static bool stack_shape(pleat_call *c) {
     size_t axis = *(const size_t *)c->attrs;
     const pleat_tensor *first = c->in[0];
-    c->attributes = join_attributes;
     if (axis > first->rank)
         return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "axis %zu: the result has %zu only", axis,
                                first->rank + 1);
@@ -109,7 +107,7 @@ static pleat_tensor *stack_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_reshape(pleat_slice(g, start, size, NULL), c->in[i]->rank, c->in[i]->shape);
 }
 
-static const pleat_op stack_op = {"stack", stack_shape, stack_forward, stack_vjp};
+static const pleat_op stack_op = {"stack", stack_shape, stack_forward, stack_vjp, join_attributes};
 
 pleat_tensor *pleat_stack(size_t n, pleat_tensor *const *xs, size_t axis) {
     return pleat_apply(&stack_op, n, xs, &axis, sizeof axis);

@@ -155,7 +155,6 @@ static size_t conv_attributes(const pleat_call *c, pleat_attr *out) {
 
 static bool conv_shape(pleat_call *c) {
     options *p = (options *)c->attrs; /* an object of family() or sibling() */
-    c->attributes = conv_attributes;
     if (!p->adjoint && (!ranks_are_fine(c) || !geometry(c, &p->g))) return false;
     if (!bias_fits(c, &p->g)) return false;
     const pleat_conv_shape *g = &p->g;
@@ -232,9 +231,10 @@ static pleat_tensor *weight_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return i == 0 ? sibling(c, &transpose_op, y, g) : sibling(c, &conv2d_op, x, g);
 }
 
-static const pleat_op conv2d_op = {"conv2d", conv_shape, conv2d_forward, conv2d_vjp};
-static const pleat_op transpose_op = {"conv2d_transpose", conv_shape, transpose_forward, transpose_vjp};
-static const pleat_op weight_op = {"conv2d_weight", conv_shape, weight_forward, weight_vjp};
+static const pleat_op conv2d_op = {"conv2d", conv_shape, conv2d_forward, conv2d_vjp, conv_attributes};
+static const pleat_op transpose_op = {"conv2d_transpose", conv_shape, transpose_forward, transpose_vjp,
+                                      conv_attributes};
+static const pleat_op weight_op = {"conv2d_weight", conv_shape, weight_forward, weight_vjp, conv_attributes};
 
 /* ---- relu ------------------------------------------------------------------------------------------------ */
 
@@ -253,7 +253,7 @@ static pleat_tensor *rectified_vjp(const pleat_call *c, size_t i, pleat_tensor *
     return pl_gate(g, c->in[i]);
 }
 
-static const pleat_op rectified_op = {"relu", rectified_shape, NULL, rectified_vjp};
+static const pleat_op rectified_op = {"relu", rectified_shape, NULL, rectified_vjp, NULL};
 
 /* The pair of y, whose call alone would have the wrong gradient: so nobody else gets to see it. */
 static pleat_tensor *rectified(pleat_tensor *y) {

@@ -41,7 +41,6 @@ static size_t cumsum_attributes(const pleat_call *c, pleat_attr *out) {
 
 static bool cumsum_shape(pleat_call *c) {
     size_t axis = *(const size_t *)c->attrs;
-    c->attributes = cumsum_attributes;
     if (axis < c->in[0]->rank) return pl_shape_same(c);
     return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "there is no axis %zu", axis);
 }
@@ -52,7 +51,7 @@ static pleat_tensor *cumsum_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pleat_flip(pleat_cumsum(pleat_flip(g, 1u << axis), axis), 1u << axis);
 }
 
-static const pleat_op cumsum_op = {"cumsum", cumsum_shape, cumsum_forward, cumsum_vjp};
+static const pleat_op cumsum_op = {"cumsum", cumsum_shape, cumsum_forward, cumsum_vjp, cumsum_attributes};
 
 pleat_tensor *pleat_cumsum(pleat_tensor *x, size_t axis) {
     return pleat_apply(&cumsum_op, 1, &x, &axis, sizeof axis);

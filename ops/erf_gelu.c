@@ -25,8 +25,8 @@ static pleat_tensor *gelu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_add(integral, pleat_mul(x, density)));
 }
 
-static const pleat_op erf_op = {"erf", pl_shape_same, erf_forward, erf_vjp};
-static const pleat_op gelu_op = {"gelu", pl_shape_same, gelu_forward, gelu_vjp};
+static const pleat_op erf_op = {"erf", pl_shape_same, erf_forward, erf_vjp, NULL};
+static const pleat_op gelu_op = {"gelu", pl_shape_same, gelu_forward, gelu_vjp, NULL};
 
 pleat_tensor *pleat_erf(pleat_tensor *x) { return pleat_apply(&erf_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_gelu(pleat_tensor *x) { return pleat_apply(&gelu_op, 1, &x, NULL, 0); }

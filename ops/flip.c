@@ -8,7 +8,6 @@ static size_t flip_attributes(const pleat_call *c, pleat_attr *out) {
 
 static bool flip_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
-    c->attributes = flip_attributes;
     unsigned axes = *(const unsigned *)c->attrs;
     if (axes >> x->rank)
         return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "an axis is beyond the rank %zu", x->rank);
@@ -26,7 +25,7 @@ static pleat_tensor *flip_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_flip(g, *(const unsigned *)c->attrs);
 }
 
-static const pleat_op flip_op = {"flip", flip_shape, NULL, flip_vjp};
+static const pleat_op flip_op = {"flip", flip_shape, NULL, flip_vjp, flip_attributes};
 
 pleat_tensor *pleat_flip(pleat_tensor *x, unsigned axes) {
     return pleat_apply(&flip_op, 1, &x, &axes, sizeof axes);

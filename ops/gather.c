@@ -134,7 +134,6 @@ static size_t places_attributes(const pleat_call *c, pleat_attr *out) {
 
 static bool places_fit(pleat_call *c) {
     const places *p = c->attrs;
-    c->attributes = places_attributes;
     for (size_t k = 0; k < p->rank; k++)
         if (k != p->axis && p->part[k] > p->whole[k])
             return pleat_call_fail(c, PLEAT_ERR_SHAPE,
@@ -176,12 +175,12 @@ static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
 }
 
 static const pleat_op gather_ops[2] = {
-    {"gather", gather_shape, gather_forward, gather_vjp},
-    {"index_select", gather_shape, gather_forward, gather_vjp},
+    {"gather", gather_shape, gather_forward, gather_vjp, places_attributes},
+    {"index_select", gather_shape, gather_forward, gather_vjp, places_attributes},
 };
 static const pleat_op scatter_ops[2] = {
-    {"scatter_add", scatter_shape, scatter_forward, scatter_vjp},
-    {"index_add", scatter_shape, scatter_forward, scatter_vjp},
+    {"scatter_add", scatter_shape, scatter_forward, scatter_vjp, places_attributes},
+    {"index_add", scatter_shape, scatter_forward, scatter_vjp, places_attributes},
 };
 
 /* ---- calls ----------------------------------------------------------------------------------------------- */

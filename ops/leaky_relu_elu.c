@@ -17,12 +17,7 @@ static size_t rectifier_attributes(const pleat_call *c, pleat_attr *out) {
     return 1;
 }
 
-static bool rectifier_shape(pleat_call *c) {
-    c->attributes = rectifier_attributes;
-    return pl_shape_same(c);
-}
-
-static const pleat_op slope_op = {"slope", rectifier_shape, slope_forward, pl_zero_vjp};
+static const pleat_op slope_op = {"slope", pl_shape_same, slope_forward, pl_zero_vjp, rectifier_attributes};
 
 static pleat_tensor *leaky_relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_apply(&slope_op, 1, &c->in[i], c->attrs, sizeof(double)));
@@ -42,13 +37,9 @@ static size_t elu_attributes(const pleat_call *c, pleat_attr *out) {
     return 1;
 }
 
-static bool elu_shape(pleat_call *c) {
-    c->attributes = elu_attributes;
-    return pl_shape_same(c);
-}
-
-static const pleat_op leaky_relu_op = {"leaky_relu", rectifier_shape, leaky_relu_forward, leaky_relu_vjp};
-static const pleat_op elu_op = {"elu", elu_shape, elu_forward, elu_vjp};
+static const pleat_op leaky_relu_op = {"leaky_relu", pl_shape_same, leaky_relu_forward, leaky_relu_vjp,
+                                       rectifier_attributes};
+static const pleat_op elu_op = {"elu", pl_shape_same, elu_forward, elu_vjp, elu_attributes};
 
 pleat_tensor *pleat_leaky_relu(pleat_tensor *x, double slope) {
     return pleat_apply(&leaky_relu_op, 1, &x, &slope, sizeof slope);

@@ -24,7 +24,6 @@ static size_t matmul_attributes(const pleat_call *c, pleat_attr *out) {
 static bool matmul_shape(pleat_call *c) {
     const pleat_tensor *a = c->in[0], *b = c->in[1];
     const flags *f = c->attrs;
-    c->attributes = matmul_attributes;
     if (a->rank < 2 || b->rank < 2) {
         return pleat_call_fail(c, PLEAT_ERR_SHAPE, "both must have rank 2 or more");
     }
@@ -234,7 +233,7 @@ static pleat_tensor *matmul_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pl_sum_like(to, c->in[i]);
 }
 
-static const pleat_op matmul_op = {"matmul", matmul_shape, matmul_forward, matmul_vjp};
+static const pleat_op matmul_op = {"matmul", matmul_shape, matmul_forward, matmul_vjp, matmul_attributes};
 
 pleat_tensor *pleat_matmul_with(pleat_matmul_args args) {
     flags f = {args.ta, args.tb};

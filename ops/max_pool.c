@@ -113,7 +113,6 @@ static size_t window_attributes(const pleat_call *c, pleat_attr *out) {
 
 static bool plane_shape(pleat_call *c, const pleat_tensor *like, size_t axis, const size_t plane[2]) {
     size_t shape[4] = {like->shape[axis], like->shape[axis + 1], plane[0], plane[1]};
-    c->attributes = window_attributes;
     pl_call_shape(c, 4, shape);
     return true;
 }
@@ -128,7 +127,6 @@ static bool image_shape(pleat_call *c) {
 static bool found_shape(pleat_call *c) {
     const windows *w = c->attrs;
     size_t shape[5] = {2, c->in[0]->shape[0], c->in[0]->shape[1], w->map[0], w->map[1]};
-    c->attributes = window_attributes;
     pl_call_shape(c, 5, shape);
     return true;
 }
@@ -143,10 +141,13 @@ static pleat_tensor *max_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *gather_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
-static const pleat_op search_op = {"max_pool2d", found_shape, search_forward, pl_zero_vjp};
-static const pleat_op max_op = {"max_pool2d", first_half_shape, NULL, max_vjp}; /* of (found, x) */
-static const pleat_op gather_op = {"max_pool2d_gather", map_shape, gather_forward, gather_vjp};
-static const pleat_op scatter_op = {"max_pool2d_scatter", image_shape, scatter_forward, scatter_vjp};
+static const pleat_op search_op = {"max_pool2d", found_shape, search_forward, pl_zero_vjp, window_attributes};
+static const pleat_op max_op = {"max_pool2d", first_half_shape, NULL, max_vjp,
+                                window_attributes}; /* of (found, x) */
+static const pleat_op gather_op = {"max_pool2d_gather", map_shape, gather_forward, gather_vjp,
+                                   window_attributes};
+static const pleat_op scatter_op = {"max_pool2d_scatter", image_shape, scatter_forward, scatter_vjp,
+                                    window_attributes};
 
 static pleat_tensor *move(const pleat_op *op, pleat_tensor *g, pleat_tensor *found, const void *attrs) {
     return pleat_apply(op, 2, (pleat_tensor *[]){g, found}, attrs, sizeof(windows));

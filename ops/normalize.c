@@ -79,13 +79,7 @@ static size_t slab_attributes(const pleat_call *c, pleat_attr *out) {
     return 2;
 }
 
-static bool as_slab(pleat_call *c) {
-    c->attributes = slab_attributes;
-    return pl_shape_same(c);
-}
-
 static bool one_each(pleat_call *c) {
-    c->attributes = slab_attributes;
     pl_call_shape(c, 3, (size_t[]){1, c->in[0]->shape[1], 1});
     return true;
 }
@@ -104,10 +98,11 @@ static pleat_tensor *normalize_vjp(const pleat_call *c, size_t i, pleat_tensor *
 static pleat_tensor *var_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *rate_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
-static const pleat_op centre_op = {"centre", as_slab, centre_forward, centre_vjp};
-static const pleat_op normalize_op = {"normalize", as_slab, normalize_forward, normalize_vjp};
-static const pleat_op var_op = {"var", one_each, var_forward, var_vjp};
-static const pleat_op rate_op = {"rate", one_each, rate_forward, rate_vjp};
+static const pleat_op centre_op = {"centre", pl_shape_same, centre_forward, centre_vjp, slab_attributes};
+static const pleat_op normalize_op = {"normalize", pl_shape_same, normalize_forward, normalize_vjp,
+                                      slab_attributes};
+static const pleat_op var_op = {"var", one_each, var_forward, var_vjp, slab_attributes};
+static const pleat_op rate_op = {"rate", one_each, rate_forward, rate_vjp, slab_attributes};
 
 /* linear and its own adjoint */
 static pleat_tensor *centre_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
@@ -145,7 +140,7 @@ static pleat_tensor *rescale_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     return pl_sum_like(pleat_mul(g, pleat_sub(x, mean)), factor);
 }
 
-static const pleat_op rescale_op = {"rescale", pl_shape_same, rescale_forward, rescale_vjp};
+static const pleat_op rescale_op = {"rescale", pl_shape_same, rescale_forward, rescale_vjp, NULL};
 
 /* ---- over any axes ------------------------------------------------------------------------------------------ */
 

@@ -12,7 +12,6 @@ static size_t permute_attributes(const pleat_call *c, pleat_attr *out) {
 }
 
 static bool permute_shape(pleat_call *c) {
-    c->attributes = permute_attributes;
     const pleat_tensor *x = c->in[0];
     const axis_order *o = c->attrs;
     unsigned seen = 0;
@@ -39,7 +38,7 @@ static pleat_tensor *permute_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     return pleat_permute(g, inverse);
 }
 
-static const pleat_op permute_op = {"permute", permute_shape, NULL, permute_vjp};
+static const pleat_op permute_op = {"permute", permute_shape, NULL, permute_vjp, permute_attributes};
 
 pleat_tensor *pleat_permute(pleat_tensor *x, const size_t *order) {
     axis_order o = {{0}};

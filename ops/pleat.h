@@ -780,8 +780,8 @@ typedef struct pleat_attr {
 typedef struct pleat_op {
     const char *name;
     /* Set c->rank and c->shape from the inputs, for a view also c->stride and c->offset, or report with
-     * pleat_call_fail. An op with attrs also sets c->attributes, which describes them. Before it runs,
-     * pleat_apply has checked that the inputs have one context and one type and are not poison. */
+     * pleat_call_fail. Before it runs, pleat_apply has checked that the inputs have one context and one type
+     * and are not poison. */
     bool (*shape)(pleat_call *c);
     /* Write the result c->out, which is contiguous and uninitialised. NULL: the result is a view of the first
      * input. */
@@ -789,6 +789,9 @@ typedef struct pleat_op {
     /* The cotangent of input i, written in ops: g has the result's shape, the return value in[i]'s. NULL as a
      * return value means zero. NULL in place of the rule: a gradient of the op is an error that names it. */
     pleat_tensor *(*vjp)(const pleat_call *c, size_t i, pleat_tensor *g);
+    /* Write the attributes that c->attrs stand for, defaults included, to out[PLEAT_MAX_ATTRS], and return their
+     * number. NULL: the op has none, or does not tell. */
+    size_t (*attributes)(const pleat_call *c, pleat_attr *out);
 } pleat_op;
 
 struct pleat_call {
@@ -798,9 +801,6 @@ struct pleat_call {
     pleat_tensor **in;
     pleat_tensor *out; /* the result; NULL while the shape rule runs */
     const void *attrs; /* a copy of the attrs given to pleat_apply; NULL if it was given none */
-    /* Write the attributes that attrs stand for, defaults included, to out[PLEAT_MAX_ATTRS], and return their
-     * number; NULL for a call without attributes. */
-    size_t (*attributes)(const pleat_call *c, pleat_attr *out);
     pleat_dtype dtype; /* of the inputs, and of the result */
     size_t rank;       /* of the result */
     size_t shape[PLEAT_MAX_RANK];

@@ -38,14 +38,9 @@ static size_t pow_attributes(const pleat_call *c, pleat_attr *out) {
     return 1;
 }
 
-static bool pow_shape(pleat_call *c) {
-    c->attributes = pow_attributes;
-    return pl_shape_same(c);
-}
-
-static const pleat_op square_op = {"square", pl_shape_same, square_forward, square_vjp};
-static const pleat_op sqrt_op = {"sqrt", pl_shape_same, sqrt_forward, sqrt_vjp};
-static const pleat_op pow_op = {"pow", pow_shape, pow_forward, pow_vjp};
+static const pleat_op square_op = {"square", pl_shape_same, square_forward, square_vjp, NULL};
+static const pleat_op sqrt_op = {"sqrt", pl_shape_same, sqrt_forward, sqrt_vjp, NULL};
+static const pleat_op pow_op = {"pow", pl_shape_same, pow_forward, pow_vjp, pow_attributes};
 
 pleat_tensor *pleat_square(pleat_tensor *x) { return pleat_apply(&square_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_sqrt(pleat_tensor *x) { return pleat_apply(&sqrt_op, 1, &x, NULL, 0); }

@@ -27,19 +27,14 @@ static size_t range_attributes(const pleat_call *c, pleat_attr *out) {
     return 2;
 }
 
-static bool range_shape(pleat_call *c) {
-    c->attributes = range_attributes;
-    return pl_shape_same(c);
-}
-
-static const pleat_op step_op = {"step", pl_shape_same, step_forward, pl_zero_vjp};
-static const pleat_op within_op = {"within", range_shape, within_forward, pl_zero_vjp};
+static const pleat_op step_op = {"step", pl_shape_same, step_forward, pl_zero_vjp, NULL};
+static const pleat_op within_op = {"within", pl_shape_same, within_forward, pl_zero_vjp, range_attributes};
 
 static pleat_tensor *gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return i == 0 ? pl_gate(g, c->in[1]) : NULL;
 }
 
-static const pleat_op gate_op = {"gate", pl_shape_broadcast, gate_forward, gate_vjp};
+static const pleat_op gate_op = {"gate", pl_shape_broadcast, gate_forward, gate_vjp, NULL};
 
 pleat_tensor *pl_gate(pleat_tensor *g, pleat_tensor *x) { return pl_apply_two(&gate_op, g, x); }
 
@@ -50,8 +45,8 @@ static pleat_tensor *clamp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_gate(g, pleat_apply(&within_op, 1, &c->in[i], c->attrs, 2 * sizeof(double)));
 }
 
-static const pleat_op relu_op = {"relu", pl_shape_same, relu_forward, relu_vjp};
-static const pleat_op clamp_op = {"clamp", range_shape, clamp_forward, clamp_vjp};
+static const pleat_op relu_op = {"relu", pl_shape_same, relu_forward, relu_vjp, NULL};
+static const pleat_op clamp_op = {"clamp", pl_shape_same, clamp_forward, clamp_vjp, range_attributes};
 
 pleat_tensor *pleat_relu(pleat_tensor *x) { return pleat_apply(&relu_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_step(pleat_tensor *x) { return pleat_apply(&step_op, 1, &x, NULL, 0); }

@@ -21,8 +21,8 @@ static pleat_tensor *tanh_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_sub(g, pleat_mul(g, pleat_square(c->out)));
 }
 
-static const pleat_op sigmoid_op = {"sigmoid", pl_shape_same, sigmoid_forward, sigmoid_vjp};
-static const pleat_op tanh_op = {"tanh", pl_shape_same, tanh_forward, tanh_vjp};
+static const pleat_op sigmoid_op = {"sigmoid", pl_shape_same, sigmoid_forward, sigmoid_vjp, NULL};
+static const pleat_op tanh_op = {"tanh", pl_shape_same, tanh_forward, tanh_vjp, NULL};
 
 pleat_tensor *pleat_sigmoid(pleat_tensor *x) { return pleat_apply(&sigmoid_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_tanh(pleat_tensor *x) { return pleat_apply(&tanh_op, 1, &x, NULL, 0); }

@@ -54,7 +54,6 @@ static size_t box_attributes(const pleat_call *c, pleat_attr *out) {
 static bool slice_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
     const box *b = c->attrs;
-    c->attributes = box_attributes;
     pl_call_shape(c, x->rank, b->shape);
     for (size_t k = 0; k < x->rank; k++) {
         if (!box_fits(c, k, b->shape[k], x->shape[k])) return false;
@@ -69,7 +68,7 @@ static pleat_tensor *slice_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_pad(g, c->in[i]->shape, b->start, b->step);
 }
 
-static const pleat_op slice_op = {"slice", slice_shape, NULL, slice_vjp};
+static const pleat_op slice_op = {"slice", slice_shape, NULL, slice_vjp, box_attributes};
 
 pleat_tensor *pleat_slice(pleat_tensor *x, const size_t *start, const size_t *size, const size_t *step) {
     if (pl_rank(x) > 0 && (start == NULL || size == NULL)) return pl_null(x, "slice", "start or size");
@@ -82,7 +81,6 @@ pleat_tensor *pleat_slice(pleat_tensor *x, const size_t *start, const size_t *si
 static bool pad_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
     const box *b = c->attrs;
-    c->attributes = box_attributes;
     pl_call_shape(c, x->rank, b->shape);
     for (size_t k = 0; k < x->rank; k++) {
         if (!box_fits(c, k, x->shape[k], b->shape[k])) return false;
@@ -109,7 +107,7 @@ static pleat_tensor *pad_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_slice(g, b->start, c->in[i]->shape, b->step);
 }
 
-static const pleat_op pad_op = {"pad", pad_shape, pad_forward, pad_vjp};
+static const pleat_op pad_op = {"pad", pad_shape, pad_forward, pad_vjp, box_attributes};
 
 pleat_tensor *pleat_pad(pleat_tensor *x, const size_t *shape, const size_t *start, const size_t *step) {
     if (pl_rank(x) > 0 && (start == NULL || shape == NULL)) return pl_null(x, "pad", "start or shape");

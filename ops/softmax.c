@@ -63,13 +63,11 @@ static size_t rows_attributes(const pleat_call *c, pleat_attr *out) {
     return 1;
 }
 
-static bool rows_shape(pleat_call *c) {
-    c->attributes = rows_attributes;
-    return pl_shape_same(c);
-}
+static bool rows_shape(pleat_call *c) { return pl_shape_same(c); }
 
-static const pleat_op softmax_op = {"softmax", rows_shape, softmax_forward, softmax_vjp};
-static const pleat_op log_softmax_op = {"log_softmax", rows_shape, log_softmax_forward, log_softmax_vjp};
+static const pleat_op softmax_op = {"softmax", rows_shape, softmax_forward, softmax_vjp, rows_attributes};
+static const pleat_op log_softmax_op = {"log_softmax", rows_shape, log_softmax_forward, log_softmax_vjp,
+                                        rows_attributes};
 
 /* ---- along any axis -------------------------------------------------------------------------------------- */
 

@@ -21,8 +21,8 @@ static pleat_tensor *silu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_add(s, pleat_sub(c->out, pleat_mul(s, c->out))));
 }
 
-static const pleat_op softplus_op = {"softplus", pl_shape_same, softplus_forward, softplus_vjp};
-static const pleat_op silu_op = {"silu", pl_shape_same, silu_forward, silu_vjp};
+static const pleat_op softplus_op = {"softplus", pl_shape_same, softplus_forward, softplus_vjp, NULL};
+static const pleat_op silu_op = {"silu", pl_shape_same, silu_forward, silu_vjp, NULL};
 
 pleat_tensor *pleat_softplus(pleat_tensor *x) { return pleat_apply(&softplus_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_silu(pleat_tensor *x) { return pleat_apply(&silu_op, 1, &x, NULL, 0); }

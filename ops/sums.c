@@ -129,7 +129,6 @@ static size_t target_attributes(const pleat_call *c, pleat_attr *out) {
 
 static bool sum_to_shape(pleat_call *c) {
     const target *t = c->attrs;
-    c->attributes = target_attributes;
     pl_call_shape(c, t->rank, t->shape);
     if (broadcasts(t->rank, t->shape, c->in[0]->rank, c->in[0]->shape)) return true;
     return pleat_call_fail(c, PLEAT_ERR_SHAPE, "cannot be summed to %s, which does not broadcast to it",
@@ -145,12 +144,11 @@ static pleat_tensor *sum_to_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pleat_broadcast_to(g, c->in[i]->rank, c->in[i]->shape);
 }
 
-static const pleat_op sum_to_op = {"sum_to", sum_to_shape, sum_to_forward, sum_to_vjp};
+static const pleat_op sum_to_op = {"sum_to", sum_to_shape, sum_to_forward, sum_to_vjp, target_attributes};
 
 static bool broadcast_to_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
     const target *t = c->attrs;
-    c->attributes = target_attributes;
     pl_call_shape(c, t->rank, t->shape);
     if (!broadcasts(x->rank, x->shape, t->rank, t->shape)) {
         return pleat_call_fail(c, PLEAT_ERR_SHAPE,
@@ -165,7 +163,8 @@ static pleat_tensor *broadcast_to_vjp(const pleat_call *c, size_t i, pleat_tenso
     return pl_sum_like(g, c->in[i]);
 }
 
-static const pleat_op broadcast_to_op = {"broadcast_to", broadcast_to_shape, NULL, broadcast_to_vjp};
+static const pleat_op broadcast_to_op = {"broadcast_to", broadcast_to_shape, NULL, broadcast_to_vjp,
+                                         target_attributes};
 
 /* Apply op unless x has the shape. */
 static pleat_tensor *to_shape(const pleat_op *op, pleat_tensor *x, size_t rank, const size_t *shape) {
@@ -222,7 +221,6 @@ static size_t reduce_attributes(const pleat_call *c, pleat_attr *out) {
 static bool reduce_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
     const reduction *r = c->attrs;
-    c->attributes = reduce_attributes;
     if (r->axes >> x->rank)
         return pleat_call_fail(c, PLEAT_ERR_ARGUMENT, "an axis is beyond the rank %zu", x->rank);
     for (size_t k = 0; k < x->rank; k++) {
@@ -268,8 +266,8 @@ static pleat_tensor *reduce_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pleat_broadcast_to(pleat_reshape(small, t.rank, t.shape), c->in[i]->rank, c->in[i]->shape);
 }
 
-static const pleat_op sum_op = {"sum", reduce_shape, reduce_forward, reduce_vjp};
-static const pleat_op mean_op = {"mean", reduce_shape, reduce_forward, reduce_vjp};
+static const pleat_op sum_op = {"sum", reduce_shape, reduce_forward, reduce_vjp, reduce_attributes};
+static const pleat_op mean_op = {"mean", reduce_shape, reduce_forward, reduce_vjp, reduce_attributes};
 
 static pleat_tensor *reduce(const pleat_op *op, pleat_sum_args args, bool mean) {
     unsigned all = (1u << pl_rank(args.x)) - 1;

@@ -23,7 +23,6 @@ static size_t roll_attributes(const pleat_call *c, pleat_attr *out) {
 /* The shape of the result, from the inputs. Before, pleat_apply has seen to one context, one type and no poison. */
 static bool roll_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
-    c->attributes = roll_attributes;
     c->rank = pleat_rank(x);
     memcpy(c->shape, pleat_shape(x), c->rank * sizeof c->shape[0]);
     if (c->rank == 0) return pleat_call_fail(c, PLEAT_ERR_SHAPE, "there is no axis to roll along");
@@ -55,8 +54,11 @@ static pleat_tensor *roll_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return roll(g, -*(const ptrdiff_t *)c->attrs);
 }
 
-static const pleat_op roll_op = {
-    .name = "roll", .shape = roll_shape, .forward = roll_forward, .vjp = roll_vjp};
+static const pleat_op roll_op = {.name = "roll",
+                                 .shape = roll_shape,
+                                 .forward = roll_forward,
+                                 .vjp = roll_vjp,
+                                 .attributes = roll_attributes};
 
 static pleat_tensor *roll(pleat_tensor *x, ptrdiff_t k) {
     x = pleat_contiguous(x);

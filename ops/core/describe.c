@@ -7,7 +7,7 @@
 const pleat_call *pleat_call_of(const pleat_tensor *t) { return pleat_is_poison(t) ? NULL : t->call; }
 
 size_t pleat_call_attributes(const pleat_call *c, pleat_attr *out) {
-    return c == NULL || c->attributes == NULL ? 0 : c->attributes(c, out);
+    return c == NULL || c->op->attributes == NULL ? 0 : c->op->attributes(c, out);
 }
 
 /* ---- attributes ------------------------------------------------------------------------------------------ */

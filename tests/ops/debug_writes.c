@@ -73,7 +73,7 @@ static pleat_tensor *vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 Test(writes, within_a_walk_within_a_walk) {
-    static const pleat_op op = {"nested", shape, forward, vjp};
+    static const pleat_op op = {"nested", shape, forward, vjp, NULL};
     pleat_tensor *x = pleat_full(ctx, PLEAT_F64, PLEAT_SCALAR, 3), *gx;
     pleat_tensor *y = pleat_apply(&op, 1, &x, NULL, 0);
     EXPECT_OK(pleat_grads(y, NULL, 1, &x, &gx, 0));
@@ -91,7 +91,7 @@ static bool product(const pleat_call *c) {
 }
 
 Test(writes, to_what_a_rule_hands_on) {
-    static const pleat_op op = {"product", shape, product, other};
+    static const pleat_op op = {"product", shape, product, other, NULL};
     pleat_tensor *x[] = {whole(PLEAT_F64, PLEAT_SCALAR), whole(PLEAT_F64, PLEAT_SCALAR)}, *gx;
     pleat_tensor *y = pleat_apply(&op, 2, x, NULL, 0);
     overwrite(x[1]);
