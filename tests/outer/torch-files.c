@@ -13,7 +13,8 @@ int main(int argc, char **argv) {
         pleat_nn_max_pool2d(ctx, .kernel = {2, 2}),
         pleat_nn_sequential(ctx,
                             pleat_nn_conv_transpose2d(ctx, 8, 4, .kernel = {3, 2}, .stride = {2, 3},
-                                                      .pad = {1, 0}, .output_padding = {1, 2}, .groups = 2),
+                                                      .pad = {1, PLEAT_NONE}, .output_padding = {1, 2},
+                                                      .groups = 2),
                             pleat_nn_gelu(ctx), pleat_nn_group_norm(ctx, 4, 2)),
         pleat_nn_flatten(ctx), pleat_nn_linear(ctx, 4 * 14 * 22, 5),
         pleat_nn_layer_norm(ctx, PLEAT_SHAPE(5)));
