@@ -115,26 +115,12 @@ static bool cotangent_fits(const pleat_call *c, size_t i, const pleat_tensor *g)
     if (g->poison) {
         return pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the rule's cotangent of tensor %zu is poison", i);
     }
-    if (g->stale) return pl_fail_stale(g);
+    if (pl_is_stale(g)) return pl_fail_stale(g);
     if (g->ctx == c->ctx && g->dtype == c->dtype && pl_same_shape(g, c->in[i])) return true;
     return pleat_call_fail(
         c, PLEAT_ERR_GRADIENT,
         "the rule's cotangent of tensor %zu is %s: it must have the tensor's shape and type", i,
         pl_shape_of(g).text);
-}
-
-/* Mark the tensors of c whose elements have been written since it was recorded, or (by -1) undo it. Is there
- * any? */
-static bool mark_stale(const pleat_call *c, int by) {
-    const uint64_t *versions = pl_versions(c);
-    bool any = false;
-    for (size_t i = 0; i <= c->n; i++) {
-        pleat_tensor *t = i < c->n ? c->in[i] : c->out;
-        if (t->storage->version == versions[i]) continue;
-        t->stale = (uint8_t)(t->stale + by);
-        any = true;
-    }
-    return any;
 }
 
 /* Pass stop k's cotangent to the inputs of its call. */
@@ -159,13 +145,12 @@ static bool hand_to_inputs(walk *w, size_t k, const size_t *edges) {
     return true;
 }
 
-/* The same. A tensor that was written since is an error if the rule applies an op to it, and none if the rule
- * needs its shape alone. */
+/* The same, while the rule is known to pleat_apply. A tensor that was written since is an error if the rule
+ * applies an op to it, and none if the rule needs its shape alone. */
 static bool hand_down(walk *w, size_t k, const size_t *edges) {
-    const pleat_call *c = w->stops[k].tensor->call, *outer = w->ctx->rule;
-    w->ctx->rule = c;
-    bool marked = mark_stale(c, 1), done = hand_to_inputs(w, k, edges);
-    if (marked) mark_stale(c, -1);
+    const pleat_call *outer = w->ctx->rule;
+    w->ctx->rule = w->stops[k].tensor->call;
+    bool done = hand_to_inputs(w, k, edges);
     w->ctx->rule = outer;
     return done;
 }

@@ -12,10 +12,18 @@ static pleat_ctx *context_of(size_t n, pleat_tensor *const *in) {
     return NULL;
 }
 
+bool pl_is_stale(const pleat_tensor *t) {
+    const pleat_call *rule = t->ctx->rule;
+    for (size_t i = 0; rule != NULL && i <= rule->n; i++)
+        if (t == (i < rule->n ? rule->in[i] : rule->out) && t->storage->version != pl_versions(rule)[i])
+            return true;
+    return false;
+}
+
 bool pl_fail_stale(const pleat_tensor *t) {
     const pleat_call *rule = t->ctx->rule;
     char call[160], what[32] = "its result";
-    for (size_t i = 0; rule->out != t && i < rule->n; i++)
+    for (size_t i = rule->n; rule->out != t && i-- > 0;)
         if (rule->in[i] == t) snprintf(what, sizeof what, "its tensor %zu", i);
     pleat_fail(
         t->ctx, PLEAT_ERR_GRADIENT, "grads",
@@ -45,7 +53,7 @@ static bool input_is_fine(const pleat_call *c, size_t i) {
                                t->poison ? " is poison and" : "");
     }
     if (t->poison) return known_poison(c, i);
-    if (t->stale) return pl_fail_stale(t);
+    if (pl_is_stale(t)) return pl_fail_stale(t);
     if (t->dtype == c->in[0]->dtype) return true;
     return pleat_call_fail(c, PLEAT_ERR_DTYPE, "tensor 0 is %s and tensor %zu is %s; convert one of them",
                            c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i,

@@ -73,7 +73,6 @@ struct pleat_tensor {
     pleat_dtype dtype;
     bool poison; /* or dead, in debug mode */
     bool dead;
-    uint8_t stale;   /* a gradient rule is running that needs elements which have been written since */
     bool unrecorded; /* an op computed it while recording was off */
     size_t rank, numel;
     size_t shape[PLEAT_MAX_RANK];
@@ -130,6 +129,12 @@ static inline size_t pl_size_from_end(const pleat_tensor *t, size_t k) {
 }
 static inline ptrdiff_t pl_stride_from_end(const pleat_tensor *t, size_t k) {
     return k < t->rank && t->shape[t->rank - 1 - k] != 1 ? t->stride[t->rank - 1 - k] : 0;
+}
+
+/* The element `offset` elements from the first. */
+static inline double pl_element_at(const pleat_tensor *t, ptrdiff_t offset) {
+    return t->dtype == PLEAT_F64 ? ((const double *)(const void *)t->data)[offset]
+                                 : (double)((const float *)(const void *)t->data)[offset];
 }
 
 /* A shape as text: "[2,3]". */
@@ -210,7 +215,8 @@ static inline uint64_t *pl_versions(const pleat_call *c) {
     return (uint64_t *)(void *)((char *)c->in + pl_up_to_16(c->n * sizeof *c->in));
 }
 
-/* Report that the gradient rule which is running needs elements of t that have been written since; false. */
+/* Were elements of t written since the call was recorded whose gradient rule is running? Report it; false. */
+bool pl_is_stale(const pleat_tensor *t);
 bool pl_fail_stale(const pleat_tensor *t);
 
 /* The shape rules of two broadcast operands, and of an op whose result has the shape of its first input. */
@@ -237,6 +243,13 @@ pleat_attr pl_attr_axes(const char *name, unsigned axes);
 static inline pleat_attr pl_attr_flag(const char *name, bool on) {
     return pl_attr_whole(name, 1, (size_t[]){on}, !on);
 }
+/* The attributes of an op whose attrs are one size_t, "axis", or one double, "a". */
+size_t pl_axis_attributes(const pleat_call *c, pleat_attr *out);
+size_t pl_a_attributes(const pleat_call *c, pleat_attr *out);
+
+/* Four pads from the options pad and pads, of which one at most may be given. False after an error of `op`. */
+bool pl_pads(pleat_ctx *ctx, const char *op, const ptrdiff_t pad[2], const ptrdiff_t pads[4],
+             ptrdiff_t out[4]);
 
 /* Set the shape of c's result. */
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape);

@@ -100,6 +100,34 @@ Test(writes, to_what_a_rule_hands_on) {
     EXPECT_OK(pleat_grads(y, NULL, 1, x + 1, &gx, 0));
 }
 
+/* y = x0 x1 of many operands; each has the rule of a square. */
+static pleat_tensor *times(const pleat_call *c, size_t i, pleat_tensor *g) { return pleat_mul(g, c->in[i]); }
+
+Test(writes, to_an_operand_that_is_given_many_times) {
+    enum { MANY = 256 };
+    static const pleat_op op = {"many", shape, product, times, NULL};
+    pleat_tensor *x[MANY], *gx;
+    x[0] = whole(PLEAT_F64, PLEAT_SCALAR);
+    for (size_t i = 1; i < MANY; i++) x[i] = x[0];
+    pleat_tensor *y = pleat_apply(&op, MANY, x, NULL, 0);
+    overwrite(x[0]);
+    EXPECT_FAILED(pleat_grads(y, NULL, 1, x, &gx, 0), PLEAT_ERR_GRADIENT, "grads", "tensor 0");
+}
+
+/* A rule that writes to its own operand leaves no mark behind. */
+static pleat_tensor *spoil(const pleat_call *c, size_t i, pleat_tensor *g) {
+    return (void)g, pleat_f64(c->in[i]), NULL;
+}
+
+Test(writes, by_a_rule) {
+    static const pleat_op op = {"spoil", shape, product, spoil, NULL};
+    pleat_tensor *x[] = {whole(PLEAT_F64, PLEAT_SCALAR), whole(PLEAT_F64, PLEAT_SCALAR)}, *gx;
+    pleat_tensor *y = pleat_apply(&op, 2, x, NULL, 0);
+    overwrite(x[1]);
+    EXPECT_OK(pleat_grads(y, NULL, 1, x, &gx, 0));
+    EXPECT_OK(gradient(pleat_square(x[0]), x[0]));
+}
+
 /* The convolution's weights change between the forward pass and the gradient, as by an optimizer. */
 Test(writes, to_the_weights_of_a_convolution) {
     pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(1, 2, 5, 5)),
