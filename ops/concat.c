@@ -4,12 +4,6 @@
 
 #include "core/core.h"
 
-/* Of concat and of stack. */
-static size_t join_attributes(const pleat_call *c, pleat_attr *out) {
-    out[0] = pl_attr_whole("axis", 1, c->attrs, false);
-    return 1;
-}
-
 /* ---- concat ---------------------------------------------------------------------------------------------- */
 
 static bool concat_shape(pleat_call *c) {
@@ -57,7 +51,7 @@ static pleat_tensor *concat_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pleat_slice(g, start, c->in[i]->shape, NULL);
 }
 
-static const pleat_op concat_op = {"concat", concat_shape, concat_forward, concat_vjp, join_attributes};
+static const pleat_op concat_op = {"concat", concat_shape, concat_forward, concat_vjp, pl_axis_attributes};
 
 pleat_tensor *pleat_concat(size_t n, pleat_tensor *const *xs, size_t axis) {
     return pleat_apply(&concat_op, n, xs, &axis, sizeof axis);
@@ -107,7 +101,7 @@ static pleat_tensor *stack_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_reshape(pleat_slice(g, start, size, NULL), c->in[i]->rank, c->in[i]->shape);
 }
 
-static const pleat_op stack_op = {"stack", stack_shape, stack_forward, stack_vjp, join_attributes};
+static const pleat_op stack_op = {"stack", stack_shape, stack_forward, stack_vjp, pl_axis_attributes};
 
 pleat_tensor *pleat_stack(size_t n, pleat_tensor *const *xs, size_t axis) {
     return pleat_apply(&stack_op, n, xs, &axis, sizeof axis);

@@ -276,7 +276,6 @@ static bool bad_option(const pleat_op *op, const pleat_conv_args *a, const char 
 static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *p) {
     static const size_t ones[2] = {1, 1};
     pleat_ctx *ctx = context_of(a);
-    ptrdiff_t pad[2] = {a->pad[0], a->pad[1]};
     *p = (options){.groups = a->groups == 0 ? 1 : a->groups, .relu = a->relu};
     memcpy(p->stride, a->stride, sizeof p->stride);
     memcpy(p->dilation, a->dilation, sizeof p->dilation);
@@ -284,7 +283,7 @@ static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *
     memcpy(p->kernel, a->kernel, sizeof p->kernel);
     if (!pleat_pair(ctx, op->name, "stride", p->stride, ones, false) ||
         !pleat_pair(ctx, op->name, "dilation", p->dilation, ones, false) ||
-        !pleat_pair(ctx, op->name, "pad", (size_t *)pad, NULL, true) ||
+        !pl_pads(ctx, op->name, a->pad, a->pads, p->pads) ||
         !pleat_pair(ctx, op->name, "size", p->size, NULL, false) ||
         !pleat_pair(ctx, op->name, "kernel", p->kernel, NULL, false))
         return false;
@@ -297,9 +296,6 @@ static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *
         return bad_option(op, a, "bias and relu mean nothing here, they belong to maps and images");
     if (!weight && p->kernel[0] != 0)
         return bad_option(op, a, "kernel means nothing here, the weights have it");
-    bool sides = a->pads[0] != 0 || a->pads[1] != 0 || a->pads[2] != 0 || a->pads[3] != 0;
-    if (sides && (pad[0] != 0 || pad[1] != 0)) return bad_option(op, a, "give pad or pads, not both");
-    for (size_t k = 0; k < 4; k++) p->pads[k] = sides ? a->pads[k] : pad[k % 2];
     return true;
 }
 

@@ -34,11 +34,6 @@ static bool cumsum_forward(const pleat_call *c) {
     return usable;
 }
 
-static size_t cumsum_attributes(const pleat_call *c, pleat_attr *out) {
-    out[0] = pl_attr_whole("axis", 1, c->attrs, false);
-    return 1;
-}
-
 static bool cumsum_shape(pleat_call *c) {
     size_t axis = *(const size_t *)c->attrs;
     if (axis < c->in[0]->rank) return pl_shape_same(c);
@@ -51,7 +46,7 @@ static pleat_tensor *cumsum_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pleat_flip(pleat_cumsum(pleat_flip(g, 1u << axis), axis), 1u << axis);
 }
 
-static const pleat_op cumsum_op = {"cumsum", cumsum_shape, cumsum_forward, cumsum_vjp, cumsum_attributes};
+static const pleat_op cumsum_op = {"cumsum", cumsum_shape, cumsum_forward, cumsum_vjp, pl_axis_attributes};
 
 pleat_tensor *pleat_cumsum(pleat_tensor *x, size_t axis) {
     return pleat_apply(&cumsum_op, 1, &x, &axis, sizeof axis);

@@ -15,19 +15,6 @@ typedef struct mode {
     bool mirror; /* the pads are smaller than the image */
 } mode;
 
-/* Complete pads[4]; false after an error. */
-static bool pads_of(const mode *m, const pleat_edge_pad_args *a, ptrdiff_t pads[4]) {
-    ptrdiff_t pad[2] = {a->pad[0], a->pad[1]};
-    bool sides = a->pads[0] != 0 || a->pads[1] != 0 || a->pads[2] != 0 || a->pads[3] != 0;
-    if (!pleat_pair(a->x->ctx, m->op, "pad", (size_t *)pad, NULL, true)) return false;
-    if (sides && (pad[0] != 0 || pad[1] != 0)) {
-        pl_reject(a->x, m->op, PLEAT_ERR_ARGUMENT, "give pad or pads, not both");
-        return false;
-    }
-    for (size_t k = 0; k < 4; k++) pads[k] = sides ? a->pads[k] : pad[k % 2];
-    return true;
-}
-
 /* Check a pad of axis k of the last two; false after an error. */
 static bool pad_fits(const mode *m, const pleat_tensor *x, size_t k, ptrdiff_t pad) {
     const size_t n = x->shape[x->rank - 2 + k], large = PTRDIFF_MAX / 4;
@@ -62,7 +49,7 @@ static pleat_tensor *pad(const mode *m, pleat_edge_pad_args a) {
     ptrdiff_t pads[4];
     if (a.x == NULL || a.x->poison) return pleat_poison(pleat_ctx_of(a.x));
     if (a.x->rank < 2) return pl_reject(a.x, m->op, PLEAT_ERR_SHAPE, "x must be [..,H,W], of rank 2 or more");
-    if (!pads_of(m, &a, pads)) return pleat_poison(a.x->ctx);
+    if (!pl_pads(a.x->ctx, m->op, a.pad, a.pads, pads)) return pleat_poison(a.x->ctx);
     for (size_t k = 0; k < 4; k++)
         if (!pad_fits(m, a.x, k % 2, pads[k])) return pleat_poison(a.x->ctx);
     return pad_axis(m, pad_axis(m, a.x, 0, pads[0], pads[2]), 1, pads[1], pads[3]);

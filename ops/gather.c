@@ -55,13 +55,9 @@ static unit unit_of(const lines *l, size_t number) {
 #define T float
 #define NAME(f) f##_f32
 #include "gather.inc"
-#undef T
-#undef NAME
 #define T double
 #define NAME(f) f##_f64
 #include "gather.inc"
-#undef T
-#undef NAME
 
 static lines lines_of(const places *p, const void *from, void *to) {
     lines l = {.p = p, .run = 1, .blocks = 1, .units = 1, .from = from, .to = to};
@@ -142,8 +138,8 @@ static bool places_fit(pleat_call *c) {
     for (size_t i = 0; i < p->count; i++)
         if (p->index[i] >= p->whole[p->axis])
             return pleat_call_fail(c, PLEAT_ERR_ARGUMENT,
-                                   "index %zu at %s: axis %zu has the places 0..%zu below %zu", p->index[i],
-                                   place_of(p, i).text, p->axis, p->whole[p->axis], p->whole[p->axis]);
+                                   "the index at %s is %zu; it must be less than %zu, the size of axis %zu",
+                                   place_of(p, i).text, p->index[i], p->whole[p->axis], p->axis);
     return true;
 }
 
@@ -187,8 +183,8 @@ static const pleat_op scatter_ops[2] = {
 
 /* Apply op to x with a copy of the index behind p. */
 static pleat_tensor *apply(const pleat_op *op, pleat_tensor *x, places p, const size_t *index) {
-    size_t bytes = p.shared ? p.part[p.axis] : 1;
-    p.count = bytes;
+    size_t bytes;
+    p.count = p.shared ? p.part[p.axis] : 1;
     for (size_t k = 0; !p.shared && k < p.rank; k++)
         if (!pl_mul_ok(p.count, p.part[k], &p.count))
             return pl_reject(x, op->name, PLEAT_ERR_SHAPE,

@@ -12,12 +12,12 @@
 #define EXPR x > 0 ? x : (T)a[0] * expm1(x)
 #include "core/map1.inc"
 
-static size_t rectifier_attributes(const pleat_call *c, pleat_attr *out) {
+static size_t slope_attributes(const pleat_call *c, pleat_attr *out) {
     out[0] = pl_attr_real("slope", 1, c->attrs);
     return 1;
 }
 
-static const pleat_op slope_op = {"slope", pl_shape_same, slope_forward, pl_zero_vjp, rectifier_attributes};
+static const pleat_op slope_op = {"slope", pl_shape_same, slope_forward, pl_zero_vjp, slope_attributes};
 
 static pleat_tensor *leaky_relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_apply(&slope_op, 1, &c->in[i], c->attrs, sizeof(double)));
@@ -32,14 +32,9 @@ static pleat_tensor *elu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_where(positive, positive, decay));
 }
 
-static size_t elu_attributes(const pleat_call *c, pleat_attr *out) {
-    out[0] = pl_attr_real("a", 1, c->attrs);
-    return 1;
-}
-
 static const pleat_op leaky_relu_op = {"leaky_relu", pl_shape_same, leaky_relu_forward, leaky_relu_vjp,
-                                       rectifier_attributes};
-static const pleat_op elu_op = {"elu", pl_shape_same, elu_forward, elu_vjp, elu_attributes};
+                                       slope_attributes};
+static const pleat_op elu_op = {"elu", pl_shape_same, elu_forward, elu_vjp, pl_a_attributes};
 
 pleat_tensor *pleat_leaky_relu(pleat_tensor *x, double slope) {
     return pleat_apply(&leaky_relu_op, 1, &x, &slope, sizeof slope);

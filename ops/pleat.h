@@ -771,8 +771,8 @@ typedef struct pleat_attr {
         int64_t whole[PLEAT_MAX_RANK]; /* a bool is 0 or 1; axes are their numbers */
         double real[PLEAT_MAX_RANK];
     };
-    const size_t
-        *list; /* if not NULL, the whole numbers are here, any count of them; lives as long as the call */
+    /* if not NULL, the whole numbers are here, any count of them; lives as long as the call */
+    const size_t *list;
 } pleat_attr;
 
 #define PLEAT_MAX_ATTRS 16

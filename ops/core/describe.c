@@ -32,6 +32,16 @@ pleat_attr pl_attr_axes(const char *name, unsigned axes) {
     return a;
 }
 
+size_t pl_axis_attributes(const pleat_call *c, pleat_attr *out) {
+    out[0] = pl_attr_whole("axis", 1, c->attrs, false);
+    return 1;
+}
+
+size_t pl_a_attributes(const pleat_call *c, pleat_attr *out) {
+    out[0] = pl_attr_real("a", 1, c->attrs);
+    return 1;
+}
+
 /* ---- phrases --------------------------------------------------------------------------------------------- */
 
 typedef struct phrase {

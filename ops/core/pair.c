@@ -1,4 +1,4 @@
-/* Options that are pairs: the one rule for all of them. */
+/* Options that are pairs, and the padding, which is a pair or a number for each side: the one rule for all of them. */
 #include "core/core.h"
 
 /* Report the rule that {first, second} breaks; false. */
@@ -40,5 +40,18 @@ bool pleat_pair(pleat_ctx *ctx, const char *op, const char *option, size_t pair[
         if (open && usual != NULL) pair[k] = usual[k];
         if (wide[k] == 0 && !open) pair[k] = 0;
     }
+    return true;
+}
+
+bool pl_pads(pleat_ctx *ctx, const char *op, const ptrdiff_t pad[2], const ptrdiff_t pads[4],
+             ptrdiff_t out[4]) {
+    ptrdiff_t both[2] = {pad[0], pad[1]};
+    bool sides = pads[0] != 0 || pads[1] != 0 || pads[2] != 0 || pads[3] != 0;
+    if (!pleat_pair(ctx, op, "pad", (size_t *)both, NULL, true)) return false;
+    if (sides && (both[0] != 0 || both[1] != 0)) {
+        pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "give pad or pads, not both");
+        return false;
+    }
+    for (size_t k = 0; k < 4; k++) out[k] = sides ? pads[k] : both[k % 2];
     return true;
 }

@@ -31,11 +31,6 @@ typedef struct parts {
     char whole[24], decimals[24], exponent[8];
 } parts;
 
-static double element_at(const pleat_tensor *t, ptrdiff_t at) {
-    return t->dtype == PLEAT_F64 ? ((const double *)(const void *)t->data)[at]
-                                 : (double)((const float *)(const void *)t->data)[at];
-}
-
 /* ---- an element ------------------------------------------------------------------------------------------ */
 
 static void split(const char *text, parts *p) {
@@ -125,7 +120,7 @@ static bool is_shown(const printer *p, size_t i, size_t size) {
 static void survey(printer *p, size_t axis, ptrdiff_t at, bool sizes) {
     const pleat_tensor *t = p->t;
     if (axis == t->rank) {
-        sizes ? see_size(&p->l, element_at(t, at)) : see_parts(&p->l, element_at(t, at), t->dtype);
+        sizes ? see_size(&p->l, pl_element_at(t, at)) : see_parts(&p->l, pl_element_at(t, at), t->dtype);
         return;
     }
     for (size_t i = 0; i < t->shape[axis]; i++) {
@@ -176,7 +171,7 @@ static void put_row(printer *p, ptrdiff_t at, size_t indent, size_t line) {
         bool shown = is_shown(p, i, size);
         begin_word(p, shown ? width : 3, indent, line - 1);
         if (shown)
-            put_element(p, element_at(t, at + (ptrdiff_t)i * t->stride[axis]));
+            put_element(p, pl_element_at(t, at + (ptrdiff_t)i * t->stride[axis]));
         else
             fputs("...", p->out), i = size - EDGE - 1;
     }
@@ -226,7 +221,7 @@ pleat_status pleat_print(const pleat_tensor *t, FILE *out) {
     if (t->numel == 0) {
         fputs("[]", out);
     } else if (t->rank == 0) {
-        put_scalar(&p, element_at(t, 0));
+        put_scalar(&p, pl_element_at(t, 0));
     } else {
         lay_out(&p);
         put_axis(&p, 0, 0, WIDTH);

@@ -325,11 +325,6 @@ static void *writable(pleat_tensor *t, pleat_dtype dtype, const char *op) {
 float *pleat_f32(pleat_tensor *t) { return writable(t, PLEAT_F32, "f32"); }
 double *pleat_f64(pleat_tensor *t) { return writable(t, PLEAT_F64, "f64"); }
 
-static double element_at(const pleat_tensor *t, ptrdiff_t offset) {
-    return t->dtype == PLEAT_F64 ? ((const double *)t->data)[offset]
-                                 : (double)((const float *)t->data)[offset];
-}
-
 double pleat_item(const pleat_tensor *t) {
     if (pleat_is_poison(t)) return NAN;
     if (t->numel != 1) {
@@ -337,7 +332,7 @@ double pleat_item(const pleat_tensor *t) {
                    pl_shape_of(t).text, t->numel);
         return NAN;
     }
-    return element_at(t, 0);
+    return pl_element_at(t, 0);
 }
 
 double pleat_at(const pleat_tensor *t, const size_t *index) {
@@ -351,7 +346,7 @@ double pleat_at(const pleat_tensor *t, const size_t *index) {
         }
         offset += (ptrdiff_t)index[i] * t->stride[i];
     }
-    return element_at(t, offset);
+    return pl_element_at(t, offset);
 }
 
 void pleat_read_f64(const pleat_tensor *t, double *out) {
@@ -362,7 +357,7 @@ void pleat_read_f64(const pleat_tensor *t, double *out) {
     size_t index[PLEAT_MAX_RANK] = {0};
     ptrdiff_t offset = 0;
     for (size_t i = 0; i < t->numel; i++) {
-        out[i] = element_at(t, offset);
+        out[i] = pl_element_at(t, offset);
         for (size_t k = t->rank; k-- > 0;) {
             offset += t->stride[k];
             if (++index[k] < t->shape[k]) break;

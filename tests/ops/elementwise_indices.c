@@ -268,7 +268,7 @@ Test(indices, refusals) {
     pleat_tensor *x = counted(PLEAT_F32, PLEAT_SHAPE(2, 3)), *s = pleat_full(ctx, PLEAT_F32, PLEAT_SCALAR, 1),
                  *parts[3];
     EXPECT_REFUSED(pleat_gather(x, 1, INDEX(2, 2), INDEX(0, 1, 3, 0)), PLEAT_ERR_ARGUMENT, "gather", "[2,3]",
-                   "index 3 at [1,0]", "below 3");
+                   "the index at [1,0] is 3", "less than 3");
     EXPECT_REFUSED(pleat_gather(x, 1, INDEX(3, 1), INDEX(0, 0, 0)), PLEAT_ERR_SHAPE, "gather",
                    "size 3 on axis 0", "size 2");
     EXPECT_REFUSED(pleat_gather(x, 2, INDEX(2, 3), INDEX(0)), PLEAT_ERR_ARGUMENT, "gather", "no axis 2");
@@ -279,11 +279,11 @@ Test(indices, refusals) {
     EXPECT_REFUSED(pleat_gather(x, 0, INDEX(SIZE_MAX, 3), INDEX(0)), PLEAT_ERR_SHAPE, "gather", "size_t");
     EXPECT_REFUSED(pleat_gather(x, 0, INDEX(SIZE_MAX / 9, 1), INDEX(0)), PLEAT_ERR_MEMORY, "gather", "index");
     EXPECT_REFUSED(pleat_scatter_add(x, 0, INDEX(2, 3), INDEX(0, 1, 0, 1, 2, 0)), PLEAT_ERR_ARGUMENT,
-                   "scatter_add", "index 2 at [1,1]");
+                   "scatter_add", "the index at [1,1] is 2");
     EXPECT_REFUSED(pleat_scatter_add(x, 0, INDEX(2, 2), INDEX(0, 1, 0, 1, 1, 0)), PLEAT_ERR_SHAPE,
                    "scatter_add", "size 3 on axis 1");
     EXPECT_REFUSED(pleat_index_select(x, 1, 2, INDEX(0, 5)), PLEAT_ERR_ARGUMENT, "index_select",
-                   "index 5 at [1]", "below 3");
+                   "the index at [1] is 5", "less than 3");
     EXPECT_REFUSED(pleat_index_select(x, 2, 2, INDEX(0, 5)), PLEAT_ERR_ARGUMENT, "index_select", "no axis 2");
     EXPECT_REFUSED(pleat_cumsum(x, 2), PLEAT_ERR_ARGUMENT, "cumsum", "no axis 2");
     EXPECT_REFUSED(pleat_cumsum(s, 0), PLEAT_ERR_ARGUMENT, "cumsum", "no axis 0");
