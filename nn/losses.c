@@ -23,8 +23,8 @@ bool pln_comparable(const char *loss, const pleat_tensor *x, const pleat_tensor 
         return false;
     else if (pleat_dtype_of(x) != pleat_dtype_of(target)) {
         code = PLEAT_ERR_DTYPE;
-        wrong = pleat_dtype_of(x) == PLEAT_F32 ? "tensor 0 is f32 and tensor 1 is f64; convert one of them"
-                                               : "tensor 0 is f64 and tensor 1 is f32; convert one of them";
+        wrong = pleat_dtype_of(x) == PLEAT_F32 ? "tensor 0 is f32 and tensor 1 is f64; pleat_cast converts"
+                                               : "tensor 0 is f64 and tensor 1 is f32; pleat_cast converts";
     }
     if (wrong) pleat_fail(ctx, code, loss, "%s", wrong);
     return !wrong;

@@ -116,7 +116,7 @@ static bool cotangent_fits(const pleat_call *c, size_t i, const pleat_tensor *g)
         return pleat_call_fail(c, PLEAT_ERR_GRADIENT, "the rule's cotangent of tensor %zu is poison", i);
     }
     if (pl_is_stale(g)) return pl_fail_stale(g);
-    if (g->ctx == c->ctx && g->dtype == c->dtype && pl_same_shape(g, c->in[i])) return true;
+    if (g->ctx == c->ctx && g->dtype == c->in[i]->dtype && pl_same_shape(g, c->in[i])) return true;
     return pleat_call_fail(
         c, PLEAT_ERR_GRADIENT,
         "the rule's cotangent of tensor %zu is %s: it must have the tensor's shape and type", i,

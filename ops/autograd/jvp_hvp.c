@@ -69,6 +69,9 @@ static bool differentiate(const product *p, pleat_tensor *y, pleat_tensor *u, si
     bool done = pleat_grads(y, u, p->n, p->xs, in, p->flags | PLEAT_GRADS_RECORD) == PLEAT_OK;
     if (done) {
         for (size_t i = 0; i < p->n; i++) in[p->n + i] = p->vs[i];
+        pleat_dtype widest = PLEAT_F32;
+        for (size_t i = 0; i < p->n; i++) widest = in[i]->dtype == PLEAT_F64 ? PLEAT_F64 : widest;
+        for (size_t i = 0; i < 2 * p->n; i++) in[i] = pleat_cast(in[i], widest);
         pleat_tensor *s = p->n == 0 ? pleat_zeros(p->ctx, y->dtype, PLEAT_SCALAR)
                                     : pleat_apply(&pair_op, 2 * p->n, in, NULL, 0);
         done = pleat_grads(s, NULL, m, to, results, p->flags & PLEAT_GRADS_RECORD) == PLEAT_OK;

@@ -55,7 +55,7 @@ static bool input_is_fine(const pleat_call *c, size_t i) {
     if (t->poison) return known_poison(c, i);
     if (pl_is_stale(t)) return pl_fail_stale(t);
     if (t->dtype == c->in[0]->dtype) return true;
-    return pleat_call_fail(c, PLEAT_ERR_DTYPE, "tensor 0 is %s and tensor %zu is %s; convert one of them",
+    return pleat_call_fail(c, PLEAT_ERR_DTYPE, "tensor 0 is %s and tensor %zu is %s; pleat_cast converts",
                            c->in[0]->dtype == PLEAT_F32 ? "f32" : "f64", i,
                            t->dtype == PLEAT_F32 ? "f32" : "f64");
 }

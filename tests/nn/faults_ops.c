@@ -16,6 +16,12 @@ static void unary(world *w, const row *r) {
     take_with_gradients(w, r->unary(x), 1, &x);
 }
 
+static void cast(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *x = square(w);
+    take_with_gradients(w, pleat_cast(x, pleat_dtype_of(x) == PLEAT_F32 ? PLEAT_F64 : PLEAT_F32), 1, &x);
+}
+
 static void binary(world *w, const row *r) {
     pleat_tensor *xs[] = {square(w), drawn(w, PLEAT_SHAPE(3))};
     take_with_gradients(w, r->binary(xs[0], xs[1]), 2, xs);
@@ -417,6 +423,7 @@ const row faults_ops[] = {
     {" pleat_elu ", with_number, .with_number = pleat_elu},
     {" pleat_leaky_relu ", with_number, .with_number = pleat_leaky_relu},
     {" pleat_dropout ", with_number, .with_number = pleat_dropout},
+    {" pleat_cast ", cast, .unary = NULL},
     {" pleat_neg ", unary, .unary = pleat_neg},
     {" pleat_exp ", unary, .unary = pleat_exp},
     {" pleat_log ", unary, .unary = pleat_log},
