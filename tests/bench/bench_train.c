@@ -34,20 +34,6 @@ typedef struct options {
     bool no_bound;
 } options;
 
-/* ---- memory ------------------------------------------------------------------------------------------ */
-
-/* A line of /proc/self/status in MiB, "VmHWM:" or "VmRSS:"; 0 where there is none. */
-static double status_mib(const char *key) {
-    char line[256];
-    double kib = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    if (f == NULL) return 0;
-    while (fgets(line, sizeof line, f))
-        if (strncmp(line, key, strlen(key)) == 0) kib = atof(line + strlen(key));
-    fclose(f);
-    return kib / 1024;
-}
-
 /* ---- one configuration ------------------------------------------------------------------------------- */
 
 typedef struct result {
@@ -58,10 +44,10 @@ typedef struct result {
 
 static bool measure(trainee *t, const options *o, result *r) {
     if (!trainee_make_data(t)) return false;
-    double before = status_mib("VmRSS:");
+    double before = bench_status_mib("VmRSS:");
     if (!trainee_start(t, o->threads)) return false;
     r->step_ms = bench_median_ms(trainee_step, t, o->seconds, 5);
-    r->peak_mib = status_mib("VmHWM:") - before;
+    r->peak_mib = bench_status_mib("VmHWM:") - before;
     mallocs_start();
     trainee_step(t);
     r->mallocs = mallocs_stop();

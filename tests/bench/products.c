@@ -5,6 +5,9 @@
 #include "timing.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+enum { CHUNKS = 16 };
 
 static const size_t most_floats = (size_t)1
                                   << 24; /* of an operand, so that candidates do not fill the machine */
@@ -110,4 +113,36 @@ double linear_product_ms(const size_t size[3], product p, pleat_pool *pool, doub
     if (g.ta) g.lda = g.m;
     double more = (double)(calls * g.m) / (double)rows;
     return time_both((job){.gemm = g, .calls = calls, .pool = pool}, seconds) / more;
+}
+
+/* ---- what moves -------------------------------------------------------------------------------------- */
+
+typedef struct copy {
+    pleat_pool *pool;
+    char *from, *to;
+    size_t chunk;
+} copy;
+
+static void copy_chunk(void *arg, size_t task, size_t thread) {
+    copy *c = arg;
+    (void)thread;
+    memcpy(c->to + task * c->chunk, c->from + task * c->chunk, c->chunk);
+}
+
+static void copy_all(void *arg) {
+    copy *c = arg;
+    pl_parallel(c->pool, CHUNKS, copy_chunk, c);
+}
+
+double move_ms(double floats, pleat_pool *pool, double seconds) {
+    copy c = {.pool = pool, .chunk = (size_t)(floats * sizeof(float) / 2 / CHUNKS) + 1};
+    c.from = malloc(c.chunk * CHUNKS), c.to = malloc(c.chunk * CHUNKS);
+    double ms = 0;
+    if (c.from != NULL && c.to != NULL) {
+        memset(c.from, 1, c.chunk * CHUNKS);
+        ms = bench_median_ms(copy_all, &c, seconds, 5);
+    }
+    free(c.from);
+    free(c.to);
+    return ms;
 }

@@ -1,4 +1,5 @@
-/* The matrix products that a layer comes down to, timed alone: what sgemm makes of their sizes, without columns. */
+/* The matrix products that a layer comes down to, timed alone: what sgemm makes of their sizes, without columns; and the
+ * rate of memory. */
 #ifndef PLEAT_BENCH_PRODUCTS_H
 #define PLEAT_BENCH_PRODUCTS_H
 
@@ -18,5 +19,9 @@ double conv_product_ms(const conv_sizes *s, product p, pleat_pool *pool, double 
 
 /* The same for a linear layer, x [batch,in], w [out,in]: y = x w', x = y w, w = y' x. */
 double linear_product_ms(const size_t size[3], product p, pleat_pool *pool, double seconds);
+
+/* Milliseconds to read and write `floats` floats in all: a copy of half of them, so that as much has to fit the caches. 0 if there is
+ * no memory. */
+double move_ms(double floats, pleat_pool *pool, double seconds);
 
 #endif

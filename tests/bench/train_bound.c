@@ -1,13 +1,10 @@
 #include "train_bound.h"
 
-#include "kernels/parallel.h"
 #include "products.h"
-#include "timing.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-enum { LAYERS = 64, CHUNKS = 16 };
+enum { LAYERS = 64 };
 
 /* ---- products ---------------------------------------------------------------------------------------- */
 
@@ -47,37 +44,6 @@ static double layer_gemm_ms(const meter *m, bool first) {
 }
 
 /* ---- what moves -------------------------------------------------------------------------------------- */
-
-typedef struct copy {
-    pleat_pool *pool;
-    char *from, *to;
-    size_t chunk;
-} copy;
-
-static void copy_chunk(void *arg, size_t task, size_t thread) {
-    copy *c = arg;
-    (void)thread;
-    memcpy(c->to + task * c->chunk, c->from + task * c->chunk, c->chunk);
-}
-
-static void copy_all(void *arg) {
-    copy *c = arg;
-    pl_parallel(c->pool, CHUNKS, copy_chunk, c);
-}
-
-/* Milliseconds to read and write `floats` floats in all: a copy of half of them, so that as much has to fit the caches. */
-static double move_ms(double floats, pleat_pool *pool, double seconds) {
-    copy c = {.pool = pool, .chunk = (size_t)(floats * sizeof(float) / 2 / CHUNKS) + 1};
-    c.from = malloc(c.chunk * CHUNKS), c.to = malloc(c.chunk * CHUNKS);
-    double ms = 0;
-    if (c.from != NULL && c.to != NULL) {
-        memset(c.from, 1, c.chunk * CHUNKS);
-        ms = bench_median_ms(copy_all, &c, seconds, 5);
-    }
-    free(c.from);
-    free(c.to);
-    return ms;
-}
 
 static double numel(const pleat_nn_layer_info *row) {
     double n = 1;
