@@ -6,17 +6,23 @@ usage() {
     cat <<'END'
 usage: sh tests/bench/peers.sh [--threads N] [--shapes FILE] [--only NAME] [--rounds R] [--seconds S] [--build DIR]
        sh tests/bench/peers.sh --train [--threads N] [--only NET] [--rounds R] [--seconds S] [--build DIR]
+       sh tests/bench/peers.sh --nets [--quick] [--threads N] [--only NET] [--rounds R] [--seconds S] [--build DIR] [--csv FILE]
 
 Times convolutions and their transposes (forward, and forward with both gradients), or with --train the training step and
 inference of two small networks at several batch sizes. Contenders take turns at each shape, in an order that rotates; figures
 are medians over the rounds. A whole run takes some minutes a round.
 
-  --threads N     for everybody (default 1; with --train 1, then 2)
+With --nets twelve whole networks, after a check that PyTorch's twins have the same parameters, loss and gradient: training step,
+inference, memory, and the bound of a step. A whole run takes at most 45 minutes: where time runs short, with fewer rounds.
+
+  --threads N     for everybody (default 1; with --train and --nets 1, then 2)
   --shapes FILE   CSV, as bench_conv reads it (default: shapes.csv beside this script)
-  --only NAME     that shape alone; with --train a network, or a network and a batch: cnn,64
+  --only NAME     that shape alone; with --train or --nets a network, or one and a batch: cnn,64
   --rounds R      default 3
   --seconds S     time for each median (default 0.25)
-  --build DIR     the build folder that has bench_conv and bench_train (default: build)
+  --build DIR     the build folder that has bench_conv, bench_train and bench_nets (default: build)
+  --quick         batch 16 alone, one short round: some minutes
+  --csv FILE      where --nets writes all figures (default: peers/nets.csv in the build folder)
 
 Needs python3. Peers that are missing are named, with the command that would install them, and left out.
 END
@@ -24,12 +30,14 @@ END
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=$(cd "$here/../.." && pwd) || exit 1
-train= threads= only= shapes=$here/shapes.csv rounds=3 seconds=0.25 build=$root/build
+train= nets= quick= csv= threads= only= shapes=$here/shapes.csv rounds=3 seconds=0.25 build=$root/build
 while [ $# -gt 0 ]; do
     case $1 in
         --help) usage && exit 0 ;;
         --train) train=yes && shift && continue ;;
-        --threads | --shapes | --only | --rounds | --seconds | --build) ;;
+        --nets) nets=yes && shift && continue ;;
+        --quick) quick=--quick && shift && continue ;;
+        --threads | --shapes | --only | --rounds | --seconds | --build | --csv) ;;
         *) usage >&2 && exit 2 ;;
     esac
     [ $# -ge 2 ] || { usage >&2 && exit 2; }
@@ -40,6 +48,7 @@ while [ $# -gt 0 ]; do
         --rounds) rounds=$2 ;;
         --seconds) seconds=$2 ;;
         --build) build=$2 ;;
+        --csv) csv=$2 ;;
     esac
     shift 2
 done
@@ -76,6 +85,15 @@ find_python() {
     done
     python=
     missing PyTorch "apt-get install python3-torch"
+}
+
+# Keeps memory, too, and may be faster at it.
+find_jemalloc() {
+    for jemalloc in /usr/lib/*/libjemalloc.so.2 "$peers"/usr/lib/*/libjemalloc.so.2; do
+        [ -e "$jemalloc" ] && return
+    done
+    jemalloc=
+    missing jemalloc "apt-get install libjemalloc2"
 }
 
 # PyTorch's threads and those of OpenBLAS get in each other's way, unless both are OpenMP's.
@@ -144,8 +162,28 @@ run_training() {
         --peer "torch=$program" --peer "torch_best=env $(torch_settings "$1") $program --best"
 }
 
+# The twins first, then turns: as found, with memory kept, and with jemalloc.
+run_nets() {
+    program="'$python' '$here/peers/torch_nets.py'" ours=$build/tests/bench/bench_nets
+    exchange=$(mktemp -d) || exit 1
+    trap 'rm -rf "$exchange"' EXIT
+    "$ours" --check && "$ours" --write "$exchange" && "$python" "$here/peers/torch_nets.py" --check "$exchange" || {
+        echo "peers.sh: ours and PyTorch's are not the same networks" >&2
+        exit 1
+    }
+    rm -rf "$exchange"
+    set -- # becomes the list of peers
+    for n in $(echo "${threads:-1,2}" | tr , ' '); do
+        set -- "$@" --peer "torch:$n=$program" --peer "torch_kept:$n=env $(torch_settings "$n") $program"
+        [ -z "$jemalloc" ] || set -- "$@" --peer "torch_jemalloc:$n=env LD_PRELOAD=$jemalloc $(torch_settings "$n") $program"
+    done
+    say "torch: as found, set_num_threads; torch_kept: $(torch_settings N)${jemalloc:+; torch_jemalloc: the same with $jemalloc}"
+    python3 "$here/peers/nets.py" --ours "$ours" ${only:+--only "$only"} --threads "${threads:-1,2}" --rounds "$rounds" \
+        --seconds "$seconds" --csv "${csv:-$peers/nets.csv}" $quick "$@"
+}
+
 has python3 || { echo "peers.sh: needs python3" >&2 && exit 1; }
-for program in bench_conv bench_train; do
+for program in bench_conv bench_train bench_nets; do
     [ -x "$build/tests/bench/$program" ] && continue
     echo "peers.sh: no $program: meson compile -C $build (with Criterion: apt-get install libcriterion-dev)" >&2
     exit 1
@@ -153,7 +191,11 @@ done
 describe_run
 find_python
 [ -z "$python" ] || find_openmp
-if [ -n "$train" ]; then
+if [ -n "$nets" ]; then
+    [ -n "$python" ] || exit 1
+    find_jemalloc
+    run_nets
+elif [ -n "$train" ]; then
     [ -n "$python" ] || exit 1
     for n in ${threads:-1 2}; do run_training "$n" || exit; done
 else

@@ -2,10 +2,13 @@
 import time
 
 
-def median_ms(body, seconds, warm=0.03, repeats=5):
-    body()
-    body()
+def median_ms(body, seconds, warm=0.03, repeats=5, first=2):
+    """first: calls before everything, however long they take."""
     start = time.perf_counter()
+    for _ in range(first):
+        body()
+    if first > 1:
+        start = time.perf_counter()
     while time.perf_counter() - start < warm:
         body()
     samples = []

@@ -89,10 +89,10 @@ def busy_seconds():
     return (user + nice + system + irq + softirq + steal) / TICK
 
 
-def quiet_times(contender, job, disturbed):
+def quiet_times(contender, job, disturbed, tries=TRIES):
     """times() of the turn that strangers disturbed least; how much, in cores, goes to the list."""
     least = None
-    for _ in range(TRIES):
+    for _ in range(tries):
         start, busy, own = time.monotonic(), busy_seconds(), contender.cpu_seconds()
         found = contender.times(job)
         if found is None:
