@@ -7,24 +7,24 @@ module pleat_check
   integer(c_int), parameter :: right = 0, wrong = 1, unclear = 2
 
   interface
-    function check_gradient(f, gradient, user, n, x, pairs, text, bytes) result(verdict) &
+    function check_gradient(f, gradient, user, n, x, is_complex, text, bytes) result(verdict) &
         bind(c, name='pleat_check_gradient_plain_f64')
       import
       type(c_funptr), value :: f, gradient
       type(c_ptr), value :: user
       integer(c_size_t), value :: n, bytes
       real(c_double), intent(in) :: x(n)
-      integer(c_int), value :: pairs
+      integer(c_int), value :: is_complex
       character(kind=c_char), intent(out) :: text(bytes)
       integer(c_int) :: verdict
     end function
-    function check_adjoint(a, adjoint, user, n, m, pairs, text, bytes) result(verdict) &
+    function check_adjoint(a, adjoint, user, n, m, is_complex, text, bytes) result(verdict) &
         bind(c, name='pleat_check_adjoint_plain_f64')
       import
       type(c_funptr), value :: a, adjoint
       type(c_ptr), value :: user
       integer(c_size_t), value :: n, m, bytes
-      integer(c_int), value :: pairs
+      integer(c_int), value :: is_complex
       character(kind=c_char), intent(out) :: text(bytes)
       integer(c_int) :: verdict
     end function

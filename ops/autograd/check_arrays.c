@@ -4,14 +4,14 @@
 
 #include "autograd/check_calls.h"
 
-static size_t reals(size_t numbers, bool pairs) {
-    return numbers > SIZE_MAX / 2 ? SIZE_MAX : numbers * (pairs ? 2 : 1);
+static size_t reals(size_t numbers, bool is_complex) {
+    return numbers > SIZE_MAX / 2 ? SIZE_MAX : numbers * (is_complex ? 2 : 1);
 }
 
-/* The sizes, for a pair that is given whole; else false, with a report. */
-static bool is_complete(pl_pair *p, bool given, size_t n, size_t m) {
-    p->n = reals(n, p->pairs);
-    p->m = reals(m, p->pairs);
+/* Set the sizes; false, with a report, if the functions are not `given`. */
+static bool arguments_are_fine(pl_check_pair *p, bool given, size_t n, size_t m) {
+    p->n = reals(n, p->is_complex);
+    p->m = reals(m, p->is_complex);
     if (!given)
         return pl_verdict(p, PLEAT_CHECK_REFUSED, "two functions%s are needed",
                           p->linear ? "" : ", and an x");

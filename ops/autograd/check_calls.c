@@ -13,10 +13,10 @@ static const double fills[2] = {12345.671875, -98765.4375};
 
 /* ---- numbers ------------------------------------------------------------------------------------------------ */
 
-double pl_round(const pl_pair *p, double v) { return p->f32 ? (double)(float)v : v; }
-double pl_epsilon(const pl_pair *p) { return p->f32 ? (double)FLT_EPSILON : DBL_EPSILON; }
+double pl_round(const pl_check_pair *p, double v) { return p->f32 ? (double)(float)v : v; }
+double pl_epsilon(const pl_check_pair *p) { return p->f32 ? (double)FLT_EPSILON : DBL_EPSILON; }
 
-double pl_element_of(const pl_pair *p, const void *array, size_t i) {
+double pl_element_of(const pl_check_pair *p, const void *array, size_t i) {
     return p->f32 ? (double)((const float *)array)[i] : ((const double *)array)[i];
 }
 
@@ -38,7 +38,7 @@ double pl_norm(size_t n, const double *a, const double *b) {
     return largest * sqrt(sum);
 }
 
-void pl_directions(const pl_pair *p, pleat_rng *r, size_t n, const double *s, double *v) {
+void pl_directions(const pl_check_pair *p, pleat_rng *r, size_t n, const double *s, double *v) {
     for (size_t i = 0; i < n; i++) {
         double length = 1 + pleat_rng_uniform(r), sign = pleat_rng_u32(r) & 1 ? 1 : -1;
         v[i] = pl_round(p, sign * length * (s != NULL ? s[i] : 1));
@@ -47,7 +47,7 @@ void pl_directions(const pl_pair *p, pleat_rng *r, size_t n, const double *s, do
 
 /* ---- reports ------------------------------------------------------------------------------------------------ */
 
-bool pl_verdict(pl_pair *p, pleat_verdict v, const char *format, ...) {
+bool pl_verdict(pl_check_pair *p, pleat_verdict v, const char *format, ...) {
     p->report.verdict = v;
     int n = snprintf(p->report.text, sizeof p->report.text, "%s: ", p->what);
     va_list args;
@@ -57,16 +57,16 @@ bool pl_verdict(pl_pair *p, pleat_verdict v, const char *format, ...) {
     return false;
 }
 
-pl_text pl_place(const pl_pair *p, size_t i) {
+pl_text pl_place(const pl_check_pair *p, size_t i) {
     pl_text t;
-    if (p->pairs)
+    if (p->is_complex)
         snprintf(t.text, sizeof t.text, "the %s part of element %zu", i % 2 ? "imaginary" : "real", i / 2);
     else
         snprintf(t.text, sizeof t.text, "element %zu", i);
     return t;
 }
 
-bool pl_nothing_seen(pl_pair *p, const char *reason) {
+bool pl_nothing_seen(pl_check_pair *p, const char *reason) {
     const pleat_check_report *r = &p->report;
     double wanted = p->tolerance > 0 ? p->tolerance : p->f32 ? 1e-2 : 1e-6;
     pl_digits visible = pl_number(r->visible, 2);
@@ -83,9 +83,11 @@ bool pl_nothing_seen(pl_pair *p, const char *reason) {
 
 void *pl_data(const pl_guarded *g) { return g->block + PL_GUARD; }
 
-static size_t bytes_of(const pl_pair *p, size_t n) { return n * (p->f32 ? sizeof(float) : sizeof(double)); }
+static size_t bytes_of(const pl_check_pair *p, size_t n) {
+    return n * (p->f32 ? sizeof(float) : sizeof(double));
+}
 
-static bool make(const pl_pair *p, pl_guarded *g, const char *name, size_t n) {
+static bool make(const pl_check_pair *p, pl_guarded *g, const char *name, size_t n) {
     *g = (pl_guarded){.name = name, .n = n};
     g->block = malloc(bytes_of(p, n) + 2 * PL_GUARD);
     if (g->block == NULL) return false;
@@ -94,7 +96,7 @@ static bool make(const pl_pair *p, pl_guarded *g, const char *name, size_t n) {
     return true;
 }
 
-double *pl_pair_begin(pl_pair *p, size_t of_n, size_t of_m) {
+double *pl_check_pair_begin(pl_check_pair *p, size_t of_n, size_t of_m) {
     p->fill = fills[0];
     /* a part of the address space is more than there is, and less than overflows */
     size_t most = SIZE_MAX / 32 / sizeof(double);
@@ -112,7 +114,7 @@ double *pl_pair_begin(pl_pair *p, size_t of_n, size_t of_m) {
     return room;
 }
 
-pleat_verdict pl_pair_end(pl_pair *p, double *room, pleat_check_report *out) {
+pleat_verdict pl_check_pair_end(pl_check_pair *p, double *room, pleat_check_report *out) {
     free(room);
     free(p->x.block);
     free(p->y.block);
@@ -124,7 +126,7 @@ pleat_verdict pl_pair_end(pl_pair *p, double *room, pleat_check_report *out) {
 
 /* ---- calls -------------------------------------------------------------------------------------------------- */
 
-static void put(const pl_pair *p, const pl_guarded *to, const double *from) {
+static void put(const pl_check_pair *p, const pl_guarded *to, const double *from) {
     for (size_t i = 0; i < to->n; i++) {
         if (p->f32)
             ((float *)pl_data(to))[i] = (float)(from != NULL ? from[i] : p->fill);
@@ -133,18 +135,18 @@ static void put(const pl_pair *p, const pl_guarded *to, const double *from) {
     }
 }
 
-static bool guards_are_whole(pl_pair *p, const char *function, const pl_guarded *g) {
+static bool guards_are_whole(pl_check_pair *p, const char *function, const pl_guarded *g) {
     const unsigned char *behind = g->block + PL_GUARD + bytes_of(p, g->n);
     for (size_t i = 0; i < PL_GUARD; i++) {
         if (g->block[i] == 0xff && behind[i] == 0xff) continue;
         return pl_verdict(p, PLEAT_CHECK_WRONG, "wrong: %s writes %s its array %s [%zu]", function,
                           behind[i] != 0xff ? "beyond the end of" : "before the beginning of", g->name,
-                          g->n / (p->pairs ? 2 : 1));
+                          g->n / (p->is_complex ? 2 : 1));
     }
     return true;
 }
 
-static bool is_unchanged(pl_pair *p, const char *function, const pl_guarded *g, const double *as) {
+static bool is_unchanged(pl_check_pair *p, const char *function, const pl_guarded *g, const double *as) {
     for (size_t i = 0; i < g->n; i++) {
         if (pl_element_of(p, pl_data(g), i) == as[i]) continue;
         return pl_verdict(p, PLEAT_CHECK_WRONG, "wrong: %s changes its input %s: %s", function, g->name,
@@ -153,7 +155,7 @@ static bool is_unchanged(pl_pair *p, const char *function, const pl_guarded *g, 
     return true;
 }
 
-static bool call(pl_pair *p, bool back, const double *x, const double *gy, double *out) {
+static bool call(pl_check_pair *p, bool back, const double *x, const double *gy, double *out) {
     const char *name = p->names[back];
     const pl_guarded *result = back ? &p->gx : &p->y;
     put(p, &p->x, x);
@@ -172,10 +174,13 @@ static bool call(pl_pair *p, bool back, const double *x, const double *gy, doubl
     return true;
 }
 
-bool pl_forward(pl_pair *p, const double *x, double *y) { return call(p, false, x, NULL, y); }
-bool pl_back(pl_pair *p, const double *x, const double *gy, double *gx) { return call(p, true, x, gy, gx); }
+bool pl_forward(pl_check_pair *p, const double *x, double *y) { return call(p, false, x, NULL, y); }
+bool pl_back(pl_check_pair *p, const double *x, const double *gy, double *gx) {
+    return call(p, true, x, gy, gx);
+}
 
-static bool steadily(pl_pair *p, bool back, const double *x, const double *gy, double *out, double *again) {
+static bool steadily(pl_check_pair *p, bool back, const double *x, const double *gy, double *out,
+                     double *again) {
     const char *name = p->names[back];
     const pl_guarded *result = back ? &p->gx : &p->y;
     if (!call(p, back, x, gy, out)) return false;
@@ -201,9 +206,9 @@ static bool steadily(pl_pair *p, bool back, const double *x, const double *gy, d
     return done;
 }
 
-bool pl_forward_steadily(pl_pair *p, const double *x, double *y, double *again) {
+bool pl_forward_steadily(pl_check_pair *p, const double *x, double *y, double *again) {
     return steadily(p, false, x, NULL, y, again);
 }
-bool pl_back_steadily(pl_pair *p, const double *x, const double *gy, double *gx, double *again) {
+bool pl_back_steadily(pl_check_pair *p, const double *x, const double *gy, double *gx, double *again) {
     return steadily(p, true, x, gy, gx, again);
 }

@@ -1,15 +1,15 @@
 /* Gradients and vjps of functions on plain arrays against difference quotients. What is extrapolated is the
- * discrepancy: of S(t) = <gy, f(x + t d)> - <gx, x + t d>, whose derivative at 0 must be 0. So the rounding of
- * x + t d itself does not count: gx is multiplied with the true difference of the points. */
+ * discrepancy: of S(t) = <gy, f(x + t d)> - <gx, x + t d>, whose derivative at 0 must be 0. So the rounding
+ * of x + t d itself does not count: gx is multiplied with the true difference of the points. */
 #include <math.h>
 #include <stdio.h>
 
 #include "autograd/check_calls.h"
 
 typedef struct derivative {
-    pl_pair *p;
-    double *x, *xt, *d, *g, *noise,
-        *s; /* [n]: the place, a point beside it, direction, gradient, its rounding, sizes */
+    pl_check_pair *p;
+    /* [n]: the place, a point beside it, direction, gradient, its rounding, sizes */
+    double *x, *xt, *d, *g, *noise, *s;
     double *u, *y, *up, *down; /* [m]: gy, f(x), f at the points */
     double sigma;              /* the measured standard deviation of S */
     int changes;               /* of f, among POINTS near x */
@@ -27,7 +27,8 @@ typedef struct slope {
 
 /* ---- one point ----------------------------------------------------------------------------------------------- */
 
-/* xt = x + t d for the elements from .. to - 1, as the type has it. Returns <g, xt - x>; NaN if t is too small for x. */
+/* xt = x + t d for the elements from .. to - 1, as the type has it. Returns <g, xt - x>; NaN if t is too
+ * small for x. */
 static double move(const derivative *k, double t, size_t from, size_t to) {
     double sum = 0, lost = 0;
     for (size_t i = 0; i < k->p->n; i++) k->xt[i] = k->x[i];
@@ -43,8 +44,8 @@ static double move(const derivative *k, double t, size_t from, size_t to) {
 
 /* ---- rounding ------------------------------------------------------------------------------------------------ */
 
-/* At points that lie close together a smooth function is a straight line, but for its rounding errors. They are drawn at
- * random, since errors may follow an even spacing. */
+/* At points that lie close together a smooth function is a straight line, but for its rounding errors. They
+ * are drawn at random, since errors may follow an even spacing. */
 enum { POINTS = 8 };
 static bool scatter(derivative *k, pleat_rng *r, double range) {
     double t[POINTS], v[POINTS], mean_t = 0, mean_v = 0, tt = 0, tv = 0, off = 0, last = 0;
@@ -81,7 +82,7 @@ static bool measure_function(derivative *k, pleat_rng *r) {
 
 /* The gradient's: its second difference is 0, but for rounding. And it can hardly be better than f itself. */
 static bool measure_gradient(derivative *k) {
-    pl_pair *p = k->p;
+    pl_check_pair *p = k->p;
     double apart = pow(pl_epsilon(p), 2.0 / 3), size = pl_norm(p->m, k->u, k->y);
     double relative = pl_epsilon(p) + (size > 0 ? fmin(k->sigma / size, 1) : 0);
     for (size_t i = 0; i < p->n; i++) k->noise[i] = relative * fabs(k->g[i]);
@@ -105,7 +106,7 @@ typedef struct quotient {
 
 /* The central quotient of S with step h. */
 static bool divide(derivative *k, double h, size_t from, size_t to, quotient *q) {
-    pl_pair *p = k->p;
+    pl_check_pair *p = k->p;
     double ahead = move(k, h, from, to);
     if (!pl_forward(p, k->xt, k->up)) return false;
     double back = move(k, -h, from, to);
@@ -125,8 +126,8 @@ static bool divide(derivative *k, double h, size_t from, size_t to, quotient *q)
     return true;
 }
 
-/* Ridders' table for the direction d, restricted to the elements from .. to - 1. It ends where rounding alone exceeds the
- * smallest error so far twice over, or where the error is below `enough`. */
+/* Ridders' table for the direction d, restricted to the elements from .. to - 1. It ends where rounding alone
+ * exceeds the smallest error so far twice over, or where the error is below `enough`. */
 static bool extrapolate(derivative *k, double h, size_t from, size_t to, double enough, slope *s) {
     enum { ROWS = 36, COLUMNS = 8 };
     double value[2][COLUMNS], rounding[2][COLUMNS], of_gradient = 0, bend = INFINITY, step = INFINITY,
@@ -146,8 +147,8 @@ static bool extrapolate(derivative *k, double h, size_t from, size_t to, double 
         }
         if (q.rounding > 2 * s->error) break;
         if (!isfinite(q.value)) q.bend = INFINITY;
-        /* of a smooth function the bend halves with h, and the quotients move a quarter as far; otherwise there is a kink,
-         * or h is too large */
+        /* of a smooth function the bend halves with h, and the quotients move a quarter as far; otherwise
+         * there is a kink, or h is too large */
         double moved = filled > 0 ? fabs(q.value - before[0]) : INFINITY;
         bool smooth = q.bend <= 0.75 * bend + 8 * q.rounding && moved <= 0.5 * step + 4 * q.rounding;
         if (!smooth) filled = 0;
@@ -177,8 +178,8 @@ static bool extrapolate(derivative *k, double h, size_t from, size_t to, double 
 
 static bool sees(const slope *s) { return s->settled && fabs(s->value) > PL_SURE * s->error; }
 
-/* A discrepancy is believed if other steps give it, too. A table may settle by chance, on a function that changes faster
- * than its steps. */
+/* A discrepancy is believed if other steps give it, too. A table may settle by chance, on a function that
+ * changes faster than its steps. */
 static bool confirm(derivative *k, slope *s) {
     static const double first[] = {0.208, 0.152};
     for (int i = 0; i < 2 && sees(s); i++) {
@@ -189,8 +190,8 @@ static bool confirm(derivative *k, slope *s) {
     return true;
 }
 
-/* A function that hardly changes near x: is it constant, or does rounding swallow its changes? Far from x it shows. False,
- * with a report, if nothing can be told. */
+/* A function that hardly changes near x: is it constant, or does rounding swallow its changes? Far from x it
+ * shows. False, with a report, if nothing can be told. */
 static bool is_telling(derivative *k, size_t from, size_t to, const slope *s) {
     double longest = 0;
     bool same = s->signal == 0 && (k->changes == 0 || to - from < k->p->n);
@@ -212,7 +213,7 @@ static bool is_telling(derivative *k, size_t from, size_t to, const slope *s) {
 
 /* The worst element: always on into the half with the larger discrepancy. */
 static bool locate(derivative *k, slope *s) {
-    pl_pair *p = k->p;
+    pl_check_pair *p = k->p;
     size_t from = 0, to = p->n;
     const double first = fmin(8 * s->h, 0.25); /* longer steps would see f from afar */
     while (to - from > 1) {
@@ -227,7 +228,7 @@ static bool locate(derivative *k, slope *s) {
         *s = go_left ? left : right;
         *(go_left ? &to : &from) = half;
     }
-    size_t width = p->pairs ? 2 : 1;
+    size_t width = p->is_complex ? 2 : 1;
     pleat_check_report *r = &p->report;
     r->first = from / width;
     r->last = (to - 1) / width + 1;
@@ -249,7 +250,7 @@ static bool locate(derivative *k, slope *s) {
 /* ---- the check ----------------------------------------------------------------------------------------------- */
 
 static bool sizes_are_fine(derivative *k) {
-    pl_pair *p = k->p;
+    pl_check_pair *p = k->p;
     double mean = 0;
     for (size_t i = 0; i < p->n; i++) {
         double x = k->x[i] = pl_element_of(p, p->at, i);
@@ -260,7 +261,7 @@ static bool sizes_are_fine(derivative *k) {
     }
     for (size_t i = 0; i < p->n; i++) {
         k->s[i] = fmax(mean > 0 ? mean : 1, fabs(k->x[i]) / 16);
-        if (p->sizes != NULL) k->s[i] = pl_element_of(p, p->sizes, i / (p->pairs ? 2 : 1));
+        if (p->sizes != NULL) k->s[i] = pl_element_of(p, p->sizes, i / (p->is_complex ? 2 : 1));
         if (!(k->s[i] > 0) || isinf(k->s[i]))
             return pl_verdict(p, PLEAT_CHECK_REFUSED, "a size is %s: %s; it must be positive",
                               pl_number(k->s[i], 3).text, pl_place(p, i).text);
@@ -268,9 +269,10 @@ static bool sizes_are_fine(derivative *k) {
     return true;
 }
 
-/* An infinite gradient may be right: of a root at 0, or beyond the largest float. One that is not a number is not. */
+/* An infinite gradient may be right: of a root at 0, or beyond the largest float. One that is not a number is
+ * not. */
 static bool all_finite(derivative *k, bool back) {
-    pl_pair *p = k->p;
+    pl_check_pair *p = k->p;
     const double *v = back ? k->g : k->y;
     for (size_t i = 0; i < (back ? p->n : p->m); i++) {
         bool wrong = back && isnan(v[i]);
@@ -284,7 +286,7 @@ static bool all_finite(derivative *k, bool back) {
 
 /* Everything about one random direction. False, with a report, where the check ends. */
 static bool try_once(derivative *k, pleat_rng *r, slope *worst) {
-    pl_pair *p = k->p;
+    pl_check_pair *p = k->p;
     slope s;
     if (!sizes_are_fine(k)) return false;
     pl_directions(p, r, p->n, k->s, k->d);
@@ -307,10 +309,10 @@ static bool try_once(derivative *k, pleat_rng *r, slope *worst) {
     return sees(&s) && error > p->tolerance ? is_telling(k, 0, p->n, &s) && locate(k, &s) : true;
 }
 
-pleat_verdict pl_check_derivative(pl_pair *p, pleat_check_report *out) {
+pleat_verdict pl_check_derivative(pl_check_pair *p, pleat_check_report *out) {
     size_t n = p->n, m = p->m;
-    double *room = pl_pair_begin(p, 6, 4);
-    if (room == NULL) return pl_pair_end(p, room, out);
+    double *room = pl_check_pair_begin(p, 6, 4);
+    if (room == NULL) return pl_check_pair_end(p, room, out);
     double *of_m = room + 6 * n;
     derivative k = {.p = p, .x = room, .xt = room + n, .d = room + 2 * n, .g = room + 3 * n};
     k.noise = room + 4 * n, k.s = room + 5 * n;
@@ -322,5 +324,5 @@ pleat_verdict pl_check_derivative(pl_pair *p, pleat_check_report *out) {
     if (going)
         pl_nothing_seen(p, worst.rounding > 0.3 * worst.error ? "rounding"
                                                               : "the function, hardly smooth at x,");
-    return pl_pair_end(p, room, out);
+    return pl_check_pair_end(p, room, out);
 }

@@ -5,7 +5,8 @@
 
 /* ---- pair: a scalar that hands v to g ---------------------------------------------------------------------- */
 /* <g_0, v_0> + <g_1, v_1> + ..., as far as its gradient with respect to the g goes. The v count as constants,
- * also where they depend on the same xs; a recorded gradient still depends on them. Nobody reads the value. */
+ * also where they depend on the same xs; a recorded gradient still depends on them. Nobody reads the
+ * value. */
 
 static bool pair_shape(pleat_call *c) {
     c->rank = 0;

@@ -1,5 +1,5 @@
-/* Checks of functions on plain arrays: right ones, wrong ones, and those of which nothing can be told; what functions must not
- * do to memory; how many calls are needed; how often the verdict is false. */
+/* Checks of functions on plain arrays: right ones, wrong ones, and those of which nothing can be told; what
+ * functions must not do to memory; how many calls are needed; how often the verdict is false. */
 #include <complex.h>
 #include <criterion/criterion.h>
 #include <math.h>
@@ -337,11 +337,11 @@ Test(checks, complex_numbers) {
     for (uint64_t seed = 0; seed < 20; seed++) {
         for (int c = 0; c < 2; c++) {
             turn t = {c, false};
-            expect(pleat_check_vjp_f64(square, square_vjp, 5, x, 5, &t, .pairs = true, .seed = seed,
+            expect(pleat_check_vjp_f64(square, square_vjp, 5, x, 5, &t, .is_complex = true, .seed = seed,
                                        .report = &r),
                    PLEAT_CHECK_RIGHT, &r, "right");
             t.forgotten = true;
-            expect(pleat_check_vjp_f64(square, square_vjp, 5, x, 5, &t, .pairs = true, .seed = seed,
+            expect(pleat_check_vjp_f64(square, square_vjp, 5, x, 5, &t, .is_complex = true, .seed = seed,
                                        .report = &r),
                    PLEAT_CHECK_WRONG, &r, "part of element ");
             cr_expect(r.last == r.first + 1 && r.first < 5);
@@ -355,26 +355,26 @@ Test(checks, complex_numbers) {
 /* A[j][i] = weight(j, i), times i if complex */
 typedef struct matrix {
     size_t n, m;
-    bool pairs;
+    bool is_complex;
     fault e;
     double shift;
 } matrix;
 
 static void product(void *user, size_t n, const double *x, size_t m, double *y) {
     const matrix *a = user;
-    size_t w = a->pairs ? 2 : 1;
+    size_t w = a->is_complex ? 2 : 1;
     cr_assert(n == a->n && m == a->m);
     for (size_t j = 0; j < m * w; j++) y[j] = a->shift;
     for (size_t j = 0; j < m; j++) {
         for (size_t i = 0; i < n; i++) {
-            y[w * j] += weight(j, i) * (a->pairs ? -x[2 * i + 1] : x[i]);
-            if (a->pairs) y[w * j + 1] += weight(j, i) * x[2 * i];
+            y[w * j] += weight(j, i) * (a->is_complex ? -x[2 * i + 1] : x[i]);
+            if (a->is_complex) y[w * j + 1] += weight(j, i) * x[2 * i];
         }
     }
 }
 static void adjoint(void *user, size_t m, const double *y, size_t n, double *x) {
     const matrix *a = user;
-    size_t w = a->pairs ? 2 : 1;
+    size_t w = a->is_complex ? 2 : 1;
     cr_assert(n == a->n && m == a->m);
     for (size_t i = 0; i < n * w; i++) x[i] = 0;
     for (size_t j = 0; j < m; j++) {
@@ -382,8 +382,8 @@ static void adjoint(void *user, size_t m, const double *y, size_t n, double *x) 
             double v = a->e == TRANSPOSED ? weight(i, j) : weight(j, i);
             if (a->e == ONE_ELEMENT && j == 2 && i == 3) v *= 1 + 1e-9;
             double turned = a->e == SIGN ? -1 : 1; /* the conjugate is forgotten */
-            x[w * i] += v * (a->pairs ? turned * y[2 * j + 1] : y[j]);
-            if (a->pairs) x[w * i + 1] -= v * turned * y[2 * j];
+            x[w * i] += v * (a->is_complex ? turned * y[2 * j + 1] : y[j]);
+            if (a->is_complex) x[w * i + 1] -= v * turned * y[2 * j];
         }
     }
     if (a->e == BEYOND) x[w * n] = 0;
@@ -415,29 +415,29 @@ Test(checks, linear_pairs_that_cancel) {
 Test(checks, linear_pairs) {
     pleat_check_report r;
     for (uint64_t seed = 0; seed < 40; seed++) {
-        matrix a = {7, 5, .pairs = seed % 2};
+        matrix a = {7, 5, .is_complex = seed % 2};
         size_t n = a.n, m = a.m;
-        bool pairs = a.pairs;
-        expect(pleat_check_adjoint_f64(product, adjoint, n, m, &a, pairs, .seed = seed, .report = &r),
+        bool is_complex = a.is_complex;
+        expect(pleat_check_adjoint_f64(product, adjoint, n, m, &a, is_complex, .seed = seed, .report = &r),
                PLEAT_CHECK_RIGHT, &r, "adjoint: right");
         cr_expect_lt(r.visible, 1e-11, "%s", r.text);
         a.e = TRANSPOSED;
-        expect(pleat_check_adjoint_f64(product, adjoint, n, m, &a, pairs, .seed = seed, .report = &r),
+        expect(pleat_check_adjoint_f64(product, adjoint, n, m, &a, is_complex, .seed = seed, .report = &r),
                PLEAT_CHECK_WRONG, &r, "row ");
         cr_expect_eq(fabs(r.expected), weight(r.row, r.first), "%s", r.text);
         cr_expect_eq(fabs(r.found), weight(r.first, r.row), "%s", r.text);
         a.e = ONE_ELEMENT;
-        expect(pleat_check_adjoint_f64(product, adjoint, n, m, &a, pairs, .seed = seed, .report = &r),
+        expect(pleat_check_adjoint_f64(product, adjoint, n, m, &a, is_complex, .seed = seed, .report = &r),
                PLEAT_CHECK_WRONG, &r, "row 2 of A, column 3");
         a.e = BEYOND;
-        expect(pleat_check_adjoint_f64(product, adjoint, n, m, &a, pairs, .seed = seed, .report = &r),
+        expect(pleat_check_adjoint_f64(product, adjoint, n, m, &a, is_complex, .seed = seed, .report = &r),
                PLEAT_CHECK_WRONG, &r, "A^T writes beyond the end of its array x [7]");
         a.e = NONE;
         a.shift = 0.1;
-        expect(pleat_check_adjoint_f64(product, adjoint, n, m, &a, pairs, .seed = seed, .report = &r),
+        expect(pleat_check_adjoint_f64(product, adjoint, n, m, &a, is_complex, .seed = seed, .report = &r),
                PLEAT_CHECK_WRONG, &r, "A is not linear");
     }
-    matrix a = {3, 3, .pairs = true, .e = SIGN};
+    matrix a = {3, 3, .is_complex = true, .e = SIGN};
     expect(pleat_check_adjoint_f64(product, adjoint, 3, 3, &a, true, .report = &r), PLEAT_CHECK_WRONG, &r,
            "the conjugate of A is 0-");
     expect(pleat_check_adjoint_f64(rectified, rectified, 4, 4, .report = &r), PLEAT_CHECK_WRONG, &r,
@@ -495,7 +495,7 @@ Test(checks, refusals) {
            "no memory");
     expect(pleat_check_adjoint_f64(product, NULL, 2, 2, .report = &r), PLEAT_CHECK_REFUSED, &r,
            "two functions");
-    expect(pleat_check_adjoint_f64(product, adjoint, 1, SIZE_MAX - 1, .pairs = true, .report = &r),
+    expect(pleat_check_adjoint_f64(product, adjoint, 1, SIZE_MAX - 1, .is_complex = true, .report = &r),
            PLEAT_CHECK_MEMORY, &r, "no memory");
     cr_expect_eq(pleat_check_gradient_f64(cubes, cubes_gradient, 2, fine, &s), PLEAT_CHECK_RIGHT,
                  "no report");
@@ -543,7 +543,8 @@ static void expect_never_wrong(wave w, size_t n, float scale) {
     }
 }
 
-/* From afar such waves look flat, or are below the rounding of the offset: then the steps must not be believed. */
+/* From afar such waves look flat, or are below the rounding of the offset: then the steps must not be
+ * believed. */
 Test(checks, waves_in_float) {
     expect_never_wrong((wave){0.12F, 69, 0}, 1, 20);
     expect_never_wrong((wave){1, 5, 0}, 3, 30);
@@ -603,7 +604,7 @@ Test(checks, plain_functions) {
     char text[60];
     subject s = {.in_gradient = SIGN};
     double *x = drawn(8, 1);
-    matrix a = {.n = 4, .m = 3, .pairs = true};
+    matrix a = {.n = 4, .m = 3, .is_complex = true};
     turn t = {.c = 1};
     float xf[2] = {1, 2};
     double factor = 1;
