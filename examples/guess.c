@@ -19,7 +19,8 @@ static size_t plain(const char *word, size_t length, char *to) {
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
-/* The number of letters to insert, to delete, to replace, or to exchange with their neighbour (optimal string alignment). */
+/* The number of letters to insert, to delete, to replace, or to exchange with their neighbour (optimal string
+ * alignment). */
 static size_t edits(const char *a, size_t n, const char *b, size_t m) {
     size_t d[LONGEST + 1][LONGEST + 1];
     for (size_t i = 0; i <= n; i++)

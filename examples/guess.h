@@ -11,7 +11,8 @@ typedef struct guess {
     size_t distance; /* its edit distance */
 } guess;
 
-/* Begin with {typed, length}, then consider each word. Upper and lower case, -, _ and dashes in front are no differences. */
+/* Begin with {typed, length}, then consider each word. Upper and lower case, -, _ and dashes in front are no
+ * differences. */
 void guess_consider(guess *n, const char *word);
 /* Words with a NULL behind the last. */
 void guess_consider_all(guess *n, const char *const *words);

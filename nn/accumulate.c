@@ -1,10 +1,10 @@
-/* Sums of gradients over micro-batches along a fixed binary tree. Node (0, k) is the gradient of micro-batch k; node
- * (l + 1, k) is node (l, 2k) + node (l, 2k + 1), or the first alone if the second is empty. The gradient of a
- * step is the lowest node over all micro-batches: of five ((0 + 1) + (2 + 3)) + 4. So whoever has a block of 2^l
- * micro-batches that begins at a multiple of 2^l sums a whole node by itself.
+/* Sums of gradients over micro-batches along a fixed binary tree. Node (0, k) is the gradient of micro-batch
+ * k; node (l + 1, k) is node (l, 2k) + node (l, 2k + 1), or the first alone if the second is empty. The
+ * gradient of a step is the lowest node over all micro-batches: of five ((0 + 1) + (2 + 3)) + 4. So whoever
+ * has a block of 2^l micro-batches that begins at a multiple of 2^l sums a whole node by itself.
  *
- * A binary counter holds the complete nodes that are not yet part of a larger one: node l is there if bit l of the
- * number of micro-batches is set. */
+ * A binary counter holds the complete nodes that are not yet part of a larger one: node l is there if bit l
+ * of the number of micro-batches is set. */
 #include "accumulate.h"
 
 #include <stdlib.h>

@@ -11,9 +11,11 @@ typedef struct pln_pending {
     pleat_tensor **nodes; /* [levels][width], held; NULL where there is none */
 } pln_pending;
 
-/* Add the `count` gradients of micro-batch p->n, which p takes over. False if memory is short; then clear p. */
+/* Add the `count` gradients of micro-batch p->n, which p takes over. False if memory is short; then clear
+ * p. */
 bool pln_pending_add(pln_pending *p, size_t count, pleat_tensor *const *grads);
-/* The sums over all micro-batches, at least one, into grads; valid until p changes or the innermost scope ends. */
+/* The sums over all micro-batches, at least one, into grads; valid until p changes or the innermost scope
+ * ends. */
 void pln_pending_sum(const pln_pending *p, size_t count, pleat_tensor **grads);
 void pln_pending_clear(pln_pending *p);
 void pln_pending_free(pln_pending *p);

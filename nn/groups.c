@@ -3,8 +3,8 @@
 
 #include "optimizer.h"
 
-/* Does the pattern, in which '*' is any text, describe all of name? On a mismatch the latest '*' takes one more
- * character. */
+/* Does the pattern, in which '*' is any text, describe all of name? On a mismatch the latest '*' takes one
+ * more character. */
 static bool matches(const char *pattern, const char *name) {
     const char *star = NULL, *from = NULL;
     while (*name) {

@@ -74,7 +74,8 @@ pleat_nn_module *pleat_nn_linear_with(pleat_nn_linear_args args) {
 
 /* ---- convolution and its transpose ------------------------------------------------------------------- */
 
-/* Is m a 1-D layer? Its options are those of the 2-D layer along W, with a kernel of height 1; its weight has rank 3. */
+/* Is m a 1-D layer? Its options are those of the 2-D layer along W, with a kernel of height 1; its weight has
+ * rank 3. */
 static bool is_line(const pleat_nn_module *m) { return pleat_rank(pleat_nn_own_param(m, 0)) == 3; }
 
 /* The options of both for their op. */

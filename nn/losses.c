@@ -1,5 +1,5 @@
-/* Losses of numbers: squared, absolute and Huber's difference, dice, and the divergence of a normal distribution.
- * Also the checks of operands and the reduction, for all losses. */
+/* Losses of numbers: squared, absolute and Huber's difference, dice, and the divergence of a normal
+ * distribution. Also the checks of operands and the reduction, for all losses. */
 #include "losses.h"
 
 #include <math.h>

@@ -275,8 +275,8 @@ static pleat_nn_module *root_of(pleat_nn_module *m) {
     return m;
 }
 
-/* Put m's path and kind in front of the context's error: "decoder.2: Conv2d: conv2d: ...". The modules around m
- * see the error, too, and leave it. */
+/* Put m's path and kind in front of the context's error: "decoder.2: Conv2d: conv2d: ...". The modules around
+ * m see the error, too, and leave it. */
 static void name_module(pleat_nn_module *m) {
     char where[512];
     pleat_nn_module *root = root_of(m);

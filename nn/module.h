@@ -32,8 +32,8 @@ struct pleat_nn_module {
     pln_entry *entries; /* in the order of registration */
 };
 
-/* The path of m below root, "encoder.0", in buffer[bytes]: "" for root itself. root NULL: below the root of m's
- * tree. A path that is too long loses names at its front. */
+/* The path of m below root, "encoder.0", in buffer[bytes]: "" for root itself. root NULL: below the root of
+ * m's tree. A path that is too long loses names at its front. */
 char *pln_path(const pleat_nn_module *m, const pleat_nn_module *root, char *buffer, size_t bytes);
 
 /* Do both tensors exist, with the same shape? */

@@ -1,5 +1,5 @@
-/* Normalisation (batch_norm1d and batch_norm2d with their running statistics, group_norm, instance_norm, layer_norm) and
- * dropout. Batch norms and dropout differ between training and evaluation. */
+/* Normalisation (batch_norm1d and batch_norm2d with their running statistics, group_norm, instance_norm,
+ * layer_norm) and dropout. Batch norms and dropout differ between training and evaluation. */
 #include <math.h>
 #include <string.h>
 

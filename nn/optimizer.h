@@ -91,7 +91,8 @@ pleat_tensor *pln_optimizer_state(const pleat_nn_optimizer *opt, size_t i, size_
 double pln_optimizer_steps(const pleat_nn_optimizer *opt, size_t i);
 void pln_optimizer_set_steps(pleat_nn_optimizer *opt, size_t i, double steps);
 
-/* The number of micro-batches since the last step, whose gradients are no part of a checkpoint; and forget them. */
+/* The number of micro-batches since the last step, whose gradients are no part of a checkpoint; and forget
+ * them. */
 size_t pln_optimizer_pending(const pleat_nn_optimizer *opt);
 void pln_optimizer_discard(pleat_nn_optimizer *opt);
 

@@ -40,9 +40,9 @@ extern "C" {
 
 typedef struct pleat_nn_module pleat_nn_module;
 
-/* y = module(x). A NULL module is an error, and the result poison. An error within a tree of modules begins with
- * the path and the kind of the innermost module that met it: "decoder.2: Conv2d: ...". The path is that of
- * PyTorch's state dict; the root of the tree has none. */
+/* y = module(x). A NULL module is an error, and the result poison. An error within a tree of modules begins
+ * with the path and the kind of the innermost module that met it: "decoder.2: Conv2d: ...". The path is that
+ * of PyTorch's state dict; the root of the tree has none. */
 pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x);
 
 void pleat_nn_free(pleat_nn_module *m); /* NULL is allowed */
@@ -88,13 +88,13 @@ typedef struct pleat_nn_layer_info {
     double macs;
 } pleat_nn_layer_info;
 
-/* Run m on zeros of that shape, in evaluation mode, and fill rows[0..room-1]. *count
- * becomes the number of layers, which may exceed room; rows may be NULL if room is 0. If a layer fails, these are
- * the layers before it. m is unchanged afterwards. */
+/* Run m on zeros of that shape, in evaluation mode, and fill rows[0..room-1]. *count becomes the number of
+ * layers, which may exceed room; rows may be NULL if room is 0. If a layer fails, these are the layers before
+ * it. m is unchanged afterwards. */
 pleat_status pleat_nn_layers(pleat_nn_module *m, size_t rank, const size_t *shape, pleat_nn_layer_info *rows,
                              size_t room, size_t *count);
-/* The same as a table for people: layer, output shape, parameters, multiply-adds; then the totals, or the error of
- * the layer that failed. */
+/* The same as a table for people: layer, output shape, parameters, multiply-adds; then the totals, or the
+ * error of the layer that failed. */
 pleat_status pleat_nn_summary(pleat_nn_module *m, size_t rank, const size_t *shape, FILE *out);
 
 /* ---- your own modules -------------------------------------------------------------------------------- */
@@ -103,8 +103,8 @@ typedef struct pleat_nn_kind {
     const char *name; /* "Conv2d" */
     /* the forward pass, written in ops */
     pleat_tensor *(*forward)(pleat_nn_module *m, pleat_tensor *x);
-    /* write the options, as "16, 32, kernel 3x3", to buffer; NULL: a summary lists the ops of the forward pass,
-     * "scale(a 0.5), relu, add", if there are several */
+    /* write the options, as "16, 32, kernel 3x3", to buffer; NULL: a summary lists the ops of the forward
+     * pass, "scale(a 0.5), relu, add", if there are several */
     void (*describe)(const pleat_nn_module *m, char *buffer, size_t bytes);
     /* multiply-adds of one forward pass from x to y, without those of the children; NULL for none */
     double (*macs)(const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y);
@@ -180,8 +180,8 @@ typedef struct pleat_nn_conv1d_args {
     pleat_dtype dtype; /* default PLEAT_F32 */
 } pleat_nn_conv1d_args;
 
-/* x [N,in,L] -> y [N,out,P];  weight [out,in/G,K], bias [out]. torch.nn.Conv1d. Computed as conv2d on images of height
- * 1, without a copy. P = floor((L + 2*pad - (K-1)*dilation - 1) / stride) + 1. */
+/* x [N,in,L] -> y [N,out,P];  weight [out,in/G,K], bias [out]. torch.nn.Conv1d. Computed as conv2d on images
+ * of height 1, without a copy. P = floor((L + 2*pad - (K-1)*dilation - 1) / stride) + 1. */
 pleat_nn_module *pleat_nn_conv1d_with(pleat_nn_conv1d_args args);
 #define pleat_nn_conv1d(...) pleat_nn_conv1d_with(PLEAT_OPTIONS(pleat_nn_conv1d_args, __VA_ARGS__))
 /* x [N,in,P] -> y [N,out,L];  weight [in,out/G,K], bias [out]. torch.nn.ConvTranspose1d.
@@ -233,9 +233,9 @@ pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args);
 /* The same for x [N,C] and x [N,C,L]. torch.nn.BatchNorm1d. */
 pleat_nn_module *pleat_nn_batch_norm1d_with(pleat_nn_norm_args args);
 #define pleat_nn_batch_norm1d(...) pleat_nn_batch_norm1d_with(PLEAT_OPTIONS(pleat_nn_norm_args, __VA_ARGS__))
-/* x [N,C,..] -> y [N,C,..]   each channel of each image by its own mean and variance, in training and in evaluation.
- * torch.nn.InstanceNorm1d and InstanceNorm2d, which by default have no parameters; weight [C] and bias [C] with .affine.
- * Ulyanov, Vedaldi, Lempitsky 2016. Error: one value per channel. */
+/* x [N,C,..] -> y [N,C,..]   each channel of each image by its own mean and variance, in training and in
+ * evaluation. torch.nn.InstanceNorm1d and InstanceNorm2d, which by default have no parameters; weight [C] and
+ * bias [C] with .affine. Ulyanov, Vedaldi, Lempitsky 2016. Error: one value per channel. */
 pleat_nn_module *pleat_nn_instance_norm_with(pleat_nn_norm_args args);
 #define pleat_nn_instance_norm(...) \
     pleat_nn_instance_norm_with(PLEAT_OPTIONS(pleat_nn_norm_args, __VA_ARGS__))
@@ -300,8 +300,8 @@ typedef struct pleat_nn_edge_pad_args {
         pads[4]; /* in place of pad: top, left, bottom, right. PyTorch's order is left, right, top, bottom */
 } pleat_nn_edge_pad_args;
 
-/* x [..,H,W] -> y [..,H + top + bottom,W + left + right]   torch.nn.ReflectionPad2d and torch.nn.ReplicationPad2d; see
- * pleat_reflection_pad2d. */
+/* x [..,H,W] -> y [..,H + top + bottom,W + left + right]   torch.nn.ReflectionPad2d and
+ * torch.nn.ReplicationPad2d; see pleat_reflection_pad2d. */
 pleat_nn_module *pleat_nn_reflection_pad2d_with(pleat_nn_edge_pad_args args);
 #define pleat_nn_reflection_pad2d(...) \
     pleat_nn_reflection_pad2d_with(PLEAT_OPTIONS(pleat_nn_edge_pad_args, __VA_ARGS__))
@@ -381,7 +381,8 @@ pleat_tensor *pleat_nn_bce_loss_with(pleat_nn_loss_args args);
 pleat_tensor *pleat_nn_bce_with_logits_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_bce_with_logits_loss(...) \
     pleat_nn_bce_with_logits_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
-/* x [N,K,..] of logits; .labels, N.. class numbers 0..K-1 in row-major order, or target [N,K,..] of probabilities:
+/* x [N,K,..] of logits; .labels, N.. class numbers 0..K-1 in row-major order, or target [N,K,..] of
+ * probabilities:
  *     pleat_nn_cross_entropy_loss(y, .labels = b->labels)
  *     -sum over k of t[k] log_softmax(x)[k],   t = (1 - label_smoothing) target's + label_smoothing / K
  * for each item; the mean is over the items N.. . Error: a label out of range; the error names it and its
@@ -390,10 +391,11 @@ pleat_tensor *pleat_nn_cross_entropy_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_cross_entropy_loss(...) \
     pleat_nn_cross_entropy_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
 
-/* x [N,K,..] of probabilities 0..1 (sigmoid for K = 1, softmax for classes), target the same: masks, for instance.
+/* x [N,K,..] of probabilities 0..1 (sigmoid for K = 1, softmax for classes), target the same: masks, for
+ * instance.
  *     1 - (2 sum x target + smooth) / (sum x^2 + sum target^2 + smooth),   sums over the axes after K
- * for each item and class: [N,K], 0 where x is the mask and also where both are empty; reduction as above. Milletari,
- * Navab, Ahmadi: V-Net. 3DV 2016, eq. 1, with MONAI's smoothing (DiceLoss, squared_pred). */
+ * for each item and class: [N,K], 0 where x is the mask and also where both are empty; reduction as above.
+ * Milletari, Navab, Ahmadi: V-Net. 3DV 2016, eq. 1, with MONAI's smoothing (DiceLoss, squared_pred). */
 pleat_tensor *pleat_nn_dice_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_dice_loss(...) pleat_nn_dice_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))
 
@@ -414,6 +416,7 @@ typedef struct pleat_nn_optimizer pleat_nn_optimizer;
  * torch.nn.utils.clip_grad_norm_; a norm that is not finite is an error. clip_value > 0 then clips each
  * element to +-clip_value. Clipping is applied first, before weight decay and the method. */
 
+/* The most groups of an optimizer. */
 #define PLEAT_NN_GROUPS 8
 
 /* Options for some of the parameters: those with a name that matches `names` and a rank of at most max_rank.
@@ -423,8 +426,8 @@ typedef struct pleat_nn_optimizer pleat_nn_optimizer;
  *               {.names = "encoder.*", .lr_scale = 0.1}}
  *
  * A list of groups ends at the first that is zero. Errors: a group that no parameter matches; one without a
- * condition or without an option. PyTorch's groups are disjoint; here they are the sets of parameters with the
- * same options. Groups are options and not state: a checkpoint does not store them. */
+ * condition or without an option. PyTorch's groups are disjoint; here they are the sets of parameters with
+ * the same options. Groups are options and not state: a checkpoint does not store them. */
 typedef struct pleat_nn_group {
     const char *names;   /* '*' is any text: "*bias", "encoder.*"; NULL: all */
     size_t max_rank;     /* 0: any rank */
@@ -501,16 +504,18 @@ pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads
 /* A step over micro-batches, for batches that memory does not hold at once: accumulate the gradient of each
  * weight * loss, then update once with the sum.
  *
- *     for (size_t i = 0; i < n; i++)                                   // the mean over N items, n_i of them in part i
- *         pleat_nn_accumulate(opt, loss_of(part[i]), n_i / (double)N); // each loss a mean; the weight of sums is 1
+ *     for (size_t i = 0; i < parts; i++) pleat_nn_accumulate(opt, loss_of(part[i]), n[i] / (double)N);
  *     pleat_nn_step_accumulated(opt);
  *
- * The gradients are added along a fixed binary tree: node (0, k) is that of micro-batch k, counted from 0 since the
- * last step; node (l + 1, k) = node (l, 2k) + node (l, 2k + 1), or the first alone if there is no second. The sum
- * of five is ((0 + 1) + (2 + 3)) + 4. At most log2(n) + 1 gradients of the network are in memory. Clipping sees
- * the sum. A parameter that is frozen at the first micro-batch stays so until the step. On an error no parameter
- * has changed, and nothing is accumulated any more. Until the step pleat_nn_step, pleat_nn_update and checkpoints
- * are errors. */
+ * This is a step with the mean over N items, n[i] of them in part i, if each loss is a mean; where the losses
+ * are sums, the weight is 1.
+ *
+ * The gradients are added along a fixed binary tree: node (0, k) is that of micro-batch k, counted from 0
+ * since the last step; node (l + 1, k) = node (l, 2k) + node (l, 2k + 1), or the first alone if there is no
+ * second. The sum of five is ((0 + 1) + (2 + 3)) + 4. At most log2(n) + 1 gradients of the network are in
+ * memory. Clipping sees the sum. A parameter that is frozen at the first micro-batch stays so until the step.
+ * On an error no parameter has changed, and nothing is accumulated any more. Until the step pleat_nn_step,
+ * pleat_nn_update and checkpoints are errors. */
 pleat_status pleat_nn_accumulate(pleat_nn_optimizer *opt, pleat_tensor *loss, double weight);
 pleat_status pleat_nn_step_accumulated(pleat_nn_optimizer *opt);
 

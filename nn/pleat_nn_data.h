@@ -17,7 +17,8 @@
  *     loader = pleat_nn_loader_new(ctx, .data = &train, .batch = 32, .shuffle = true);
  *     ... y = pleat_nn_forward(net, b->x), pleat_nn_mse_loss(y, b->target)     // [n,D] and [n,1]
  *
- * (Columns of unlike sizes learn better as pleat_normalize(columns, PLEAT_AXES(0), 1e-9): mean 0, variance 1.)
+ * (Columns of unlike sizes learn better as pleat_normalize(columns, PLEAT_AXES(0), 1e-9): mean 0, variance
+ * 1.)
  *
  * Segmentation, from two folders of PNGs with the same names; a mask's byte is the class of its pixel:
  *
@@ -276,7 +277,8 @@ pleat_tensor *pleat_nn_read_png(pleat_ctx *ctx, const char *path);
  * view. */
 pleat_tensor *pleat_nn_read_npy(pleat_ctx *ctx, const char *path);
 pleat_status pleat_nn_write_npy(const char *path, pleat_tensor *t);
-/* The same bytes into a stream that is open for writing, such as that of a pleat_nn_file. f is neither flushed nor closed. */
+/* The same bytes into a stream that is open for writing, such as that of a pleat_nn_file. f is neither
+ * flushed nor closed. */
 pleat_status pleat_nn_put_npy(FILE *f, pleat_tensor *t);
 
 /* NumPy's archives: a zip of npy files, stored or deflated, read and written by libzip. The names are without

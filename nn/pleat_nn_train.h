@@ -109,9 +109,9 @@ typedef struct pleat_nn_fit_args {
      * well. */
     pleat_status (*step)(void *user, const pleat_nn_batch *b, double *loss, double *metric);
     void *user;
-    /* Batches of the loader in a step; default 1. For batches that memory does not hold at once: the gradients are
-     * added by pleat_nn_accumulate, each weighted with its share of the step's items, so `loss` must be a mean over
-     * items. An epoch's last step may have fewer batches. Not with .step. */
+    /* Batches of the loader in a step; default 1. For batches that memory does not hold at once: the
+     * gradients are added by pleat_nn_accumulate, each weighted with its share of the step's items, so `loss`
+     * must be a mean over items. An epoch's last step may have fewer batches. Not with .step. */
     size_t accumulate;
 
     const char *metric_name; /* NULL: there is no metric */
@@ -131,10 +131,10 @@ typedef struct pleat_nn_fit_args {
     /* The run's options in one line, stored in the checkpoint. A resume with other options is an error that
      * shows both. NULL: not compared. */
     const char *options;
-    /* A bar, a line for each epoch, and one for each turn of the run: "resumed at epoch 2, step 1 of 8: FILE",
-     * "already finished, 9 of 9 epochs: nothing to do", "interrupted in epoch 2, after step 3 of 8; checkpoint
-     * written: FILE" (or "no folder, so nothing was written"), "stopped after epoch 7: ...", "finished 9 epochs;
-     * ...". A metric is named "train accuracy" or "valid accuracy". NULL: no output */
+    /* A bar, a line for each epoch, and one for each turn of the run: "resumed at epoch 2, step 1 of 8:
+     * FILE", "already finished, 9 of 9 epochs: nothing to do", "interrupted in epoch 2, after step 3 of 8;
+     * checkpoint written: FILE" (or "no folder, so nothing was written"), "stopped after epoch 7: ...",
+     * "finished 9 epochs; ...". A metric is named "train accuracy" or "valid accuracy". NULL: no output */
     FILE *progress;
 } pleat_nn_fit_args;
 
@@ -149,10 +149,10 @@ typedef struct pleat_nn_fit_args {
  * While fit runs, its own handler counts SIGINT (Ctrl-C) and SIGTERM, in whichever thread they arrive, and
  * fit looks at the count after each step. The first signal saves the checkpoint, within the epoch, and fit
  * returns. From then on signals act as before fit, so a second one ends the program. The handlers of the
- * program are restored. Ignored signals stay ignored. A signal after the last step, during the last validation
- * or while files are written, makes the outcome PLEAT_NN_INTERRUPTED too, though nothing is left to do. Before
- * fit returns an error, it raises such a signal again. Of several runs at once each is interrupted, and
- * signals act as before when the last of them has ended. */
+ * program are restored. Ignored signals stay ignored. A signal after the last step, during the last
+ * validation or while files are written, makes the outcome PLEAT_NN_INTERRUPTED too, though nothing is left
+ * to do. Before fit returns an error, it raises such a signal again. Of several runs at once each is
+ * interrupted, and signals act as before when the last of them has ended. */
 pleat_status pleat_nn_fit_with(pleat_nn_fit_args args);
 #define pleat_nn_fit(...) pleat_nn_fit_with(PLEAT_OPTIONS(pleat_nn_fit_args, .run = __VA_ARGS__))
 
@@ -161,8 +161,8 @@ pleat_status pleat_nn_fit_with(pleat_nn_fit_args args);
 pleat_status pleat_nn_evaluate(const pleat_nn_fit_args *args, pleat_nn_loader *loader, double *loss,
                                double *metric);
 
-/* The fraction of the items of x [N,K,..] whose largest element along K has the index of the item's label; N..
- * labels from 0 to K-1. NaN after an error. */
+/* The fraction of the items of x [N,K,..] whose largest element along K has the index of the item's label;
+ * N.. labels from 0 to K-1. NaN after an error. */
 double pleat_nn_accuracy(pleat_tensor *x, const size_t *labels);
 
 /* ---- progress ---------------------------------------------------------------------------------------- */
@@ -225,7 +225,8 @@ void pleat_nn_report_images(pleat_nn_report *r, const char *caption, pleat_tenso
 /* The filters of a convolution's weight [O,C,R,S] as a picture, each scaled to its own range: the first input
  * channel, or three channels as colours. */
 void pleat_nn_report_filters(pleat_nn_report *r, const char *caption, pleat_tensor *weight);
-/* Points [N,2] in colours by label, with a legend. labels, N of them below `classes`, and names may be NULL. */
+/* Points [N,2] in colours by label, with a legend. labels, N of them below `classes`, and names may be
+ * NULL. */
 void pleat_nn_report_scatter(pleat_nn_report *r, const char *caption, pleat_tensor *points,
                              const size_t *labels, size_t classes, const char *const *names);
 /* The table of pleat_nn_summary. */

@@ -36,8 +36,8 @@ static void find_calls(const pleat_tensor *y, const pleat_tensor *x, size_t dept
     if (!c->more) c->call[c->count++] = call;
 }
 
-/* Describe a module that does not do so itself by its ops: "scale(a 0.5), relu, add". A single op says no more
- * than the name of the module. */
+/* Describe a module that does not do so itself by its ops: "scale(a 0.5), relu, add". A single op says no
+ * more than the name of the module. */
 static void describe_calls(const pleat_tensor *x, const pleat_tensor *y, char *buffer, size_t bytes) {
     calls c = {.count = 0};
     char phrase[128];

@@ -1,5 +1,6 @@
-/* concat and stack: tensors joined along an axis, and along a new one; split: the way back. Laws: split(concat(xs))
- * = xs, and stack(xs, axis) is the concat of the tensors with a size of 1 put in at the axis. */
+/* concat and stack: tensors joined along an axis, and along a new one; split: the way back. Laws:
+ * split(concat(xs)) = xs, and stack(xs, axis) is the concat of the tensors with a size of 1 put in at the
+ * axis. */
 #include <string.h>
 
 #include "core/core.h"

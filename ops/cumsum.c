@@ -1,5 +1,5 @@
-/* cumsum: running sums along an axis. Law: its adjoint runs from the other end, <cumsum x, y> = <x, flip cumsum
- * flip y>. */
+/* cumsum: running sums along an axis. Law: its adjoint runs from the other end, <cumsum x, y> = <x, flip
+ * cumsum flip y>. */
 #include "core/core.h"
 #include "kernels/parallel.h"
 

@@ -1,6 +1,6 @@
-/* reflection_pad2d and replication_pad2d: pixels around an image that repeat pixels of it, by index_select along each of
- * the last two axes; so the adjoint adds the border to the pixels that it repeats. Law: the inside of the result is the
- * image. */
+/* reflection_pad2d and replication_pad2d: pixels around an image that repeat pixels of it, by index_select
+ * along each of the last two axes; so the adjoint adds the border to the pixels that it repeats. Law: the
+ * inside of the result is the image. */
 #include "core/core.h"
 
 /* The pixel of an axis of n that stands at i, counted from the first of the image. */

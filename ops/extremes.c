@@ -1,5 +1,5 @@
-/* maximum and minimum of two tensors; amax and amin along axes, and where the largest stand. Equal elements share the
- * gradient evenly. Laws: maximum(x, y) + minimum(x, y) = x + y, and amax(x) >= x. */
+/* maximum and minimum of two tensors; amax and amin along axes, and where the largest stand. Equal elements
+ * share the gradient evenly. Laws: maximum(x, y) + minimum(x, y) = x + y, and amax(x) >= x. */
 #include "kernels/parallel.h"
 #include "rules.h"
 

@@ -1,13 +1,13 @@
-/* gather and scatter_add along an axis: take the elements that an index names, and add elements to the places that it
- * names. index_select and its adjoint are the same with one index for all lines of the axis. Law: they are adjoint,
- * <gather x, y> = <x, scatter_add y>. */
+/* gather and scatter_add along an axis: take the elements that an index names, and add elements to the places
+ * that it names. index_select and its adjoint are the same with one index for all lines of the axis. Law:
+ * they are adjoint, <gather x, y> = <x, scatter_add y>. */
 #include <string.h>
 
 #include "core/core.h"
 #include "kernels/parallel.h"
 
-/* The attrs: gather takes a tensor of shape `whole` to one of shape `part`, scatter_add one of shape `part` to one of
- * shape `whole`. */
+/* The attrs: gather takes a tensor of shape `whole` to one of shape `part`, scatter_add one of shape `part`
+ * to one of shape `whole`. */
 typedef struct places {
     size_t axis, rank, whole[PLEAT_MAX_RANK], part[PLEAT_MAX_RANK];
     bool shared;  /* one index for all lines: it has the shape [part[axis]], else the shape `part` */
@@ -19,8 +19,8 @@ static size_t bytes_of(const places *p) { return sizeof *p + p->count * sizeof *
 
 /* ---- the loops ------------------------------------------------------------------------------------------- */
 
-/* Lines along the axis. Those that differ in the last axis only lie side by side: `run` of them, in blocks, where the
- * axis is not the last one itself. A unit is a block of one combination of the other axes. */
+/* Lines along the axis. Those that differ in the last axis only lie side by side: `run` of them, in blocks,
+ * where the axis is not the last one itself. A unit is a block of one combination of the other axes. */
 typedef struct lines {
     const places *p;
     ptrdiff_t whole[PLEAT_MAX_RANK], part[PLEAT_MAX_RANK], index[PLEAT_MAX_RANK]; /* strides */

@@ -4,8 +4,8 @@
 
 #include <math.h>
 
-/* The largest elements, with the axes kept, as constants: 0 where the largest is infinite, as inf - inf is NaN, and over
- * no elements. */
+/* The largest elements, with the axes kept, as constants: 0 where the largest is infinite, as inf - inf is
+ * NaN, and over no elements. */
 static pleat_tensor *offset_of(pleat_tensor *x, unsigned axes) {
     size_t shape[PLEAT_MAX_RANK], count = 1;
     for (size_t k = 0; k < x->rank; k++) {

@@ -12,9 +12,9 @@
  *
  * CONVENTIONS
  *
- * Letters for axes, used in every shape in brackets: N batch, C channels in, O channels out, H W image,
- * P Q map, R S kernel, G groups. Images are [N,C,H,W] in row-major order. Convolution is cross-correlation
- * (the kernel is not flipped), and `pad` always means the padding of the forward convolution.
+ * Letters for axes, used in every shape in brackets: N batch, C channels in, O channels out, H W image, P Q
+ * map, R S kernel, G groups. Images are [N,C,H,W] in row-major order. Convolution is cross-correlation (the
+ * kernel is not flipped), and `pad` always means the padding of the forward convolution.
  *
  * Options are designated initializers after the tensors: pleat_conv2d(x, w, .stride = {2, 2}). An option that
  * is left out (or zero throughout) has the default that its comment names. A struct of options begins with
@@ -52,8 +52,8 @@
  * Threads. A context and its tensors must be used by one thread at a time; different contexts are
  * independent. An op splits its work over the library's own threads. Results are bit-identical for every
  * number of threads. pleat_ctx_new sets the BLAS library to one thread, for the whole process, as BLAS has no
- * narrower setting. The child of a fork may use and free the contexts that it inherits, except one that another
- * thread was using. Its ops run on one thread if the parent's threads had been started, until
+ * narrower setting. The child of a fork may use and free the contexts that it inherits, except one that
+ * another thread was using. Its ops run on one thread if the parent's threads had been started, until
  * pleat_set_threads.
  */
 #ifndef PLEAT_H
@@ -159,16 +159,16 @@ typedef struct pleat_ctx_args {
 
 /* A new context, or NULL if memory is short. The caller frees it with pleat_ctx_free, which also frees every
  * tensor of the context. The environment variables PLEAT_ENGINE (auto, reference, im2col, implicit_gemm,
- * direct) and PLEAT_ISA (auto, baseline, avx2, avx512) force an engine and an instruction set, for convolutions
- * and matmul, where processor and shape allow it (pleat_kernels.h). Any other word becomes the context's first
- * error.
+ * direct) and PLEAT_ISA (auto, baseline, avx2, avx512) force an engine and an instruction set, for
+ * convolutions and matmul, where processor and shape allow it (pleat_kernels.h). Any other word becomes the
+ * context's first error.
  *
- * With .debug, or PLEAT_DEBUG=1 in the environment, a tensor whose scope has ended, or that was dropped, is dead:
- * every function of ops or networks that is given it reports an error, which names the op that made the tensor,
- * its number among the context's tensors and its inputs' shapes, and treats it as poison. Its elements become
- * NaN, and for ASan and valgrind inaccessible, so that these report a pointer that is used too late. Dead
- * tensors and their elements are recycled late, after 64 MiB of each; a use after that goes unnoticed. A tensor
- * that a gradient may still need lives on. Without .debug none of this takes time. */
+ * With .debug, or PLEAT_DEBUG=1 in the environment, a tensor whose scope has ended, or that was dropped, is
+ * dead: every function of ops or networks that is given it reports an error, which names the op that made the
+ * tensor, its number among the context's tensors and its inputs' shapes, and treats it as poison. Its
+ * elements become NaN, and for ASan and valgrind inaccessible, so that these report a pointer that is used
+ * too late. Dead tensors and their elements are recycled late, after 64 MiB of each; a use after that goes
+ * unnoticed. A tensor that a gradient may still need lives on. Without .debug none of this takes time. */
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args);
 #define pleat_ctx_new(...) pleat_ctx_new_with(PLEAT_OPTIONS(pleat_ctx_args, __VA_ARGS__))
 void pleat_ctx_free(pleat_ctx *ctx);
@@ -235,10 +235,11 @@ pleat_tensor *pleat_from(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const s
 pleat_tensor *pleat_from_f64(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape,
                              const double *data);
 
-/* [n], n = ceil((end - start) / step): start + i step, below `end`. As torch.arange. Error: a step of 0, or away from
- * `end`. */
+/* [n], n = ceil((end - start) / step): start + i step, below `end`. As torch.arange. Error: a step of 0, or
+ * away from `end`. */
 pleat_tensor *pleat_arange(pleat_ctx *ctx, pleat_dtype dtype, double start, double end, double step);
-/* [n]: n numbers from start to end, both included, at equal distances; start alone for n = 1. As torch.linspace. */
+/* [n]: n numbers from start to end, both included, at equal distances; start alone for n = 1. As
+ * torch.linspace. */
 pleat_tensor *pleat_linspace(pleat_ctx *ctx, pleat_dtype dtype, double start, double end, size_t n);
 
 /* Same type and shape as t, filled with zeros, or with a value. */
@@ -261,8 +262,8 @@ bool pleat_is_contiguous(const pleat_tensor *t); /* row-major without gaps */
 /* The elements of a contiguous tensor, to read and write in place. NULL, with an error, if t is not
  * contiguous, is poison, or has the other type. A view shares its elements with the tensor that it was made
  * from. They count as a write: a gradient whose rule needs elements that were written after the op read or
- * made them is an error, which names the op and the function that wrote. Optimizers, initialisers, averages and
- * files write so too. */
+ * made them is an error, which names the op and the function that wrote. Optimizers, initialisers, averages
+ * and files write so too. */
 float *pleat_f32(pleat_tensor *t);
 double *pleat_f64(pleat_tensor *t);
 /* The same to read only; it does not count as a write. */
@@ -283,10 +284,10 @@ pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src);
 /* Write "[2,3,5]" to buffer, truncated to `bytes`. Returns buffer. */
 char *pleat_shape_text(const pleat_tensor *t, char *buffer, size_t bytes);
 
-/* Print t for people, to `out`: a line with type and shape, then the elements as NumPy prints them. Columns are
- * aligned; of more than 1000 elements the three at each edge are printed; there is an exponent if the
- * elements differ by more than a factor of 1000 or are very large or small; nan and inf are words. The decimal
- * point is a point in every locale.
+/* Print t for people, to `out`: a line with type and shape, then the elements as NumPy prints them. Columns
+ * are aligned; of more than 1000 elements the three at each edge are printed; there is an exponent if the
+ * elements differ by more than a factor of 1000 or are very large or small; nan and inf are words. The
+ * decimal point is a point in every locale.
  *
  *     f32 [2,3]
  *     [[ 1.   0.5 -2. ]
@@ -343,8 +344,8 @@ pleat_tensor *pleat_step(pleat_tensor *x); /* z = x > 0 ? 1 : 0; its gradient is
 pleat_tensor *pleat_clamp(pleat_tensor *x, double low, double high); /* z = min(max(x, low), high) */
 pleat_tensor *pleat_abs(pleat_tensor *x);                            /* z = |x|; dz/dx = sign(x) */
 pleat_tensor *pleat_sign(pleat_tensor *x); /* z = -1, 0, 1; its gradient is 0 everywhere */
-/* z = the largest integer <= x; and the nearest integer, of two the even one, as torch.round and NumPy. Their gradient
- * is 0 everywhere. */
+/* z = the largest integer <= x; and the nearest integer, of two the even one, as torch.round and NumPy. Their
+ * gradient is 0 everywhere. */
 pleat_tensor *pleat_floor(pleat_tensor *x);
 pleat_tensor *pleat_round(pleat_tensor *x);
 pleat_tensor *pleat_pow(pleat_tensor *x, double a); /* z = x^a; NaN for x < 0 unless a is whole */
@@ -425,13 +426,14 @@ pleat_tensor *pleat_amax_with(pleat_sum_args args);
 #define pleat_amax(...) pleat_amax_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
 pleat_tensor *pleat_amin_with(pleat_sum_args args);
 #define pleat_amin(...) pleat_amin_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
-/* x [..] -> index [.. without axis]   index[..] is the place on the axis of the first largest element, or of the first
- * NaN if there is one; in row-major order. The caller owns the room for pleat_numel(x) / pleat_size(x, axis) indices.
- * Nothing is recorded. As torch.argmax. Error: poison, an axis that is not there or of size 0. */
+/* x [..] -> index [.. without axis]   index[..] is the place on the axis of the first largest element, or of
+ * the first NaN if there is one; in row-major order. The caller owns the room for pleat_numel(x) /
+ * pleat_size(x, axis) indices. Nothing is recorded. As torch.argmax. Error: poison, an axis that is not there
+ * or of size 0. */
 pleat_status pleat_argmax(pleat_tensor *x, size_t axis, size_t *index);
 
-/* x [..] -> y [.. without the axes]   y = ln(sum of e^x over the axes), without overflow; -Inf over no elements, and where
- * all are -Inf. As torch.logsumexp. */
+/* x [..] -> y [.. without the axes]   y = ln(sum of e^x over the axes), without overflow; -Inf over no
+ * elements, and where all are -Inf. As torch.logsumexp. */
 pleat_tensor *pleat_log_sum_exp_with(pleat_sum_args args);
 #define pleat_log_sum_exp(...) pleat_log_sum_exp_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
 
@@ -473,9 +475,9 @@ pleat_tensor *pleat_concat(size_t n, pleat_tensor *const *xs, size_t axis);
 /* n tensors of one shape, put side by side along a new axis of size n: [..] -> [..,n,..]. As torch.stack. */
 pleat_tensor *pleat_stack(size_t n, pleat_tensor *const *xs, size_t axis);
 
-/* parts[i] = part i of x along the axis, of sizes[0..n-1], which add up to the axis; or of n equal sizes, if sizes is
- * NULL. The parts are views, written to the caller's array of n pointers. The inverse of concat; as torch.split. On an
- * error all parts that could not be made are poison. */
+/* parts[i] = part i of x along the axis, of sizes[0..n-1], which add up to the axis; or of n equal sizes, if
+ * sizes is NULL. The parts are views, written to the caller's array of n pointers. The inverse of concat; as
+ * torch.split. On an error all parts that could not be made are poison. */
 pleat_status pleat_split(pleat_tensor *x, size_t axis, size_t n, const size_t *sizes, pleat_tensor **parts);
 
 /* An index is an array of the caller's, in row-major order; the call copies it. Below, * stands for the axis.
@@ -484,10 +486,10 @@ pleat_status pleat_split(pleat_tensor *x, size_t axis, size_t n, const size_t *s
  *   scatter_add   x [..], index [as x]  -> y [shape]     y[i, index[i,*,j], j] = sum of the x[i,*,j], else 0
  *   index_select  x [..], index [n]     -> y [..,n,..]   y[i,*,j] = x[i, index[*], j]
  *
- * x and y have one rank. On the other axes the index may be shorter than x (gather) or y (scatter_add): the rest is not
- * read, or 0. gather and scatter_add are adjoint to each other. Sums accumulate in double, in row-major order of x. As
- * torch.gather, torch.index_select, and torch.zeros(shape).scatter_add. Error: an index out of range, which is named
- * together with its place. */
+ * x and y have one rank. On the other axes the index may be shorter than x (gather) or y (scatter_add): the
+ * rest is not read, or 0. gather and scatter_add are adjoint to each other. Sums accumulate in double, in
+ * row-major order of x. As torch.gather, torch.index_select, and torch.zeros(shape).scatter_add. Error: an
+ * index out of range, which is named together with its place. */
 pleat_tensor *pleat_gather(pleat_tensor *x, size_t axis, const size_t *shape, const size_t *index);
 pleat_tensor *pleat_scatter_add(pleat_tensor *x, size_t axis, const size_t *shape, const size_t *index);
 pleat_tensor *pleat_index_select(pleat_tensor *x, size_t axis, size_t n, const size_t *index);
@@ -624,10 +626,10 @@ typedef struct pleat_edge_pad_args {
     ptrdiff_t pads[4]; /* in place of pad, one value per side: top, left, bottom, right (ONNX's order) */
 } pleat_edge_pad_args;
 
-/* x [..,H,W] -> y [..,H + top + bottom,W + left + right]   x inside, and around it pixels of x: those that a mirror in
- * the pixel at the edge shows (reflection: -1 is pixel 1), or the pixel at the edge itself (replication: -1 is pixel 0).
- * As torch.nn.functional.pad with mode reflect and replicate. Error: a negative pad; a reflection of as many pixels as
- * the image has, or more. */
+/* x [..,H,W] -> y [..,H + top + bottom,W + left + right]   x inside, and around it pixels of x: those that a
+ * mirror in the pixel at the edge shows (reflection: -1 is pixel 1), or the pixel at the edge itself
+ * (replication: -1 is pixel 0). As torch.nn.functional.pad with mode reflect and replicate. Error: a negative
+ * pad; a reflection of as many pixels as the image has, or more. */
 pleat_tensor *pleat_reflection_pad2d_with(pleat_edge_pad_args args);
 #define pleat_reflection_pad2d(...) \
     pleat_reflection_pad2d_with(PLEAT_OPTIONS(pleat_edge_pad_args, __VA_ARGS__))
@@ -793,8 +795,8 @@ typedef struct pleat_op {
     /* The cotangent of input i, written in ops: g has the result's shape, the return value in[i]'s. NULL as a
      * return value means zero. NULL in place of the rule: a gradient of the op is an error that names it. */
     pleat_tensor *(*vjp)(const pleat_call *c, size_t i, pleat_tensor *g);
-    /* Write the attributes that c->attrs stand for, defaults included, to out[PLEAT_MAX_ATTRS], and return their
-     * number. NULL: the op has none, or does not tell. */
+    /* Write the attributes that c->attrs stand for, defaults included, to out[PLEAT_MAX_ATTRS], and return
+     * their number. NULL: the op has none, or does not tell. */
     size_t (*attributes)(const pleat_call *c, pleat_attr *out);
 } pleat_op;
 
@@ -816,9 +818,10 @@ struct pleat_call {
 pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in, const void *attrs,
                           size_t attrs_bytes);
 
-/* Complete an option that is a pair, by the rule of the conventions, for an op or a layer of your own. A pair of
- * zeros becomes `usual` (NULL: it stays), and PLEAT_NONE becomes 0. False after an error of `op` about half a
- * pair or, unless `zero` says that zeros are legal, a zero. For a pair of ptrdiff_t cast the pointer. */
+/* Complete an option that is a pair, by the rule of the conventions, for an op or a layer of your own. A pair
+ * of zeros becomes `usual` (NULL: it stays), and PLEAT_NONE becomes 0. False after an error of `op` about
+ * half a pair or, unless `zero` says that zeros are legal, a zero. For a pair of ptrdiff_t cast the
+ * pointer. */
 bool pleat_pair(pleat_ctx *ctx, const char *op, const char *option, size_t pair[2], const size_t *usual,
                 bool zero);
 bool pleat_pair_f64(pleat_ctx *ctx, const char *op, const char *option, double pair[2], const double *usual,

@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-/* n numbers start, start + step, ..; those of the second half are counted back from `end`, if there is one. */
+/* n numbers start, start + step, ..; those of the second half are counted back from `end`, if there is
+ * one. */
 static pleat_tensor *range(pleat_ctx *ctx, const char *op, pleat_dtype dtype, size_t n, double start,
                            double step, const double *end) {
     pleat_tensor *y = pl_tensor_new(ctx, op, dtype, 1, &n);

@@ -183,7 +183,8 @@ static void print_map(const comparison *c) {
 
 /* ---- a shift by a pixel ------------------------------------------------------------------------------ */
 
-/* B[h,w] = A[h - down, w - right] wherever both exist, and these are not all one number, of which any shift holds. */
+/* B[h,w] = A[h - down, w - right] wherever both exist, and these are not all one number, of which any shift
+ * holds. */
 static bool is_shifted(const comparison *c, ptrdiff_t down, ptrdiff_t right) {
     ptrdiff_t H = (ptrdiff_t)c->shape[c->rank - 2], W = (ptrdiff_t)c->shape[c->rank - 1];
     ptrdiff_t planes = (ptrdiff_t)c->n / (H * W);

@@ -26,7 +26,8 @@ bool reader_is_gone(void);
 /* One line on standard error, "deconv NAME: ...", and `status` as the result. */
 int complain(int status, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* "NAME TEXT: it must be FORM", and the word that was meant, if it is clear: EXIT_USAGE. A NULL ends the words. */
+/* "NAME TEXT: it must be FORM", and the word that was meant, if it is clear: EXIT_USAGE. A NULL ends the
+ * words. */
 int refuse_word(const char *of, const char *name, const char *text, const char *form,
                 const char *const *words);
 
@@ -48,20 +49,22 @@ typedef struct text_option {
     bool flag;
 } text_option;
 
-/* Read argv: the framework's own options into `out`, the command's into `options`. Everything else is refused, also a word of
- * another framework. Returns 0, or EXIT_USAGE after one line on standard error. framework_option is "--framework" or "--from".
- * A row of `options` with NULL for `value` makes a word of the layer unknown to this command. */
+/* Read argv: the framework's own options into `out`, the command's into `options`. Everything else is
+ * refused, also a word of another framework. Returns 0, or EXIT_USAGE after one line on standard error.
+ * framework_option is "--framework" or "--from". A row of `options` with NULL for `value` makes a word of the
+ * layer unknown to this command. */
 int read_arguments(const char *name, const char *framework_option, int argc, char **argv,
                    layer_arguments *out, const text_option *options, size_t count);
 
 /* The same for a command without a layer: `options` are all it has. */
 int read_words(const char *name, int argc, char **argv, const text_option *options, size_t count);
 
-/* The layer in its framework's words: "--stride 2,2 --padding 1,1", for printing; read_arguments takes them back. A
- * convolution begins with "--op conv". Returns buffer. */
+/* The layer in its framework's words: "--stride 2,2 --padding 1,1", for printing; read_arguments takes them
+ * back. A convolution begins with "--op conv". Returns buffer. */
 char *layer_words(const pleat_layer *l, char *buffer, size_t bytes);
 
-/* A whole number, or a pair "H,W" or "HxW" (one number serves both); false if the text is anything else, text behind it included. */
+/* A whole number, or a pair "H,W" or "HxW" (one number serves both); false if the text is anything else, text
+ * behind it included. */
 bool read_count(const char *text, size_t *out);
 bool read_pair(const char *text, size_t out[2]);
 
@@ -84,9 +87,9 @@ const method *find_method(const char *name);
 
 /* ---- layers (layer.c) ------------------------------------------------------------------------------------- */
 
-/* The layer by a method, on arrays in the framework's layouts: its result and, for a cotangent of the result, the gradients
- * (NULL without grad_output). bias may be NULL; grad_bias is then the gradient of a bias of zeros. Poison tensors and an
- * error in the context on failure. */
+/* The layer by a method, on arrays in the framework's layouts: its result and, for a cotangent of the result,
+ * the gradients (NULL without grad_output). bias may be NULL; grad_bias is then the gradient of a bias of
+ * zeros. Poison tensors and an error in the context on failure. */
 typedef struct layer_result {
     pleat_tensor *output, *grad_input, *grad_weight, *grad_bias;
 } layer_result;

@@ -1,5 +1,5 @@
-/* deconv vectors: golden vectors. Every value is computed by all four methods, which must agree, before anything is written;
- * the folder appears whole or not at all. */
+/* deconv vectors: golden vectors. Every value is computed by all four methods, which must agree, before
+ * anything is written; the folder appears whole or not at all. */
 #define _GNU_SOURCE /* syncfs */
 
 #include <dirent.h>
@@ -287,7 +287,8 @@ static void remove_folder(const char *folder) {
     rmdir(folder);
 }
 
-/* A folder beside the target, which rename can put in the place of an empty one; it gets that one's permissions. */
+/* A folder beside the target, which rename can put in the place of an empty one; it gets that one's
+ * permissions. */
 static int make_folder(job *j) {
     struct stat old;
     bool exists = stat(j->output, &old) == 0;

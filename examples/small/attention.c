@@ -1,9 +1,9 @@
-/* Attention written in ops: softmax(Q K^T / sqrt(d)) V with several heads (Vaswani et al. 2017), its gradients checked,
- * and a task that needs it.
+/* Attention written in ops: softmax(Q K^T / sqrt(d)) V with several heads (Vaswani et al. 2017), its
+ * gradients checked, and a task that needs it.
  *
- * The task: T pairs of a key (a random vector) and a class are shown, then one of the keys alone. Which class went with
- * it? Nothing about the classes can be learned by heart, as keys are new in each example: the last token has to find its
- * pair. One layer of attention learns that in seconds.
+ * The task: T pairs of a key (a random vector) and a class are shown, then one of the keys alone. Which class
+ * went with it? Nothing about the classes can be learned by heart, as keys are new in each example: the last
+ * token has to find its pair. One layer of attention learns that in seconds.
  *
  *     cc attention.c $(pkg-config --cflags --libs pleat) -lm && ./a.out
  */
@@ -18,7 +18,8 @@ static pleat_tensor *heads_of(pleat_tensor *x, size_t heads) {
     return pleat_permute(pleat_reshape(x, PLEAT_SHAPE(n, t, heads, d / heads)), (size_t[]){0, 2, 1, 3});
 }
 
-/* q [N,Tq,D], k [N,T,D], v [N,T,D] -> [N,Tq,D]. As torch.nn.functional.scaled_dot_product_attention on split heads. */
+/* q [N,Tq,D], k [N,T,D], v [N,T,D] -> [N,Tq,D]. As torch.nn.functional.scaled_dot_product_attention on split
+ * heads. */
 static pleat_tensor *attention(pleat_tensor *q, pleat_tensor *k, pleat_tensor *v, size_t heads) {
     double scale = 1 / sqrt((double)(pleat_size(q, 2) / heads));
     pleat_tensor *scores =

@@ -1,5 +1,6 @@
-/* Is a gradient right? Three functions on plain arrays, without a tensor: the loss of a logistic regression with its
- * gradient, a layer with its vjp, and a blur with its adjoint. Each is checked as it should be, and once with a bug. */
+/* Is a gradient right? Three functions on plain arrays, without a tensor: the loss of a logistic regression
+ * with its gradient, a layer with its vjp, and a blur with its adjoint. Each is checked as it should be, and
+ * once with a bug. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,10 +1,12 @@
 /* Modules of your own: a layer with a parameter, options and a line in the summary, and modules of modules.
  *
- * Here a residual block that is the identity at first (Bachlechner et al. 2021, ReZero), as the gate [C,1,1] begins at 0:
+ * Here a residual block that is the identity at first (Bachlechner et al. 2021, ReZero), as the gate [C,1,1]
+ * begins at 0:
  *
  *     y = x + gate * conv(relu(conv(x)))
  *
- * Two of them, in a Sequential, in a network that is a module of our own as well, learn five kinds of generated shapes.
+ * Two of them, in a Sequential, in a network that is a module of our own as well, learn five kinds of
+ * generated shapes.
  *
  *     cc own_module.c $(pkg-config --cflags --libs pleat) && ./a.out
  */

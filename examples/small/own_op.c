@@ -2,8 +2,9 @@
  *
  *     roll(x, k): y[.., i] = x[.., (i - k) mod D] along the last axis, as torch.roll
  *
- * It is linear, and moves elements. So its gradient moves them back: the rule is the op itself, by -k, and as it is
- * written in ops, gradients of every order follow. An op that computes has a rule with c->in in it: see ../gradcheck.c.
+ * It is linear, and moves elements. So its gradient moves them back: the rule is the op itself, by -k, and as
+ * it is written in ops, gradients of every order follow. An op that computes has a rule with c->in in it: see
+ * ../gradcheck.c.
  *
  *     cc own_op.c $(pkg-config --cflags --libs pleat) && ./a.out
  */
@@ -20,7 +21,8 @@ static size_t roll_attributes(const pleat_call *c, pleat_attr *out) {
     return 1;
 }
 
-/* The shape of the result, from the inputs. Before, pleat_apply has seen to one context, one type and no poison. */
+/* The shape of the result, from the inputs. Before, pleat_apply has seen to one context, one type and no
+ * poison. */
 static bool roll_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
     c->rank = pleat_rank(x);
@@ -33,7 +35,8 @@ static bool roll_shape(pleat_call *c) {
 static bool roll_forward(const pleat_call *c) {
     if (pleat_numel(c->out) == 0) return true; /* any axis may have size 0 */
     bool f32 = c->dtype == PLEAT_F32;
-    /* the data of a view is not in one piece; an op that calls pleat_contiguous before, as roll() below, never sees one */
+    /* the data of a view is not in one piece; an op that calls pleat_contiguous before, as roll() below,
+     * never sees one */
     const char *x = f32 ? (const void *)pleat_const_f32(c->in[0]) : pleat_const_f64(c->in[0]);
     char *y = f32 ? (void *)pleat_f32(c->out) : pleat_f64(c->out);
     if (x == NULL || y == NULL) return false; /* the error says why */

@@ -1,7 +1,9 @@
-/* A signal of one dimension: a network of conv1d layers takes the noise from a signal of steps, and keeps its edges.
+/* A signal of one dimension: a network of conv1d layers takes the noise from a signal of steps, and keeps its
+ * edges.
  *
- * A moving average, whose best width is looked for here, must blur the edges to average the noise. The network sees the
- * same 65 samples around each, and learns where to stop. Signals are made anew in each step, so none is seen twice.
+ * A moving average, whose best width is looked for here, must blur the edges to average the noise. The
+ * network sees the same 65 samples around each, and learns where to stop. Signals are made anew in each step,
+ * so none is seen twice.
  *
  *     cc signal.c $(pkg-config --cflags --libs pleat) && ./a.out
  */
@@ -39,7 +41,8 @@ static double error_of(pleat_tensor *x, pleat_tensor *clean) {
 
 int main(void) {
     pleat_ctx *ctx = pleat_ctx_new(.seed = 1);
-    /* 9 samples, then 9 at a distance of 2, then of 4, then 9: together 8 + 16 + 32 + 8 and the sample itself */
+    /* 9 samples, then 9 at a distance of 2, then of 4, then 9: together 8 + 16 + 32 + 8 and the sample
+     * itself */
     pleat_nn_module *net = pleat_nn_sequential(
         ctx, pleat_nn_conv1d(ctx, 1, 16, .kernel = 9, .pad = 4), pleat_nn_relu(ctx),
         pleat_nn_conv1d(ctx, 16, 16, .kernel = 9, .dilation = 2, .pad = 8), pleat_nn_relu(ctx),

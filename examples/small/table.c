@@ -1,10 +1,10 @@
 /* Own numbers: a network learns one column of a CSV file from the others.
  *
- *     cc table.c $(pkg-config --cflags --libs pleat) -lm && ./a.out       # writes houses.csv, and learns its prices
- *     ./a.out FILE.csv COLUMN                                             # a table and a column of yours
+ *     cc table.c $(pkg-config --cflags --libs pleat) -lm && ./a.out    # writes houses.csv, learns its prices
+ *     ./a.out FILE.csv COLUMN                                          # a table and a column of yours
  *
- * Numbers in memory need no file: {.count = n, .field = {{"x", PLEAT_NN_F32, 1, {D}, .data = xs},
- * {"y", PLEAT_NN_F32, 1, {1}, .data = ys}}} is a data set of float xs[n][D], ys[n][1].
+ * Numbers in memory need no file: {.count = n, .field = {{"x", PLEAT_NN_F32, 1, {D}, .data = xs}, {"y",
+ * PLEAT_NN_F32, 1, {1}, .data = ys}}} is a data set of float xs[n][D], ys[n][1].
  */
 #include <math.h>
 #include <pleat_nn.h>

@@ -1,17 +1,18 @@
 /* Segmentation: a U-Net (Ronneberger, Fischer, Brox 2015) finds the discs in noisy images of discs and bars.
  *
- * Each image has a mask, 1 on discs and 0 elsewhere. Discs and bars have the same greys, so a threshold is not enough. The
- * loss is 1 - dice: the overlap of prediction and mask, which does not mind that most pixels are background.
+ * Each image has a mask, 1 on discs and 0 elsewhere. Discs and bars have the same greys, so a threshold is
+ * not enough. The loss is 1 - dice: the overlap of prediction and mask, which does not mind that most pixels
+ * are background.
  *
- *     cc unet.c $(pkg-config --cflags --libs pleat) && ./a.out      # writes unet.png: images, masks, predictions
+ *     cc unet.c $(pkg-config --cflags --libs pleat) && ./a.out   # unet.png: images, masks, predictions
  */
 #include <pleat_nn.h>
 #include <string.h>
 
 enum { SIZE = 32 };
 
-/* The loader calls this for an image and again for its mask, with the same random numbers. For pictures in files
- * see pleat_nn_read_png_pairs; for arrays in memory give .data in place of .fill. */
+/* The loader calls this for an image and again for its mask, with the same random numbers. For pictures in
+ * files see pleat_nn_read_png_pairs; for arrays in memory give .data in place of .fill. */
 static bool draw(void *user, size_t item, pleat_rng *r, void *out) {
     (void)item;
     float image[SIZE][SIZE], mask[SIZE][SIZE] = {{0}};

@@ -84,7 +84,8 @@ const char *const pln_report_style[] = {
     ":is(.epochs,.layers) [data-name]::before{content:attr(data-name);display:block;font-size:.75rem;font-weight:400;"
     "color:var(--muted)}.epochs tbody th{display:flex;gap:.35em;align-items:baseline}.epochs th small{order:1}"
     ".epochs tbody th[data-name]::before{font:inherit;color:inherit}}\n"
-    /* cells share the width; numbers are as large as that allows, and are left out where nobody could read them */
+    /* cells share the width; numbers are as large as that allows, and are left out where nobody could read
+     * them */
     ".counts{border-collapse:separate;border-spacing:1px;table-layout:fixed;width:100%;max-width:calc((var(--n) + 4)*5rem);"
     "--f:calc(100cqw/(var(--n) + 4)/3.3);font-size:clamp(0px,(var(--f) - 6px)*99,min(var(--f),.9rem))}\n"
     ".counts th,.counts td{border:0;padding:.35rem 0;text-align:center}\n"

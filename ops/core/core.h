@@ -49,8 +49,8 @@ typedef struct pl_storage {
     size_t refs;
     size_t bytes;
     void *data;
-    /* Grows with each write in place, and with each pointer that is given out to write by. What was made of the
-     * elements, such as packed weights, is stale when it has grown. */
+    /* Grows with each write in place, and with each pointer that is given out to write by. What was made of
+     * the elements, such as packed weights, is stale when it has grown. */
     uint64_t version;
     const char *writer; /* who wrote last, "pleat_assign" */
 } pl_storage;
@@ -236,7 +236,8 @@ pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what);
 /* The gradient rule of a piecewise constant op: zero for every input. */
 pleat_tensor *pl_zero_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
-/* Attributes: n whole numbers, as they are or cast from ptrdiff_t; n reals; the axes of a set (PLEAT_AXES). */
+/* Attributes: n whole numbers, as they are or cast from ptrdiff_t; n reals; the axes of a set
+ * (PLEAT_AXES). */
 pleat_attr pl_attr_whole(const char *name, size_t n, const size_t *values, bool usual);
 pleat_attr pl_attr_real(const char *name, size_t n, const double *values);
 pleat_attr pl_attr_axes(const char *name, unsigned axes);
@@ -247,7 +248,8 @@ static inline pleat_attr pl_attr_flag(const char *name, bool on) {
 size_t pl_axis_attributes(const pleat_call *c, pleat_attr *out);
 size_t pl_a_attributes(const pleat_call *c, pleat_attr *out);
 
-/* Four pads from the options pad and pads, of which one at most may be given. False after an error of `op`. */
+/* Four pads from the options pad and pads, of which one at most may be given. False after an error of
+ * `op`. */
 bool pl_pads(pleat_ctx *ctx, const char *op, const ptrdiff_t pad[2], const ptrdiff_t pads[4],
              ptrdiff_t out[4]);
 

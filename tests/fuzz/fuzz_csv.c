@@ -1,5 +1,5 @@
-/* The reader of tables: any bytes are numbers or an error. The first byte chooses the columns. What was read is written as text and
- * read again, with the same bits. */
+/* The reader of tables: any bytes are numbers or an error. The first byte chooses the columns. What was read
+ * is written as text and read again, with the same bits. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

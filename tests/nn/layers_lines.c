@@ -1,4 +1,5 @@
-/* 1-D layers, instance norm and padding beside the 2-D layers that compute them; what they say, and what they refuse. */
+/* 1-D layers, instance norm and padding beside the 2-D layers that compute them; what they say, and what they
+ * refuse. */
 #include <string.h>
 
 #include "module.h"

@@ -1,4 +1,5 @@
-/* Groups of parameters: what they refuse, and which parameters a pattern means. The values are PyTorch's (test_optim.c). */
+/* Groups of parameters: what they refuse, and which parameters a pattern means. The values are PyTorch's
+ * (test_optim.c). */
 #include <math.h>
 #include <string.h>
 

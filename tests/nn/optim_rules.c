@@ -1,4 +1,5 @@
-/* Optimizers: what they refuse, whom they leave alone, and what they do when a loss, a gradient or the memory fails. */
+/* Optimizers: what they refuse, whom they leave alone, and what they do when a loss, a gradient or the memory
+ * fails. */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -90,7 +91,8 @@ Test(rules, defaults) {
     pleat_nn_free(net);
 }
 
-/* An eps that the type does not hold, or whose square it does not: mean squares of tiny gradients are flushed to 0. */
+/* An eps that the type does not hold, or whose square it does not: mean squares of tiny gradients are flushed
+ * to 0. */
 static void expect_small_steps(pleat_nn_module *net, pleat_nn_optimizer *opt, double gradient) {
     double before[PARAMS], after[PARAMS];
     pleat_tensor *grads[PARAMS];
@@ -174,7 +176,8 @@ static void copy_state(pleat_nn_optimizer *to, pleat_nn_optimizer *from) {
     }
 }
 
-/* Parameters, state tensors and step counts are all there is: with them another optimizer goes on in the same way. */
+/* Parameters, state tensors and step counts are all there is: with them another optimizer goes on in the same
+ * way. */
 Test(rules, state_is_complete) {
     for (size_t m = 0; m < MAKERS; m++) {
         pleat_nn_module *one = small_net(PLEAT_F32), *other = small_net(PLEAT_F32);
@@ -294,7 +297,8 @@ Test(rules, centered_rmsprop_bears_a_constant_gradient) {
 
 /* ---- frozen parameters ----------------------------------------------------------------------------------- */
 
-/* A weight that gets no gradient any more: its averages end at 0, not in numbers of few digits, which are slow. */
+/* A weight that gets no gradient any more: its averages end at 0, not in numbers of few digits, which are
+ * slow. */
 Test(rules, averages_decay_to_zero) {
     for (size_t m = 1; m < MAKERS; m++) {
         pleat_nn_module *net = small_net(PLEAT_F32);
@@ -578,7 +582,8 @@ Test(rules, a_loss_without_a_history) {
     pleat_nn_free(net);
 }
 
-/* The step of one network changes what the other's graph, made before, still needs: as of a critic and a generator. */
+/* The step of one network changes what the other's graph, made before, still needs: as of a critic and a
+ * generator. */
 Test(rules, a_graph_from_before_a_step_is_refused) {
     pleat_nn_module *critic = small_net(PLEAT_F32), *generator = pleat_nn_linear(ctx, 2, 2);
     pleat_nn_optimizer *one = pleat_nn_adam(critic), *other = pleat_nn_adam(generator);

@@ -1,8 +1,9 @@
-/* Every allocation of every public function fails once: the n-th alone, the n-th with the one behind it (the context asks twice),
- * and all from the n-th on, for every n until none is left to fail. Each time the library says so, or gives the right values; no
- * block stays behind; and the same call in the same context gives the right values afterwards.
+/* Every allocation of every public function fails once: the n-th alone, the n-th with the one behind it (the
+ * context asks twice), and all from the n-th on, for every n until none is left to fail. Each time the
+ * library says so, or gives the right values; no block stays behind; and the same call in the same context
+ * gives the right values afterwards.
  *
- *     PLEAT_FAULTS_REPORT=FILE build/tests/test_faults      # appends a line for each row: functions, runs, failures */
+ *     PLEAT_FAULTS_REPORT=FILE build/tests/test_faults      # appends a line for each row */
 #define _POSIX_C_SOURCE 200809L
 
 #include "faults.h"
@@ -80,8 +81,8 @@ void take_with_gradients(world *w, pleat_tensor *y, size_t n, pleat_tensor *cons
     for (size_t i = 0; i < n; i++) take(w, gg[i]);
 }
 
-/* What libraries lose by themselves: libzip 1.7.3 forgets its list of entries in zip_close, and a layer in zip_fopen_index, when it
- * has no memory for the next. */
+/* What libraries lose by themselves: libzip 1.7.3 forgets its list of entries in zip_close, and a layer in
+ * zip_fopen_index, when it has no memory for the next. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:libzip.so\n"; }
 
@@ -184,7 +185,8 @@ Test(faults, calls_describe_themselves) {
     for (const row *r = faults_nn; r->covers; r++) undisturbed(&w, r);
 }
 
-/* Each row again and again, until it draws no more: the first tensor that it draws is dead, the second, ... */
+/* Each row again and again, until it draws no more: the first tensor that it draws is dead, the second,
+ * ... */
 static void expect_reported(world *w, const row *r) {
     for (size_t n = 1; w->dead == 0; n++) {
         w->dead = n;

@@ -1,5 +1,5 @@
-/* Training runs: what they compute and leave, how they stop, and that a run which was interrupted and resumed ends with the same
- * bits as one that was not. */
+/* Training runs: what they compute and leave, how they stop, and that a run which was interrupted and resumed
+ * ends with the same bits as one that was not. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* Data sets of one's own: arrays, tables, callbacks, pairs of pictures; how they are divided, and what is wrong with one. */
+/* Data sets of one's own: arrays, tables, callbacks, pairs of pictures; how they are divided, and what is
+ * wrong with one. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <math.h>

@@ -1,5 +1,6 @@
-/* How often a verdict is false: no right function is called wrong, and no wrong one right whose error exceeds the smallest that
- * the check says it sees. Functions of ten kinds, with constants, offsets and scales over many powers of ten. */
+/* How often a verdict is false: no right function is called wrong, and no wrong one right whose error exceeds
+ * the smallest that the check says it sees. Functions of ten kinds, with constants, offsets and scales over
+ * many powers of ten. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -32,7 +33,8 @@ static double power(pleat_rng *r, double low, double high) {
     return pow(10, low + (high - low) * pleat_rng_uniform(r));
 }
 
-/* Function `number`, and where it is checked. In float the constants spread less: a sine of 10^5 is no smooth function there. */
+/* Function `number`, and where it is checked. In float the constants spread less: a sine of 10^5 is no smooth
+ * function there. */
 static member draw(uint64_t number, bool f32, size_t *n, double *x) {
     pleat_rng r = pleat_rng_new(number, 5);
     member k = {.kind = (int)pleat_rng_below(&r, 10),

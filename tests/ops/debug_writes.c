@@ -1,4 +1,5 @@
-/* Writing in place to what a gradient still needs is an error that names both; to what it does not need, it is none. */
+/* Writing in place to what a gradient still needs is an error that names both; to what it does not need, it
+ * is none. */
 #include <math.h>
 
 #include "tensors.h"

@@ -1,4 +1,5 @@
-/* Running sums, indices, stack and split, ranges: laws to the bit, naive loops over random shapes, refusals. */
+/* Running sums, indices, stack and split, ranges: laws to the bit, naive loops over random shapes,
+ * refusals. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Jacobians and Hessians times vectors: PyTorch's values, the law <u, J v> = <J^T u, v>, difference quotients, refusals. The
- * values were computed by oracle/torch_jvp_hvp.py. */
+/* Jacobians and Hessians times vectors: PyTorch's values, the law <u, J v> = <J^T u, v>, difference
+ * quotients, refusals. The values were computed by oracle/torch_jvp_hvp.py. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* Where a size chooses a way through an op: just below the border, on it, and just above, in both types, on one thread and three, against
- * loops that know nothing of it. The borders are listed in README.md. Whole numbers, so that results compare bit for bit. */
+/* Where a size chooses a way through an op: just below the border, on it, and just above, in both types, on
+ * one thread and three, against loops that know nothing of it. The borders are listed in README.md. Whole
+ * numbers, so that results compare bit for bit. */
 #include "borders.h"
 
 #include <math.h>
@@ -117,7 +118,8 @@ Test(borders, of_sums) { on_every_number_of_threads(sums); }
 
 /* ---- rows that are shared out ------------------------------------------------------------------------------ */
 
-/* The largest of each row, the smallest, and where the first of the largest stands; also down the columns of the turned matrix. */
+/* The largest of each row, the smallest, and where the first of the largest stands; also down the columns of
+ * the turned matrix. */
 static void expect_extremes(pleat_tensor *x) {
     pleat_scope s = pleat_begin(ctx);
     size_t M = pleat_size(x, 0), K = pleat_size(x, 1);
@@ -151,7 +153,8 @@ static void extremes(pleat_dtype type) {
 
 Test(borders, of_extremes) { on_every_number_of_threads(extremes); }
 
-/* Along rows and down columns: running sums, places in a mixed order, and the sums that come back from there. */
+/* Along rows and down columns: running sums, places in a mixed order, and the sums that come back from
+ * there. */
 static void expect_lines(pleat_tensor *x) {
     pleat_scope s = pleat_begin(ctx);
     size_t M = pleat_size(x, 0), K = pleat_size(x, 1), n = M * K, shape[] = {M, K};
@@ -222,7 +225,8 @@ static void softmaxes(pleat_dtype type) {
 
 Test(borders, of_softmax) { on_every_number_of_threads(softmaxes); }
 
-/* x [A,K,B] over A and B, where each sum is 0, so that all deviations are whole and their squares add up exactly. */
+/* x [A,K,B] over A and B, where each sum is 0, so that all deviations are whole and their squares add up
+ * exactly. */
 static void expect_normal(pleat_dtype type, size_t A, size_t K, size_t B) {
     pleat_scope s = pleat_begin(ctx);
     pleat_tensor *x = whole(PLEAT_F64, PLEAT_SHAPE(A, K, B));
@@ -295,7 +299,8 @@ Test(borders, of_scopes) {
 
 /* ---- streams of random numbers ----------------------------------------------------------------------------- */
 
-/* Four numbers are made at a time. What a tensor draws, also from the middle of four, is what one draws one by one. */
+/* Four numbers are made at a time. What a tensor draws, also from the middle of four, is what one draws one
+ * by one. */
 static void draws(pleat_dtype type) {
     for (size_t skipped = 0; skipped < 5; skipped++)
         for (size_t n = 1; n < 10; n++) {
