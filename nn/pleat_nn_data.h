@@ -159,8 +159,8 @@ pleat_nn_data pleat_nn_data_of_images(const pleat_nn_images *images);
  *     pleat_end(s);
  *
  * The first field defines the number of items. Errors: another number of items, an element that the type does
- * not hold (labels are whole numbers from 0, bytes up to 255), with its index. On an error the set has not
- * changed. */
+ * not hold (labels are whole numbers from 0, bytes up to 255, numbers of f32 up to 3.4e38), with its index. On
+ * an error the set has not changed. */
 pleat_status pleat_nn_data_add(pleat_ctx *ctx, pleat_nn_data *data, const char *name, pleat_nn_type type,
                                pleat_tensor *t);
 

@@ -40,7 +40,7 @@ static pleat_status choose(table *t, const char *list, size_t *width) {
     for (const char *word = list ? list + but : NULL; word;) {
         char *end;
         size_t first = strtoul(word, &end, 10), last = *end == '-' ? strtoul(end + 1, &end, 10) : first;
-        int n = (int)strcspn(word, ","), found = 0, number = n && end == word + n;
+        int n = (int)strcspn(word, ","), found = 0, number = n && end == word + n && end[-1] != '-';
         const char *names = t->text;
         for (size_t k = 0; k < t->columns; k++) {
             cell c = next_cell(t, &names);

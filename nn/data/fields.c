@@ -91,6 +91,7 @@ static bool put(pleat_nn_type type, double v, void *array, size_t i) {
     bool whole = v >= 0 && v == floor(v);
     switch (type) {
     case PLEAT_NN_F32:
+        if (isfinite(v) && !isfinite((float)v)) return false;
         ((float *)array)[i] = (float)v;
         return true;
     case PLEAT_NN_F64:
@@ -119,8 +120,9 @@ static pleat_status convert(pleat_tensor *t, const char *name, pleat_nn_type typ
         return pleat_fail(pleat_ctx_of(t), PLEAT_ERR_ARGUMENT, add,
                           "field %s: element %zu of item %zu is %s; %s", name, i % each, i / each,
                           pln_rounded(v, 9).s,
-                          type == PLEAT_NN_LABELS ? "labels are whole numbers from 0"
-                                                  : "bytes are whole numbers from 0 to 255");
+                          type == PLEAT_NN_F32      ? "PLEAT_NN_F32 holds numbers up to 3.4e38"
+                          : type == PLEAT_NN_LABELS ? "labels are whole numbers from 0"
+                                                    : "bytes are whole numbers from 0 to 255");
     }
     return PLEAT_OK;
 }

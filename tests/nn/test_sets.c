@@ -65,6 +65,7 @@ Test(sets, tables_that_are_refused) {
         {"a,b\n1,2\n", "1-2", "has no column \"1-2\""},
         {"a,b\n1,2\n", "a,", "has no column \"\""},
         {"a,b\n1,2\n", "-1", "has no column \"-1\""},
+        {"a,b\n1,2\n", "0-", "has no column \"0-\""},
         {"a,b\n1,2\n", "!a,b", "no column is chosen"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -120,6 +121,10 @@ Test(sets, fields_that_are_refused) {
                  "element 1 of item 2 is 256; bytes are whole numbers from 0 to 255");
     pleat_f32(x)[7] = -1;
     expect_error(pleat_nn_data_add(ctx, &d, "mask", PLEAT_NN_LABELS, x), PLEAT_ERR_ARGUMENT, "is -1");
+    const double large[] = {1e38, -INFINITY, NAN, -1e39};
+    pleat_tensor *far = pleat_from_f64(ctx, PLEAT_F64, PLEAT_SHAPE(4), large);
+    expect_error(pleat_nn_data_add(ctx, &d, "far", PLEAT_NN_F32, far), PLEAT_ERR_ARGUMENT,
+                 "field far: element 0 of item 3 is -1e+39; PLEAT_NN_F32 holds numbers up to 3.4e38");
     pleat_f32(x)[7] = NAN;
     expect_error(pleat_nn_data_add(ctx, &d, "mask", PLEAT_NN_PIXELS, x), PLEAT_ERR_ARGUMENT, "is nan");
     expect_error(pleat_nn_data_add(ctx, &d, "s", PLEAT_NN_F32, pleat_zeros(ctx, PLEAT_F32, PLEAT_SCALAR)),
