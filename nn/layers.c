@@ -191,7 +191,7 @@ static const pleat_nn_kind conv_transpose1d_kind = {"ConvTranspose1d", conv_tran
 
 pln_forward *pln_relu_forward(const pleat_nn_module *m) {
     if (m->kind->forward == conv_forward) return conv_relu;
-    return m->kind->forward == conv_transpose_forward ? conv_transpose_relu : NULL;
+    return m->kind->forward == conv_transpose_forward ? conv_transpose_relu : pln_norm_relu_forward(m);
 }
 
 /* Set the defaults; false after an error of `layer`. */

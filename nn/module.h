@@ -62,9 +62,11 @@ pleat_nn_module *pln_add_whole_buffer(pleat_nn_module *m, const char *name, plea
 pleat_nn_module *pln_discard(pleat_nn_module *m);
 
 /* The forward function that returns relu(y) in place of m's y, in one pass over memory. Convolutions and
- * their transposes have one (nn/layers.c), other kinds NULL. And is m a ReLU (nn/activations.c)? */
+ * their transposes (nn/layers.c) and norms (nn/norm_layers.c) have one, other kinds NULL. And is m a ReLU
+ * (nn/activations.c)? */
 typedef pleat_tensor *pln_forward(pleat_nn_module *m, pleat_tensor *x);
 pln_forward *pln_relu_forward(const pleat_nn_module *m);
+pln_forward *pln_norm_relu_forward(const pleat_nn_module *m);
 bool pln_is_relu(const pleat_nn_module *m);
 
 /* m's forward pass by `forward` in place of the function of its kind. */

@@ -23,46 +23,63 @@ static void run_on(pleat_tensor *buffer, pleat_tensor *value, double momentum) {
     pleat_assign(buffer, pleat_add(pleat_scale(buffer, 1 - momentum), pleat_scale(value, momentum)));
 }
 
-static void update_statistics(pleat_nn_module *m, pleat_tensor *x) {
+/* mean and var: those of the batch of x */
+static void update_statistics(pleat_nn_module *m, const pleat_tensor *x, pleat_tensor *mean,
+                              pleat_tensor *var) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     pleat_ctx *ctx = pleat_nn_ctx(m);
     pleat_tensor *counter = pleat_nn_own_buffer(m, 2);
     double n = (double)pleat_numel(x) / (double)a->channels;
-    unsigned axes = ((1u << pleat_rank(x)) - 1) & ~PLEAT_AXES(1);
     bool recording = pleat_set_recording(ctx, false);
     pleat_scope scope = pleat_begin(ctx);
-    run_on(pleat_nn_own_buffer(m, 0), pleat_mean(x, axes), a->momentum);
-    run_on(pleat_nn_own_buffer(m, 1), pleat_scale(pleat_var(x, axes), n / (n - 1)), a->momentum);
+    run_on(pleat_nn_own_buffer(m, 0), mean, a->momentum);
+    run_on(pleat_nn_own_buffer(m, 1), pleat_scale(var, n / (n - 1)), a->momentum);
     pleat_assign(counter, pleat_shift(counter, 1));
     pleat_end(scope);
     pleat_set_recording(ctx, recording);
 }
 
-static pleat_tensor *batch_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
+static pleat_tensor *batch_norm_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
-    pleat_tensor *weight = pleat_nn_own_param(m, 0), *bias = pleat_nn_own_param(m, 1);
+    pleat_tensor *weight = pleat_nn_own_param(m, 0), *bias = pleat_nn_own_param(m, 1), *mean, *var;
     if (!pleat_nn_is_training(m))
         return pleat_batch_norm(x, weight, bias, pleat_nn_own_buffer(m, 0), pleat_nn_own_buffer(m, 1),
-                                .eps = a->eps);
+                                .eps = a->eps, .relu = relu);
     if (pleat_numel(x) / a->channels < 2)
         return pln_misfit(m, x, "at least ", 2, " values a channel in training: one has no variance");
-    pleat_tensor *y = pleat_batch_norm(x, weight, bias, .eps = a->eps);
-    if (!pleat_is_poison(y)) update_statistics(m, x);
+    pleat_tensor *y = pleat_batch_norm(x, weight, bias, .eps = a->eps, .relu = relu, .batch_mean = &mean,
+                                       .batch_var = &var);
+    if (pleat_is_poison(y)) return y;
+    update_statistics(m, x, mean, var);
+    pleat_drop(mean), pleat_drop(var);
     return y;
 }
 
-static pleat_tensor *batch_norm1d_forward(pleat_nn_module *m, pleat_tensor *x) {
+static pleat_tensor *batch_norm1d_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     if ((pleat_rank(x) != 2 && pleat_rank(x) != 3) || pleat_size(x, 1) != a->channels)
         return pln_misfit(m, x, "[N,", a->channels, "] or the same with an axis L");
-    return batch_norm_forward(m, x);
+    return batch_norm_run(m, x, relu);
 }
 
-static pleat_tensor *batch_norm2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+static pleat_tensor *batch_norm2d_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->channels)
         return pln_misfit(m, x, "[N,", a->channels, ",H,W]");
-    return batch_norm_forward(m, x);
+    return batch_norm_run(m, x, relu);
+}
+
+static pleat_tensor *batch_norm1d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return batch_norm1d_run(m, x, false);
+}
+static pleat_tensor *batch_norm1d_relu(pleat_nn_module *m, pleat_tensor *x) {
+    return batch_norm1d_run(m, x, true);
+}
+static pleat_tensor *batch_norm2d_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return batch_norm2d_run(m, x, false);
+}
+static pleat_tensor *batch_norm2d_relu(pleat_nn_module *m, pleat_tensor *x) {
+    return batch_norm2d_run(m, x, true);
 }
 
 static void norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
@@ -120,16 +137,16 @@ pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args) {
 
 /* ---- group_norm and instance_norm ---------------------------------------------------------------------- */
 
-static pleat_tensor *group_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
+static pleat_tensor *group_norm_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     if (pleat_rank(x) < 2 || pleat_size(x, 1) != a->channels)
         return pln_misfit(m, x, "[N,", a->channels, ",..]");
     return pleat_group_norm(x, pleat_nn_own_param(m, 0), pleat_nn_own_param(m, 1), .groups = a->groups,
-                            .eps = a->eps);
+                            .eps = a->eps, .relu = relu);
 }
 
 /* A group norm with a group for each channel. */
-static pleat_tensor *instance_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
+static pleat_tensor *instance_norm_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     if (pleat_rank(x) < 3 || pleat_size(x, 1) != a->channels)
         return pln_misfit(m, x, "[N,", a->channels, ",..], of rank 3 or more");
@@ -137,7 +154,20 @@ static pleat_tensor *instance_norm_forward(pleat_nn_module *m, pleat_tensor *x) 
     for (size_t k = 2; k < pleat_rank(x); k++) values *= pleat_size(x, k);
     if (values < 2) return pln_misfit(m, x, "at least ", 2, " values a channel: one has no variance");
     return pleat_group_norm(x, pleat_nn_own_param(m, 0), pleat_nn_own_param(m, 1), .groups = a->channels,
-                            .eps = a->eps);
+                            .eps = a->eps, .relu = relu);
+}
+
+static pleat_tensor *group_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return group_norm_run(m, x, false);
+}
+static pleat_tensor *group_norm_relu(pleat_nn_module *m, pleat_tensor *x) {
+    return group_norm_run(m, x, true);
+}
+static pleat_tensor *instance_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return instance_norm_run(m, x, false);
+}
+static pleat_tensor *instance_norm_relu(pleat_nn_module *m, pleat_tensor *x) {
+    return instance_norm_run(m, x, true);
 }
 
 static void instance_norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
@@ -182,14 +212,21 @@ typedef struct layer_norm_attrs {
     double eps;
 } layer_norm_attrs;
 
-static pleat_tensor *layer_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
+static pleat_tensor *layer_norm_run(pleat_nn_module *m, pleat_tensor *x, bool relu) {
     const layer_norm_attrs *a = pleat_nn_attrs(m);
     size_t rank = pleat_rank(x);
     if (rank < a->rank || memcmp(pleat_shape(x) + rank - a->rank, a->shape, a->rank * sizeof *a->shape))
         return pln_misfit(m, x, "the sizes it was made for at the end, the last of them ",
                           a->shape[a->rank - 1], "");
     return pleat_layer_norm(x, pleat_nn_own_param(m, 0), pleat_nn_own_param(m, 1), .axes = a->rank,
-                            .eps = a->eps);
+                            .eps = a->eps, .relu = relu);
+}
+
+static pleat_tensor *layer_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return layer_norm_run(m, x, false);
+}
+static pleat_tensor *layer_norm_relu(pleat_nn_module *m, pleat_tensor *x) {
+    return layer_norm_run(m, x, true);
 }
 
 static void layer_norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
@@ -217,6 +254,22 @@ pleat_nn_module *pleat_nn_layer_norm_with(pleat_nn_layer_norm_args args) {
     m = add_affine(m, args.dtype, a.rank, a.shape);
     pleat_end(scope);
     return m;
+}
+
+/* ---- with a ReLU ---------------------------------------------------------------------------------------- */
+
+pln_forward *pln_norm_relu_forward(const pleat_nn_module *m) {
+    static const struct {
+        const pleat_nn_kind *kind;
+        pln_forward *both;
+    } all[] = {{&batch_norm1d_kind, batch_norm1d_relu},
+               {&batch_norm2d_kind, batch_norm2d_relu},
+               {&group_norm_kind, group_norm_relu},
+               {&instance_norm_kind, instance_norm_relu},
+               {&layer_norm_kind, layer_norm_relu}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (m->kind == all[i].kind) return all[i].both;
+    return NULL;
 }
 
 /* ---- dropout ------------------------------------------------------------------------------------------- */

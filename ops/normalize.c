@@ -16,8 +16,8 @@ typedef struct manner {
 } manner;
 
 typedef struct slabs {
-    size_t A, K, B, each;          /* each: the k of a task */
-    const void *x, *mean, *factor; /* mean and factor [K] if they are given, or NULL */
+    size_t A, K, B, each; /* each: the k of a task */
+    const void *x;
     void *y;
     double eps;
     manner how;
@@ -39,30 +39,26 @@ typedef struct origins {
 #define SLAB_TASK slab_f64
 #include "normalize.inc"
 
-static void run_slabs(const pleat_call *c, pleat_tensor *const *in, manner how) {
-    const pleat_tensor *x = in[0];
-    slabs s = {
-        .A = x->shape[0], .K = x->shape[1], .B = x->shape[2], .x = x->data, .y = c->out->data, .how = how};
-    if (c->n > 1)
-        s.mean = in[1]->data, s.factor = in[2]->data;
-    else
-        s.eps = *(const double *)c->attrs;
-    /* statistics read a slab several times, so a task fits in a cache; otherwise longer rows are faster */
-    size_t whole = PIECE / (s.A * s.B), most = whole < MOST ? whole : MOST, least = c->n > 1 ? 8 : 1;
-    s.each = s.B == 1 ? MOST : most > least ? most : least;
+static void run_slabs(const pleat_call *c, const pleat_tensor *x, manner how) {
+    slabs s = {.A = x->shape[0],
+               .K = x->shape[1],
+               .B = x->shape[2],
+               .x = x->data,
+               .y = c->out->data,
+               .eps = *(const double *)c->attrs,
+               .how = how};
+    /* a slab is read several times, so a task fits in a cache */
+    size_t whole = PIECE / (s.A * s.B), most = whole < MOST ? whole : MOST;
+    s.each = s.B == 1 ? MOST : most > 1 ? most : 1;
     pl_parallel(pl_pool_for(c->ctx, 4 * (double)x->numel), (s.K - 1) / s.each + 1,
                 c->dtype == PLEAT_F64 ? slab_f64 : slab_f32, &s);
 }
 
 static bool run(const pleat_call *c, manner how) {
-    pleat_tensor *in[3];
-    bool usable = true;
-    for (size_t i = 0; i < c->n; i++) {
-        in[i] = pl_dense(c->in[i]);
-        usable = usable && !in[i]->poison;
-    }
-    if (usable && in[0]->numel > 0) run_slabs(c, in, how);
-    for (size_t i = 0; i < c->n; i++) pl_release(in[i]);
+    pleat_tensor *x = pl_dense(c->in[0]);
+    bool usable = !x->poison;
+    if (usable && x->numel > 0) run_slabs(c, x, how);
+    pl_release(x);
     return usable;
 }
 
@@ -128,19 +124,6 @@ static pleat_tensor *normalize_vjp(const pleat_call *c, size_t i, pleat_tensor *
     pleat_tensor *along = pleat_mul(y, pleat_mean(pleat_mul(g, y), PLEAT_AXES(0, 2), .keep = true));
     return pleat_mul(pleat_sub(of_slab(&centre_op, g, 0), along), rate);
 }
-
-/* ---- by given statistics ------------------------------------------------------------------------------------ */
-
-static bool rescale_forward(const pleat_call *c) { return run(c, (manner){.all = true}); }
-
-static pleat_tensor *rescale_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    pleat_tensor *x = c->in[0], *mean = c->in[1], *factor = c->in[2];
-    if (i == 0) return pleat_mul(g, factor);
-    if (i == 1) return pleat_neg(pleat_mul(pl_sum_like(g, mean), factor));
-    return pl_sum_like(pleat_mul(g, pleat_sub(x, mean)), factor);
-}
-
-static const pleat_op rescale_op = {"rescale", pl_shape_same, rescale_forward, rescale_vjp, NULL};
 
 /* ---- over any axes ------------------------------------------------------------------------------------------ */
 
@@ -221,11 +204,8 @@ pleat_tensor *pleat_var_with(pleat_sum_args args) {
     return pleat_reshape(of_slab(&var_op, slab_of(x, axes, order), 0), rank, shape);
 }
 
-pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor) {
-    size_t order[PLEAT_MAX_RANK], each[3] = {1, x->shape[1], 1};
-    unsigned axes = ((1u << x->rank) - 1) & ~2u;
-    slab_order(axes, x->rank, order);
-    pleat_tensor *in[] = {slab_of(x, axes, order), pleat_reshape(mean, 3, each),
-                          pleat_reshape(factor, 3, each)};
-    return pleat_reshape(pleat_apply(&rescale_op, 3, in, NULL, 0), x->rank, x->shape);
-}
+/* ---- for other files ---------------------------------------------------------------------------------------- */
+
+pleat_tensor *pl_normal(pleat_tensor *x, double eps) { return of_slab(&normalize_op, x, eps); }
+pleat_tensor *pl_rate(pleat_tensor *x, double eps) { return of_slab(&rate_op, x, eps); }
+pleat_tensor *pl_centre(pleat_tensor *x) { return of_slab(&centre_op, x, 0); }

@@ -1,5 +1,5 @@
-/* batch_norm, group_norm, layer_norm: normalize over the axes of the name, then weight and bias. Law:
- * group_norm with one group is layer_norm over all axes except N. */
+/* batch_norm, group_norm, layer_norm: normalize over the axes of the name, then weight, bias and relu
+ * (norm_affine.c). Law: group_norm with one group is layer_norm over all axes except N. */
 #include "rules.h"
 
 #include <math.h>
@@ -24,11 +24,14 @@ static bool has_shape(const char *op, const char *what, const pleat_tensor *t, s
     return false;
 }
 
-/* y weight + bias, each [C] for y [N,C,..]. */
-static pleat_tensor *affine(pleat_tensor *y, pleat_tensor *weight, pleat_tensor *bias) {
-    size_t shape[PLEAT_MAX_RANK] = {y->shape[1], 1, 1, 1, 1, 1, 1, 1}, rank = y->rank - 1;
-    if (weight != NULL) y = pleat_mul(y, pleat_reshape(weight, rank, shape));
-    return bias != NULL ? pleat_add(y, pleat_reshape(bias, rank, shape)) : y;
+/* Has x an element to take the mean of? `axes` are those of the mean. False after an error. */
+static bool has_mean(const char *op, const pleat_tensor *x, unsigned axes) {
+    for (size_t k = 0; k < x->rank; k++) {
+        if (!(axes >> k & 1u) || x->shape[k] > 0) continue;
+        pl_reject(x, op, PLEAT_ERR_SHAPE, "axis %zu is empty, and nothing has no mean", k);
+        return false;
+    }
+    return true;
 }
 
 /* The checks of all three; false after an error. Sets the default of eps. */
@@ -46,19 +49,21 @@ static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
     return false;
 }
 
-/* ---- batch_norm -------------------------------------------------------------------------------------------- */
+/* ---- batch_norm -------------------------------------------------------------------------------------- */
 
 /* (x - mean) scale + bias with scale = weight / sqrt(var + eps). In scale x + (bias - scale mean) the terms
  * would cancel most of their digits if the mean is much larger than the deviation. */
 static pleat_tensor *by_given_statistics(const pleat_norm_args *a) {
     pleat_tensor *scale = pleat_pow(pleat_shift(a->var, a->eps), -0.5);
     if (a->weight != NULL) scale = pleat_mul(scale, a->weight);
-    pleat_tensor *y = pl_rescale(a->x, a->mean, scale);
-    return pleat_is_poison(y) ? y : affine(y, NULL, a->bias);
+    return pl_rescale(a->x, a->mean, scale, a->bias, a->relu);
 }
 
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {
     static const char op[] = "batch_norm";
+    pleat_tensor **const results[] = {a.batch_mean, a.batch_var};
+    for (size_t i = 0; i < 2; i++)
+        if (results[i] != NULL) *results[i] = pleat_poison(context_of(&a));
     if (!usable(op, &a, 2)) return pleat_poison(context_of(&a));
     if (a.groups != 0 || a.axes != 0)
         return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "groups and axes are options of the other norms");
@@ -68,20 +73,22 @@ pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {
     if (!has_shape(op, "weight", a.weight, 1, C) || !has_shape(op, "bias", a.bias, 1, C) ||
         !has_shape(op, "mean", a.mean, 1, C) || !has_shape(op, "var", a.var, 1, C))
         return pleat_poison(a.x->ctx);
+    if (a.mean != NULL && (a.batch_mean != NULL || a.batch_var != NULL))
+        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT,
+                         "with mean and var given, the batch's own are not computed");
     if (a.mean != NULL) return by_given_statistics(&a);
     unsigned axes = ((1u << a.x->rank) - 1) & ~2u;
-    pleat_tensor *y = pleat_normalize(a.x, axes, a.eps);
-    return pleat_is_poison(y) ? y : affine(y, a.weight, a.bias);
+    return has_mean(op, a.x, axes) ? pl_norm_affine(PL_BATCH_NORM, &a) : pleat_poison(a.x->ctx);
 }
 
-/* ---- group_norm -------------------------------------------------------------------------------------------- */
+/* ---- group_norm -------------------------------------------------------------------------------------- */
 
 pleat_tensor *pleat_group_norm_with(pleat_norm_args a) {
     static const char op[] = "group_norm";
     if (!usable(op, &a, 2)) return pleat_poison(context_of(&a));
-    if (a.mean != NULL || a.var != NULL || a.axes != 0)
+    if (a.mean != NULL || a.var != NULL || a.batch_mean != NULL || a.batch_var != NULL || a.axes != 0)
         return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "mean, var and axes are options of the other norms");
-    size_t *C = &a.x->shape[1], N = a.x->shape[0], each = 1;
+    size_t *C = &a.x->shape[1];
     if (a.groups == 0)
         return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, ".groups must be given, and divide the channels");
     if (*C % a.groups != 0)
@@ -89,18 +96,16 @@ pleat_tensor *pleat_group_norm_with(pleat_norm_args a) {
                          *C);
     if (!has_shape(op, "weight", a.weight, 1, C) || !has_shape(op, "bias", a.bias, 1, C))
         return pleat_poison(a.x->ctx);
-    for (size_t k = 1; k < a.x->rank; k++) each *= a.x->shape[k];
-    pleat_tensor *rows = pleat_reshape(a.x, PLEAT_SHAPE(N, a.groups, each / a.groups));
-    pleat_tensor *y = pleat_reshape(pleat_normalize(rows, PLEAT_AXES(2), a.eps), a.x->rank, a.x->shape);
-    return pleat_is_poison(y) ? y : affine(y, a.weight, a.bias);
+    unsigned axes = ((1u << a.x->rank) - 1) & ~1u;
+    return has_mean(op, a.x, axes) ? pl_norm_affine(PL_GROUP_NORM, &a) : pleat_poison(a.x->ctx);
 }
 
-/* ---- layer_norm -------------------------------------------------------------------------------------------- */
+/* ---- layer_norm -------------------------------------------------------------------------------------- */
 
 pleat_tensor *pleat_layer_norm_with(pleat_norm_args a) {
     static const char op[] = "layer_norm";
     if (!usable(op, &a, 1)) return pleat_poison(context_of(&a));
-    if (a.mean != NULL || a.var != NULL || a.groups != 0)
+    if (a.mean != NULL || a.var != NULL || a.batch_mean != NULL || a.batch_var != NULL || a.groups != 0)
         return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "mean, var and groups are options of the other norms");
     size_t D = a.axes != 0 ? a.axes : 1, rank = a.x->rank;
     if (D > rank)
@@ -110,7 +115,6 @@ pleat_tensor *pleat_layer_norm_with(pleat_norm_args a) {
     if (!has_shape(op, "weight", a.weight, D, shape) || !has_shape(op, "bias", a.bias, D, shape))
         return pleat_poison(a.x->ctx);
     unsigned axes = ((1u << rank) - 1) & ~((1u << (rank - D)) - 1);
-    pleat_tensor *y = pleat_normalize(a.x, axes, a.eps);
-    if (a.weight != NULL) y = pleat_mul(y, a.weight);
-    return a.bias != NULL ? pleat_add(y, a.bias) : y;
+    a.axes = D;
+    return has_mean(op, a.x, axes) ? pl_norm_affine(PL_LAYER_NORM, &a) : pleat_poison(a.x->ctx);
 }

@@ -657,7 +657,14 @@ typedef struct pleat_norm_args {
     size_t groups;               /* group_norm only: a divisor of C; must be given */
     size_t axes;                 /* layer_norm only: the number of trailing axes; default 1 */
     double eps;                  /* default 1e-5 */
+    bool relu;                   /* y = max(0, weight normalized(x) + bias), NaN stays NaN */
+    /* batch_norm by the batch's statistics only: where to put these, [C], the variance with divisor n, without
+     * history, in the innermost scope; poison after an error. Each may be NULL. */
+    pleat_tensor **batch_mean, **batch_var;
 } pleat_norm_args;
+
+/* Each norm is one op, with weight, bias and relu: an element of the result or of a gradient is computed in
+ * double from elements and statistics in double, and is rounded once. relu looks at the rounded number. */
 
 /* x [N,C,..], weight and bias [C]: over N and all axes after C. Ioffe and Szegedy 2015. */
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args args);

@@ -149,9 +149,13 @@ static bool hand_to_inputs(walk *w, size_t k, const size_t *edges) {
  * applies an op to it, and none if the rule needs its shape alone. */
 static bool hand_down(walk *w, size_t k, const size_t *edges) {
     const pleat_call *outer = w->ctx->rule;
+    pleat_tensor *shared = w->ctx->shared;
     w->ctx->rule = w->stops[k].tensor->call;
+    w->ctx->shared = NULL;
     bool done = hand_to_inputs(w, k, edges);
+    if (w->ctx->shared != NULL) pl_release(w->ctx->shared);
     w->ctx->rule = outer;
+    w->ctx->shared = shared;
     return done;
 }
 

@@ -198,6 +198,8 @@ struct pleat_ctx {
     uint64_t serial;        /* of the latest scope */
     uint64_t walks;         /* gradient walks so far */
     const pleat_call *rule; /* the call whose gradient rule is running */
+    /* A tensor, retained, that the rule of one input has left to those of the call's other inputs; or NULL. */
+    pleat_tensor *shared;
 };
 
 /* The plan for a legal shape, valid until the next call; NULL without memory. */

@@ -232,12 +232,14 @@ static void edge_pads(world *w, const row *r) {
 
 static void norms(world *w, const row *r) {
     (void)r;
-    pleat_tensor *xs[] = {image(w), drawn(w, PLEAT_SHAPE(4)), drawn(w, PLEAT_SHAPE(4))};
+    pleat_tensor *xs[] = {image(w), drawn(w, PLEAT_SHAPE(4)), drawn(w, PLEAT_SHAPE(4))}, *mean = NULL;
     take_with_gradients(w, pleat_normalize(xs[0], PLEAT_AXES(0, 2), 1e-5), 1, xs);
     take_with_gradients(w, pleat_batch_norm(xs[0], .weight = xs[1], .bias = xs[2]), 3, xs);
     take_with_gradients(w, pleat_batch_norm(xs[0], .mean = xs[1], .var = xs[2]), 1, xs);
     take_with_gradients(w, pleat_group_norm(xs[0], .weight = xs[1], .bias = xs[2], .groups = 2), 3, xs);
     take_with_gradients(w, pleat_layer_norm(xs[0], .axes = 2), 1, xs);
+    take_with_gradients(w, pleat_batch_norm(xs[0], .bias = xs[1], .relu = true, .batch_mean = &mean), 2, xs);
+    take(w, mean);
 }
 
 /* ---- gradients and checks ----------------------------------------------------------------------------------- */

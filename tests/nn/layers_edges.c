@@ -60,3 +60,50 @@ Test(edges, kernels_that_no_image_could_hold_are_refused) {
     expect_refusal(
         pleat_nn_conv_transpose2d(ctx, 1, 1, .kernel = {1, 1}, .stride = {1, (size_t)PTRDIFF_MAX + 1}), what);
 }
+
+/* ---- a norm and the ReLU behind it ------------------------------------------------------------------------------ */
+
+enum { NORM_KINDS = 5 };
+
+static pleat_nn_module *norm_of(size_t kind, pleat_dtype type) {
+    if (kind == 0) return pleat_nn_batch_norm1d(ctx, 4, .dtype = type);
+    if (kind == 1) return pleat_nn_batch_norm2d(ctx, 4, .dtype = type);
+    if (kind == 2) return pleat_nn_group_norm(ctx, 4, 2, .dtype = type);
+    if (kind == 3) return pleat_nn_instance_norm(ctx, 4, .affine = true, .dtype = type);
+    return pleat_nn_layer_norm(ctx, PLEAT_SHAPE(3), .dtype = type);
+}
+
+/* Sequential computes the two in one pass; one after the other they give the same bits, and so do gradients and
+ * running statistics. */
+static void expect_one_pass(size_t kind, pleat_dtype type, bool training) {
+    pleat_nn_module *norm = norm_of(kind, type), *apart = norm_of(kind, type), *relu = pleat_nn_relu(ctx);
+    pleat_nn_module *both = pleat_nn_sequential(ctx, norm, pleat_nn_relu(ctx));
+    size_t rank = kind == 0 ? 3 : 4, shape[] = {3, 4, 5, 3};
+    pleat_tensor *x = pleat_randn(ctx, type, rank, shape), *xs[2][3] = {{x}, {x}}, *gs[2][3];
+    for (size_t i = 0; i < pleat_nn_state_count(apart); i++) {
+        if (i < 2)
+            EXPECT_OK(pleat_assign(pleat_nn_state(norm, i),
+                                   pleat_randn(ctx, type, 1, pleat_shape(pleat_nn_state(norm, i)))));
+        EXPECT_OK(pleat_assign(pleat_nn_state(apart, i), pleat_nn_state(norm, i)));
+    }
+    pleat_nn_set_training(both, training), pleat_nn_set_training(apart, training);
+    pleat_tensor *y[] = {pleat_nn_forward(both, x), pleat_nn_forward(relu, pleat_nn_forward(apart, x))};
+    EXPECT_SAME(y[0], y[1]);
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; i < 2; i++) xs[k][1 + i] = pleat_nn_param(k ? apart : norm, i);
+        EXPECT_OK(pleat_grads(y[k], pleat_exp(y[k]), 3, xs[k], gs[k], 0));
+    }
+    for (size_t i = 0; i < 3; i++) EXPECT_SAME(gs[0][i], gs[1][i]);
+    for (size_t i = 0; i < pleat_nn_state_count(apart); i++)
+        EXPECT_SAME(pleat_nn_state(norm, i), pleat_nn_state(apart, i));
+    pleat_nn_free(both), pleat_nn_free(apart), pleat_nn_free(relu);
+}
+
+Test(edges, a_norm_and_a_relu_are_one_pass) {
+    for (size_t i = 0; i < NORM_KINDS * 4; i++)
+        expect_one_pass(i / 4, i % 2 ? PLEAT_F64 : PLEAT_F32, i / 2 % 2);
+    pleat_nn_module *both = pleat_nn_sequential(ctx, norm_of(1, PLEAT_F32), pleat_nn_relu(ctx));
+    pleat_tensor *y = pleat_nn_forward(both, pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(2, 4, 3, 3)));
+    cr_assert_str_eq(pleat_call_of(y)->op->name, "batch_norm", "one op");
+    pleat_nn_free(both);
+}

@@ -334,7 +334,7 @@ Test(other_ops, what_nothing_has_not_is_refused) {
     EXPECT_REFUSED(pleat_var(x, PLEAT_AXES(0)), PLEAT_ERR_SHAPE, "var", "empty");
     EXPECT_REFUSED(pleat_amax(x), PLEAT_ERR_SHAPE, "amax", "empty");
     EXPECT_FAILED(pleat_argmax(x, 0, NULL), PLEAT_ERR_SHAPE, "argmax", "empty");
-    EXPECT_REFUSED(pleat_batch_norm(x), PLEAT_ERR_SHAPE, "normalize", "empty");
+    EXPECT_REFUSED(pleat_batch_norm(x), PLEAT_ERR_SHAPE, "batch_norm", "empty");
     EXPECT_REFUSED(pleat_nn_mse_loss(x, x), PLEAT_ERR_SHAPE, "mean", "empty");
     pleat_tensor *flat = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(1, 2, 0, 6));
     pleat_tensor *gray = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(1, 0, 5, 6));

@@ -158,6 +158,15 @@ FUNCTION(batch, pleat_batch_norm(a, b, c, .eps = 0.1))
 FUNCTION(batch_by, pleat_batch_norm(a, .mean = b, .var = pleat_square(c), .eps = 0.3))
 FUNCTION(group, pleat_group_norm(a, b, c, .groups = 2, .eps = 0.1))
 FUNCTION(layer, pleat_layer_norm(a, b, c, .eps = 0.1))
+/* a bias of one sign for each channel keeps relu away from its kink */
+static pleat_tensor *far(pleat_tensor *c) { return pleat_add(c, numbers(c, 9, -9)); }
+FUNCTION(batch_relu, pleat_batch_norm(a, b, far(c), .eps = 0.1, .relu = true))
+FUNCTION(batch_by_relu,
+         pleat_batch_norm(a, .bias = far(c), .mean = b, .var = pleat_square(c), .eps = 0.3, .relu = true))
+FUNCTION(instance_relu, pleat_group_norm(a, b, far(c), .groups = 2, .eps = 0.1, .relu = true))
+FUNCTION(layer_relu, pleat_layer_norm(a, b, far(c), .eps = 0.1, .relu = true))
+FUNCTION(batch_bias, pleat_batch_norm(a, .bias = far(b), .eps = 0.1, .relu = true))
+FUNCTION(batch_weight, pleat_batch_norm(a, b, .eps = 0.1))
 static pleat_tensor *dropped(pleat_tensor *x) {
     *pleat_ctx_rng(ctx) = pleat_rng_new(5, 0);
     return pleat_dropout(x, 0.4);
@@ -189,6 +198,12 @@ Test(spatial, gradients) {
         {"batch_norm, given statistics", batch_by, -1, 1, .rank = {3, 1, 1}, .shape = {{2, 2, 2}, {2}, {2}}},
         {"group_norm", group, -1, 1, .rank = {3, 1, 1}, .shape = {{1, 4, 2}, {4}, {4}}},
         {"layer_norm", layer, -1, 1, .rank = {2, 1, 1}, .shape = {{2, 3}, {3}, {3}}},
+        {"batch_norm, relu", batch_relu, -1, 1, .rank = {3, 1, 1}, .shape = {{2, 2, 2}, {2}, {2}}},
+        {"given statistics, relu", batch_by_relu, -1, 1, .rank = {3, 1, 1}, .shape = {{2, 2, 2}, {2}, {2}}},
+        {"instance norm, relu", instance_relu, -1, 1, .rank = {3, 1, 1}, .shape = {{2, 2, 2}, {2}, {2}}},
+        {"layer_norm, relu", layer_relu, -1, 1, .rank = {2, 1, 1}, .shape = {{2, 2}, {2}, {2}}},
+        {"batch_norm, bias", batch_bias, -1, 1, .rank = {3, 1}, .shape = {{2, 2, 2}, {2}}},
+        {"batch_norm, weight", batch_weight, -1, 1, .rank = {3, 1}, .shape = {{2, 2, 2}, {2}}},
         {"dropout", dropout, -1, 1, .rank = {1}, .shape = {{6}}},
     };
     CHECK_ROWS(rows);
@@ -733,7 +748,7 @@ Test(spatial, empty_batches) {
     EXPECT_HOLDS(pleat_layer_norm(x, .axes = 3), PLEAT_SHAPE(0, 4, 2, 2), VALUES(0));
     EXPECT_HOLDS(pleat_batch_norm(x, .mean = four, .var = four), PLEAT_SHAPE(0, 4, 2, 2), VALUES(0));
     EXPECT_HOLDS(pleat_dropout(x, 0.5), PLEAT_SHAPE(0, 4, 2, 2), VALUES(0));
-    EXPECT_REFUSED(pleat_batch_norm(x), PLEAT_ERR_SHAPE, "normalize", "[0,4,2,2]", "axis 0 is empty");
+    EXPECT_REFUSED(pleat_batch_norm(x), PLEAT_ERR_SHAPE, "batch_norm", "[0,4,2,2]", "axis 0 is empty");
 }
 
 /* ---- memory ------------------------------------------------------------------------------------------------ */
