@@ -1,8 +1,10 @@
 /* Cross-entropy of a softmax, with class numbers or probabilities: pick takes from each row the element at
  * its label, spread is its adjoint. Law: the loss of labels is the loss of their one-hot tensor. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "files/numbers.h"
 #include "losses.h"
 
 static const char loss_name[] = "cross_entropy_loss";
@@ -144,13 +146,42 @@ static pleat_tensor *of_probabilities(pleat_tensor *log_p, pleat_tensor *p, doub
     return pleat_neg(pleat_sum(pleat_mul(p, log_p), 1u << last));
 }
 
+static bool weights_fit(const pleat_nn_loss_args *a) {
+    for (size_t k = 0; a->weight && k < pleat_size(a->x, 1); k++) {
+        if (a->weight[k] >= 0 && isfinite(a->weight[k])) continue;
+        pleat_fail(pleat_ctx_of(a->x), PLEAT_ERR_ARGUMENT, loss_name,
+                   "the weight of class %zu is %s; it must be finite and 0 or more", k,
+                   pln_rounded(a->weight[k], 6).s);
+        return false;
+    }
+    return true;
+}
+
+/* The sum of the items divided by the sum of the weights of their labels. */
+static pleat_tensor *weighted_mean(pleat_tensor *items, const size_t *labels, const double *weight) {
+    double total = 0;
+    size_t n = pleat_numel(items);
+    for (size_t i = 0; i < n; i++) total += weight[labels[i]];
+    if (n > 0 && total == 0)
+        return pln_refuse_loss(items, loss_name, "all items have weight 0, so there is no mean");
+    if (n == 0) return pleat_mean(items);
+    return pleat_div(pleat_sum(items),
+                     pleat_full(pleat_ctx_of(items), pleat_dtype_of(items), PLEAT_SCALAR, total));
+}
+
 pleat_tensor *pleat_nn_cross_entropy_loss_with(pleat_nn_loss_args a) {
-    if (!fits(&a)) return pln_no_loss(a.x, a.target);
+    if (!fits(&a) || !weights_fit(&a)) return pln_no_loss(a.x, a.target);
     if (!(a.label_smoothing >= 0 && a.label_smoothing <= 1))
         return pln_refuse_loss(a.x, loss_name, "label_smoothing must be from 0 to 1");
     pleat_tensor *log_p = pleat_log_softmax(classes_last(a.x), pleat_rank(a.x) - 1);
     if (pleat_is_poison(log_p)) return log_p;
+    if (a.weight)
+        log_p = pleat_mul(log_p, pleat_from_f64(pleat_ctx_of(log_p), pleat_dtype_of(log_p),
+                                                PLEAT_SHAPE(pleat_size(a.x, 1)), a.weight));
+    if (pleat_is_poison(log_p)) return log_p;
     pleat_tensor *items = a.labels ? of_labels(log_p, a.labels, a.label_smoothing)
                                    : of_probabilities(log_p, classes_last(a.target), a.label_smoothing);
+    if (a.weight && a.labels && a.reduction == PLEAT_NN_MEAN && !pleat_is_poison(items))
+        return weighted_mean(items, a.labels, a.weight);
     return pln_reduce(loss_name, items, a.reduction);
 }

@@ -13,6 +13,7 @@ static const pleat_nn_reduction hows[] = {PLEAT_NN_MEAN, PLEAT_NN_SUM, PLEAT_NN_
 static const char *const how_names[] = {"mean", "sum", "none"};
 static pleat_nn_reduction how;
 static double smoothing;
+static const double *weight;
 
 static const size_t four[] = {2, 0, 1, 2}, of_planes[] = {0, 2, 1, 1, 1, 3};
 #define LABELS(...) ((const size_t[]){__VA_ARGS__})
@@ -22,11 +23,12 @@ FUNCTION(l1, pleat_nn_l1_loss(a, b, .reduction = how))
 FUNCTION(huber, pleat_nn_huber_loss(a, b, .reduction = how, .delta = 0.75))
 FUNCTION(bce, pleat_nn_bce_loss(a, b, .reduction = how))
 FUNCTION(logits, pleat_nn_bce_with_logits_loss(a, b, .reduction = how))
-FUNCTION(of_numbers,
-         pleat_nn_cross_entropy_loss(a, .labels = four, .reduction = how, .label_smoothing = smoothing))
-FUNCTION(planes,
-         pleat_nn_cross_entropy_loss(a, .labels = of_planes, .reduction = how, .label_smoothing = smoothing))
-FUNCTION(shares, pleat_nn_cross_entropy_loss(a, b, .reduction = how, .label_smoothing = smoothing))
+FUNCTION(of_numbers, pleat_nn_cross_entropy_loss(a, .labels = four, .reduction = how,
+                                                 .label_smoothing = smoothing, .weight = weight))
+FUNCTION(planes, pleat_nn_cross_entropy_loss(a, .labels = of_planes, .reduction = how,
+                                             .label_smoothing = smoothing, .weight = weight))
+FUNCTION(shares,
+         pleat_nn_cross_entropy_loss(a, b, .reduction = how, .label_smoothing = smoothing, .weight = weight))
 FUNCTION(kl, pleat_nn_kl_loss(a, b))
 FUNCTION(dice, pleat_nn_dice_loss(a, b, .reduction = how, .smooth = 0.5))
 
@@ -55,6 +57,14 @@ Test(losses, agree_with_pytorch) {
             smoothing = 0.1;
             expect_loss(&smooth[i], ".smooth");
         }
+        weight = VALUES(0.5, 0, 3, 1.25);
+        for (size_t i = 0; i < 3; i++) {
+            smoothing = 0;
+            expect_loss(&smooth[i], ".weight");
+            smoothing = 0.1;
+            expect_loss(&smooth[i], ".weight.smooth");
+        }
+        weight = NULL;
     }
     expect_op(torch, "kl", kl);
 }
@@ -75,6 +85,8 @@ FUNCTION(logits_views, pleat_nn_bce_with_logits_loss(pleat_permute(a, (size_t[])
                                                      .reduction = PLEAT_NN_NONE))
 FUNCTION(numbers_row, pleat_nn_cross_entropy_loss(a, .labels = four))
 FUNCTION(numbers_smooth, pleat_nn_cross_entropy_loss(gappy(a), .labels = four, .label_smoothing = 0.3))
+FUNCTION(numbers_weighted, pleat_nn_cross_entropy_loss(gappy(a), .labels = four, .label_smoothing = 0.3,
+                                                       .weight = VALUES(0.25, 2, 0)))
 FUNCTION(planes_row, pleat_nn_cross_entropy_loss(a, .labels = of_planes, .reduction = PLEAT_NN_NONE))
 FUNCTION(shares_row, pleat_nn_cross_entropy_loss(a, b, .label_smoothing = 0.3))
 FUNCTION(share_planes, pleat_nn_cross_entropy_loss(gappy(a), b, .reduction = PLEAT_NN_NONE))
@@ -96,6 +108,7 @@ Test(losses, gradients) {
         {"logits of views", logits_views, -2, 2, .rank = {2, 2}, .shape = {{3, 2}, {2, 3}}},
         {"class numbers", numbers_row, -1, 1, .rank = {2}, .shape = {{4, 3}}},
         {"class numbers, smooth", numbers_smooth, -1, 1, .rank = {2}, .shape = {{4, 3}}},
+        {"class numbers, weighted", numbers_weighted, -1, 1, .rank = {2}, .shape = {{4, 3}}},
         {"class numbers of planes", planes_row, -1, 1, .rank = {4}, .shape = {{2, 4, 1, 3}}},
         {"probabilities", shares_row, 0.1, 0.9, .rank = {2, 2}, .shape = {{2, 3}, {2, 3}}},
         {"probabilities of planes", share_planes, 0.1, 0.9, .rank = {3, 3}, .shape = {{2, 2, 2}, {2, 2, 2}}},
@@ -384,5 +397,15 @@ Test(losses, refuse_shapes_of_classes) {
                    "[2,0]", "K of 1 or more");
     EXPECT_REFUSED(pleat_nn_cross_entropy_loss(x, x, .labels = four), PLEAT_ERR_ARGUMENT,
                    "cross_entropy_loss", "not both");
+    for (size_t i = 0; i < 3; i++)
+        EXPECT_REFUSED(
+            pleat_nn_cross_entropy_loss(x, x, .weight = VALUES(1, 2, 3, VALUES(-1, INFINITY, NAN)[i])),
+            PLEAT_ERR_ARGUMENT, "cross_entropy_loss", "the weight of class 3 is ", "finite and 0 or more");
+    pleat_tensor *one = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(1, 3));
+    EXPECT_REFUSED(pleat_nn_cross_entropy_loss(one, .labels = LABELS(1), .weight = VALUES(1, 0, 1)),
+                   PLEAT_ERR_ARGUMENT, "cross_entropy_loss", "all items have weight 0", "no mean");
+    EXPECT_HOLDS(pleat_nn_cross_entropy_loss(one, .labels = LABELS(1), .weight = VALUES(1, 0, 1),
+                                             .reduction = PLEAT_NN_SUM),
+                 PLEAT_SCALAR, VALUES(0));
     cr_assert(pleat_is_poison(pleat_nn_cross_entropy_loss(pleat_poison(ctx), .labels = four)));
 }

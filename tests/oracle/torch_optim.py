@@ -56,6 +56,21 @@ def losses():
     gradients("kl", kl, short(3, 4), short(3, 4))
 
 
+def weighted_losses():
+    share = lambda *shape: short(*shape, low=0.05, high=0.95)
+    weights = torch.tensor([0.5, 0, 3, 1.25], dtype=torch.float64)
+    for how in "mean", "sum", "none":
+        for smoothing in 0, 0.1:
+            label = f"{how}.weight.smooth" if smoothing else f"{how}.weight"
+            options = {"reduction": how, "label_smoothing": smoothing}
+            gradients(f"numbers.{label}", lambda x: F.cross_entropy(x, torch.tensor([2, 0, 1, 2]), weights[:3], **options),
+                      short(4, 3))
+            planes = torch.tensor([[[0, 2, 1]], [[1, 1, 3]]])
+            gradients(f"planes.{label}", lambda x: F.cross_entropy(x, planes, weights, **options), short(2, 4, 1, 3))
+            gradients(f"shares.{label}", lambda x, t: F.cross_entropy(x, t, weights[:3], **options), short(2, 3),
+                      share(2, 3))
+
+
 # ---- optimizers ----------------------------------------------------------------------------------------------
 
 net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Tanh(), torch.nn.Linear(2, 1))
@@ -205,3 +220,4 @@ optimizers()
 schedules()
 plateaus()
 dices()
+weighted_losses()
