@@ -287,7 +287,8 @@ char *pleat_shape_text(const pleat_tensor *t, char *buffer, size_t bytes);
 /* Print t for people, to `out`: a line with type and shape, then the elements as NumPy prints them. Columns
  * are aligned; of more than 1000 elements the three at each edge are printed; there is an exponent if the
  * elements differ by more than a factor of 1000 or are very large or small; nan and inf are words. The
- * decimal point is a point in every locale.
+ * decimal point is a point in every locale. Of poison, which is an error here, the line says
+ * why: the context's error.
  *
  *     f32 [2,3]
  *     [[ 1.   0.5 -2. ]

@@ -105,6 +105,9 @@ pleat_tensor *pl_tensor_view(pleat_tensor *base, const char *op, size_t rank, co
 /* Report that t is dead, and its story; `what` it is to op, or NULL. */
 void pl_fail_dead(const pleat_tensor *t, const char *op, const char *what);
 
+/* pleat_is_poison; a dead t is reported under the name of op. */
+bool pl_unreadable(const pleat_tensor *t, const char *op);
+
 /* pleat_is_poison and pleat_rank of a t that pleat_apply will check: a dead tensor is not reported yet. */
 static inline bool pl_is_poison(const pleat_tensor *t) { return t == NULL || t->poison; }
 static inline size_t pl_rank(const pleat_tensor *t) { return t == NULL ? 0 : t->rank; }

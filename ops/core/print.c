@@ -210,10 +210,12 @@ static void put_scalar(printer *p, double v) {
 }
 
 pleat_status pleat_print(const pleat_tensor *t, FILE *out) {
+    bool poison = pl_unreadable(t, "print");
     pleat_ctx *ctx = pleat_ctx_of(t);
     if (out == NULL) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "print", "the file is a null pointer");
-    if (pleat_is_poison(t)) {
-        fputs("poison\n", out);
+    if (poison) {
+        const char *why = ctx == NULL ? "" : ctx->error.text;
+        fprintf(out, "poison%s%s\n", *why ? ": " : "", why);
         return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "print", "the tensor is poison or a null pointer");
     }
     printer p = {.t = t, .out = out, .abridged = t->numel > MOST};

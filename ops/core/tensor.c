@@ -282,6 +282,11 @@ size_t pleat_size(const pleat_tensor *t, size_t axis) { return axis < known(t)->
 size_t pleat_numel(const pleat_tensor *t) { return known(t)->numel; }
 bool pleat_is_poison(const pleat_tensor *t) { return known(t)->poison; }
 
+bool pl_unreadable(const pleat_tensor *t, const char *op) {
+    if (t != NULL && t->dead) pl_fail_dead(t, op, "the tensor");
+    return pl_is_poison(t);
+}
+
 bool pleat_is_contiguous(const pleat_tensor *t) {
     if (pleat_is_poison(t)) return false;
     ptrdiff_t step = 1;
@@ -294,7 +299,7 @@ bool pleat_is_contiguous(const pleat_tensor *t) {
 
 static const void *data_as(const pleat_tensor *t, pleat_dtype dtype, const char *op) {
     if (t == NULL) return NULL;
-    if (pleat_is_poison(t)) {
+    if (pl_unreadable(t, op)) {
         pleat_fail(t->ctx, PLEAT_ERR_ARGUMENT, op, "the tensor is poison");
     } else if (t->dtype != dtype) {
         pleat_fail(t->ctx, PLEAT_ERR_DTYPE, op, "the tensor's type is %s",
@@ -326,7 +331,7 @@ float *pleat_f32(pleat_tensor *t) { return writable(t, PLEAT_F32, "f32"); }
 double *pleat_f64(pleat_tensor *t) { return writable(t, PLEAT_F64, "f64"); }
 
 double pleat_item(const pleat_tensor *t) {
-    if (pleat_is_poison(t)) return NAN;
+    if (pl_unreadable(t, "item")) return NAN;
     if (t->numel != 1) {
         pleat_fail(t->ctx, PLEAT_ERR_SHAPE, "item", "%s has %zu elements; item wants exactly one",
                    pl_shape_of(t).text, t->numel);
@@ -336,7 +341,7 @@ double pleat_item(const pleat_tensor *t) {
 }
 
 double pleat_at(const pleat_tensor *t, const size_t *index) {
-    if (pleat_is_poison(t)) return NAN;
+    if (pl_unreadable(t, "at")) return NAN;
     ptrdiff_t offset = 0;
     for (size_t i = 0; i < t->rank; i++) {
         if (index[i] >= t->shape[i]) {
@@ -350,7 +355,7 @@ double pleat_at(const pleat_tensor *t, const size_t *index) {
 }
 
 void pleat_read_f64(const pleat_tensor *t, double *out) {
-    if (pleat_is_poison(t)) {
+    if (pl_unreadable(t, "read_f64")) {
         out[0] = NAN;
         return;
     }
@@ -379,7 +384,7 @@ pleat_tensor *pl_dense(pleat_tensor *t) {
 }
 
 pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src) {
-    if (pleat_is_poison(dst) || pleat_is_poison(src)) {
+    if (pl_unreadable(dst, "assign") || pl_unreadable(src, "assign")) {
         pleat_ctx *ctx = pleat_ctx_of(dst) != NULL ? pleat_ctx_of(dst) : pleat_ctx_of(src);
         return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "assign", "one of the tensors is poison");
     }

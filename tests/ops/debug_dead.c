@@ -37,6 +37,28 @@ Test(dead, an_op_names_the_tensor_and_its_origin) {
                    "given back by pleat_drop");
 }
 
+Test(dead, a_look_names_the_function_that_looked) {
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(3)), *y = dead_sum();
+    double all[3];
+    const size_t index[] = {0};
+    static const char *const names[] = {"item", "at",     "read_f64", "const_f32",
+                                        "f64",  "assign", "assign",   "print"};
+    FILE *f = tmpfile();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (i == 0) pleat_item(y);
+        if (i == 1) pleat_at(y, index);
+        if (i == 2) pleat_read_f64(y, all);
+        if (i == 3) pleat_const_f32(y);
+        if (i == 4) pleat_f64(y);
+        if (i == 5) pleat_assign(x, y);
+        if (i == 6) pleat_assign(y, x);
+        if (i == 7) pleat_print(y, f);
+        EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, names[i],
+                      "the tensor is dead: it was made by sum");
+    }
+    fclose(f);
+}
+
 Test(dead, tensors_are_numbered_from_1) {
     pleat_ctx *own = pleat_ctx_new(.debug = true);
     pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(1));

@@ -78,6 +78,23 @@ Test(print, begins_with_type_and_shape) {
     free(text);
 }
 
+Test(print, poison_tells_why) {
+    char *text;
+    size_t bytes;
+    FILE *f = open_memstream(&text, &bytes);
+    pleat_tensor *x = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2)),
+                 *y = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(3));
+    cr_expect_eq(pleat_print(pleat_add(x, y), f), PLEAT_ERR_ARGUMENT);
+    pleat_clear_error(ctx);
+    pleat_print(pleat_poison(ctx), f), pleat_clear_error(ctx);
+    pleat_print(NULL, f);
+    fclose(f);
+    cr_expect_str_eq(
+        text, "poison: add: [2] and [3]: sizes 2 and 3 on axis 1 from the end: equal, or one of them 1\n"
+              "poison\npoison\n");
+    free(text);
+}
+
 Test(print, refuses) {
     FILE *f = tmpfile(), *full = fopen("/dev/full", "w");
     EXPECT_FAILED(pleat_print(pleat_poison(ctx), f), PLEAT_ERR_ARGUMENT, "print", "poison");
