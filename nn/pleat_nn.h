@@ -98,10 +98,10 @@ pleat_status pleat_nn_layers(pleat_nn_module *m, size_t rank, const size_t *shap
 pleat_status pleat_nn_summary(pleat_nn_module *m, size_t rank, const size_t *shape, FILE *out);
 
 /* ---- your own modules -------------------------------------------------------------------------------- */
-/* A forward pass takes one tensor. A network of several inputs is a function of your own that applies the children
- * (pleat_nn_child, pleat_nn_forward) and parameters (pleat_nn_own_param) of one module, which owns, names and saves
- * them; optimizers and pleat_nn_fit need no more. The module's own forward pass then returns pleat_poison after
- * pleat_fail, and a summary is that of the children. */
+/* A forward pass takes one tensor. A network of several inputs is a function of your own that applies the
+ * children (pleat_nn_child, pleat_nn_forward) and parameters (pleat_nn_own_param) of one module. That owns,
+ * names and saves them; optimizers and pleat_nn_fit need no more. Its own forward pass is an error then:
+ * pleat_fail, and pleat_poison. */
 
 typedef struct pleat_nn_kind {
     const char *name; /* "Conv2d" */
@@ -389,10 +389,11 @@ pleat_tensor *pleat_nn_bce_with_logits_loss_with(pleat_nn_loss_args args);
 /* x [N,K,..] of logits; .labels, N.. class numbers 0..K-1 in row-major order, or target [N,K,..] of
  * probabilities:
  *     pleat_nn_cross_entropy_loss(y, .labels = b->labels)
- *     -sum over k of weight[k] t[k] log_softmax(x)[k],   t = (1 - label_smoothing) target's + label_smoothing / K
- * for each item; the mean is over the items N.. . With .weight and .labels it is the sum over the items divided by the
- * sum of weight[label], as in PyTorch; for a mean over micro-batches take PLEAT_NN_SUM. Errors: a label out of range,
- * which is named with its index; a weight that is not finite or below 0; a mean of items that all have weight 0. */
+ *     -sum over k of weight[k] t[k] log_softmax(x)[k],   t = (1 - smoothing) target's + smoothing / K
+ * for each item; the mean is over the items N.. . With .weight and .labels it is the sum over the items
+ * divided by the sum of weight[label], as in PyTorch. Micro-batches then take PLEAT_NN_SUM. Errors: a label
+ * out of range, which is named with its index; a weight that is below 0 or not finite; a mean of items that
+ * all have weight 0. */
 pleat_tensor *pleat_nn_cross_entropy_loss_with(pleat_nn_loss_args args);
 #define pleat_nn_cross_entropy_loss(...) \
     pleat_nn_cross_entropy_loss_with(PLEAT_OPTIONS(pleat_nn_loss_args, __VA_ARGS__))

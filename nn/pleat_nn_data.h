@@ -17,8 +17,16 @@
  *     loader = pleat_nn_loader_new(ctx, .data = &train, .batch = 32, .shuffle = true);
  *     ... y = pleat_nn_forward(net, b->x), pleat_nn_mse_loss(y, b->target)     // [n,D] and [n,1]
  *
- * (Columns of unlike sizes learn better as pleat_normalize(columns, PLEAT_AXES(0), 1e-9): mean 0, variance
- * 1.)
+ * Columns of unlike sizes learn better with mean 0 and variance 1. New rows need the mean and the deviation
+ * of the old ones, so these are saved beside the network:
+ *
+ *     pleat_tensor *scale[] = {pleat_mean(x, PLEAT_AXES(0)), pleat_sqrt(pleat_var(x, PLEAT_AXES(0)))};
+ *     pleat_nn_write_npz("scale.npz", 2, (const char *[]){"mean", "deviation"}, scale);
+ *     x = pleat_div(pleat_sub(x, scale[0]), scale[1]);
+ *
+ * A new row [1,D] is scaled by what pleat_nn_read_npz returns, in f64, and goes to the network as f32:
+ *
+ *     y = pleat_nn_forward(net, pleat_cast(row, PLEAT_F32));
  *
  * Segmentation, from two folders of PNGs with the same names; a mask's byte is the class of its pixel:
  *
@@ -254,16 +262,17 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out);
  * next process that writes to the folder, on this machine and before it is restarted, removes that file. */
 
 /* Columns of a table of numbers as text, [rows,columns] in f64. The columns are names of the header or
- * numbers from 0, separated by commas: "size,rooms" or "0-3,7"; "!price" is all others, NULL all. They keep
- * the order of the file. The first line is a header if none of its cells is a number. The separator is a tab,
- * a semicolon or a comma: the first of these that the first line contains. Decimals have a point, in every
- * locale. Lines end in LF or CRLF; the last may lack its end. A cell may be in quotes. Errors: a chosen cell
- * that is empty or not a finite number, with its line (from 1), its column (from 0) and the column's name; a
- * line with more or fewer cells than the first; a column that is not there; an empty file. */
+ * numbers from 0, separated by commas: "size,rooms" or "0-3,7"; "!id,price" is all but these two, NULL all.
+ * They keep the order of the file. The first line is a header if none of its cells is a number. The separator
+ * is a tab, a semicolon or a comma: the first of these that the first line contains. Decimals have a point, in
+ * every locale. Lines end in LF or CRLF; the last may lack its end. A cell may be in quotes. Errors: a chosen
+ * cell that is empty or not a finite number, with its line (from 1), its column (from 0) and the column's
+ * name; a line with more or fewer cells than the first; a column that is not there; an empty file. */
 pleat_tensor *pleat_nn_read_csv(pleat_ctx *ctx, const char *path, const char *columns);
 
 /* Write x [n,C,H,W] with C 1 (grey) or 3 (RGB) and values 0..1 (clipped) as a PNG with `columns` images in a
- * row, each enlarged `zoom` times, with gaps of one zoomed pixel. */
+ * row, each enlarged `zoom` times, with gaps of one zoomed pixel between them. A single image with zoom 1 is
+ * written as it is. The byte of a value v is 255 v, rounded: k / 255.0 writes class k of a mask. */
 pleat_status pleat_nn_write_png_grid(const char *path, pleat_tensor *x, size_t columns, size_t zoom);
 /* A PNG as a tensor [1,C,H,W] with values 0..1; pixels are converted as by pleat_nn_read_png_folder. At most
  * 2^28 pixels; and over 64 MiB, no more than 1032 bytes of pixels for each byte of the file. */

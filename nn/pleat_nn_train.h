@@ -115,7 +115,8 @@ typedef struct pleat_nn_fit_args {
     size_t accumulate;
 
     const char *metric_name; /* NULL: there is no metric */
-    /* The best epoch has the highest metric; default: the lowest loss. Of the validation, if there is one. */
+    /* The best epoch has the highest metric; default: the lowest loss. Of the validation, if there is one.
+     * Where neither measures quality, as in a GAN, the networks after fit count, and not best.safetensors. */
     bool best_by_metric;
     size_t patience; /* stop after this number of epochs without a better one; default 0: never */
     /* Of the rates of all optimizers, each from its own base rate; t counts steps. */

@@ -41,8 +41,8 @@
  * any tensor can be differentiated with respect to any tensor that it was computed from. Tensors are not
  * marked in advance.
  *
- * Types. f32 and f64. All tensors of one op have one type; there is no implicit promotion, but pleat_cast. Sums and
- * means accumulate in double.
+ * Types. f32 and f64. All tensors of one op have one type; there is no implicit promotion, but pleat_cast.
+ * Sums and means accumulate in double.
  *
  * Empty tensors. An axis may have size 0. Element-wise and shape ops accept such tensors, a sum over no
  * elements is 0, a matrix product over an empty inner axis is 0, and a batch may hold no image (N = 0).
@@ -498,8 +498,9 @@ pleat_tensor *pleat_index_select(pleat_tensor *x, size_t axis, size_t n, const s
 /* A copy with row-major strides, or x itself if it is contiguous. */
 pleat_tensor *pleat_contiguous(pleat_tensor *x);
 
-/* The elements of x in that type, f64 rounded to the nearest f32; or x itself if it has the type. The gradient has x's
- * type. So one network, or one loss, can compute in both types: pleat_nn_forward(net, pleat_cast(x, PLEAT_F32)). */
+/* The elements of x in that type, f64 rounded to the nearest f32; or x itself if it has the type. The
+ * gradient has x's type. So one computation can pass through both types:
+ * pleat_nn_forward(net, pleat_cast(x, PLEAT_F32)). */
 pleat_tensor *pleat_cast(pleat_tensor *x, pleat_dtype dtype);
 
 /* x without its history: a view whose gradient with respect to x is 0. */

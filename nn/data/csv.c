@@ -49,7 +49,8 @@ static pleat_status choose(table *t, const char *list, size_t *width) {
         }
         if (!found)
             return pleat_fail(t->ctx, PLEAT_ERR_ARGUMENT, op,
-                              "%s has no column \"%.*s\"; it has 0 to %zu: %.*s", t->path, n, word,
+                              "%s has no column \"%.*s\"; %sit has 0 to %zu: %.*s", t->path, n, word,
+                              *word == '!' ? "one ! in front is for all names behind it; " : "",
                               t->columns - 1, (int)strcspn(t->text, "\r\n"), t->text);
         word = word[n] ? word + n + 1 : NULL;
     }

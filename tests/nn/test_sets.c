@@ -67,6 +67,8 @@ Test(sets, tables_that_are_refused) {
         {"a,b\n1,2\n", "-1", "has no column \"-1\""},
         {"a,b\n1,2\n", "0-", "has no column \"0-\""},
         {"a,b\n1,2\n", "!a,b", "no column is chosen"},
+        {"a,b,c\n1,2,3\n", "!a,!b", "has no column \"!b\"; one ! in front is for all names behind it"},
+        {"a,b\n1,2\n", "a,!b", "one ! in front"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         cr_expect(pleat_is_poison(pleat_nn_read_csv(ctx, table(wrong[i].text), wrong[i].columns)));
