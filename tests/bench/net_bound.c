@@ -68,6 +68,7 @@ typedef struct node {
     const pleat_tensor *t;
     size_t layer; /* a layer's pass computes it; 0: it was there before */
     bool trained; /* a parameter stands behind it */
+    bool begins;  /* the first of its layer's pass */
     size_t readers, reader[READERS];
 } node;
 
@@ -166,7 +167,8 @@ static void visit(walk *w, const pleat_tensor *t) {
     bool view = c != NULL && is_view(c);
     /* a pool is two ops: one finds, one gathers */
     bool same_pool = c != NULL && is(c, "pool") && c->n > 1 && layer_of(w, c->in[1]) == n.layer;
-    if (c != NULL && !view && ((is_layer(c) && !same_pool) || n.layer == 0)) n.layer = ++w->layers;
+    n.begins = c != NULL && !view && ((is_layer(c) && !same_pool) || n.layer == 0);
+    if (n.begins) n.layer = ++w->layers;
     if (c != NULL && is_product(c)) add_products(w, c);
     if (w->count == NODES) {
         w->failed = true;
@@ -179,10 +181,18 @@ static void visit(walk *w, const pleat_tensor *t) {
 
 static bool is_param(const node *n) { return n->layer == 0 && n->trained; }
 
+/* Nobody else reads what this layer's pass makes: it ends in a loss. */
+static bool is_last(const walk *w, size_t layer) {
+    for (size_t i = 0; i < w->count; i++)
+        if (w->node[i].layer == layer && w->node[i].readers > 0) return false;
+    return true;
+}
+
 static double floats_moved(const walk *w) {
     double sum = w->floats;
     for (size_t i = 0; i < w->count; i++) {
         const node *n = &w->node[i];
+        if (n->begins && n->trained && is_last(w, n->layer)) sum += 2 * (double)pleat_numel(n->t);
         if (n->readers == 0 || is_param(n)) continue;
         double passes = (double)n->readers + (n->layer > 0);
         sum += passes * (n->trained ? 2 : 1) * (double)pleat_numel(n->t);

@@ -19,10 +19,10 @@ typedef struct net_bound {
  * - products: each convolution and matmul, and one more for each of its operands that a parameter stands behind. A depthwise
  *   convolution has none: memory bounds it.
  * - moved: each tensor between two layers is written once and read once by every layer that takes it; where a parameter stands
- *   behind it, its cotangent likewise. Element by element ops, sums and losses join the pass of the layer before; views and
- *   concat are free. A norm is a layer of its own: it reads x and writes y, and backwards reads x again, reads gy and writes gx;
- *   its sums come for nothing, out of the passes that write x and gy. Of the parameters: gradient written and read, parameter
- *   and the optimizer's state read and written.
+ *   behind it, its cotangent likewise. Element by element ops, sums and losses join the pass of the layer before, and of a
+ *   layer that ends in a loss only the cotangent moves. Views and concat are free. A norm is a layer of its own: it reads x and
+ *   writes y, and backwards reads x again, reads gy and writes gx; its sums come for nothing, out of the passes that write
+ *   x and gy. Of the parameters: gradient written and read, parameter and the optimizer's state read and written.
  *
  * False, with a line on stderr, if that fails. */
 bool measure_net_bound(const bench_net *net, size_t batch, int threads, double seconds, net_bound *out);
