@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: bench_nets [--net NAME] [--batch N] [--threads N] [--seconds S] [--bound]\n"
-    "       bench_nets --serve --net NAME --batch N [--threads N]\n"
+    "usage: bench_nets [--net NAME] [--batch N] [--threads N] [--seconds S] [--bound] [--cpu]\n"
+    "       bench_nets --serve --net NAME --batch N [--threads N] [--cpu]\n"
     "       bench_nets --check | --write FOLDER | --list\n"
     "\n"
     "  --net NAME      that network alone (default: all)\n"
@@ -22,6 +22,7 @@ static const char usage[] =
     "  --seconds S     time for each median (default 0.5)\n"
     "  --bound         the bounds of a step alone: milliseconds of its products and of what moves, their sum; 10^9\n"
     "                  multiply-adds, 10^6 bytes\n"
+    "  --cpu           processor time, for one thread where others are at work\n"
     "  --serve         time whenever a line SECONDS WARM says so, and answer with step and inference in ms, peak in MiB, mallocs\n"
     "  --check         does each network have its number of parameters, and does its loss fall?\n"
     "  --write FOLDER  FOLDER/NAME.npz: inputs, parameters, loss and gradient's norm, for peers/torch_nets.py\n"
@@ -38,7 +39,7 @@ typedef struct options {
     int threads;
     double seconds;
     const char *write;
-    bool bound, serve, check, list;
+    bool bound, cpu, serve, check, list;
 } options;
 
 static bool all_well(const subject *s) {
@@ -203,6 +204,7 @@ static bool write_archive(const bench_net *net, const char *folder) {
 
 static bool read_flag(const char *word, options *o) {
     bool *flag = strcmp(word, "--bound") == 0   ? &o->bound
+                 : strcmp(word, "--cpu") == 0   ? &o->cpu
                  : strcmp(word, "--serve") == 0 ? &o->serve
                  : strcmp(word, "--check") == 0 ? &o->check
                  : strcmp(word, "--list") == 0  ? &o->list
@@ -249,6 +251,7 @@ int main(int argc, char **argv) {
     bool fine = true;
     if (argc == 2 && strcmp(argv[1], "--help") == 0) return fputs(usage, stdout) < 0;
     if (!read_options(argc, argv, &o)) return fputs(usage, stderr), 2;
+    if (o.cpu) bench_count_cpu_time();
     if (o.serve) return !serve(&o);
     if (o.bound)
         printf("net,batch,threads,gemm_ms,move_ms,bound_ms,gmacs,mbytes\n");

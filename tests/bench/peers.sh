@@ -6,7 +6,7 @@ usage() {
     cat <<'END'
 usage: sh tests/bench/peers.sh [--threads N] [--shapes FILE] [--only NAME] [--rounds R] [--seconds S] [--build DIR]
        sh tests/bench/peers.sh --train [--threads N] [--only NET] [--rounds R] [--seconds S] [--build DIR]
-       sh tests/bench/peers.sh --nets [--quick] [--threads N] [--only NET] [--rounds R] [--seconds S] [--build DIR] [--csv FILE]
+       sh tests/bench/peers.sh --nets [--quick] [--cpu] [--threads N] [--only NET] [--rounds R] [--seconds S] [--build DIR] [--csv FILE]
 
 Times convolutions and their transposes (forward, and forward with both gradients), or with --train the training step and
 inference of two small networks at several batch sizes. Contenders take turns at each shape, in an order that rotates; figures
@@ -22,6 +22,7 @@ inference, memory, and the bound of a step. A whole run takes at most 45 minutes
   --seconds S     time for each median (default 0.25)
   --build DIR     the build folder that has bench_conv, bench_train and bench_nets (default: build)
   --quick         batch 16 alone, one short round: some minutes
+  --cpu           processor time in place of wall time, for --nets --threads 1 where others are at work
   --csv FILE      where --nets writes all figures (default: peers/nets.csv in the build folder)
 
 Needs python3. Peers that are missing are named, with the command that would install them, and left out.
@@ -30,13 +31,14 @@ END
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=$(cd "$here/../.." && pwd) || exit 1
-train= nets= quick= csv= threads= only= shapes=$here/shapes.csv rounds=3 seconds=0.25 build=$root/build
+train= nets= quick= cpu= csv= threads= only= shapes=$here/shapes.csv rounds=3 seconds=0.25 build=$root/build
 while [ $# -gt 0 ]; do
     case $1 in
         --help) usage && exit 0 ;;
         --train) train=yes && shift && continue ;;
         --nets) nets=yes && shift && continue ;;
         --quick) quick=--quick && shift && continue ;;
+        --cpu) cpu=--cpu && shift && continue ;;
         --threads | --shapes | --only | --rounds | --seconds | --build | --csv) ;;
         *) usage >&2 && exit 2 ;;
     esac
@@ -56,6 +58,7 @@ build=$(cd "$build" 2>/dev/null && pwd) || {
     echo "peers.sh: no build folder there: meson setup build && meson compile -C build, or --build DIR" >&2
     exit 1
 }
+[ -z "$quick" ] || rounds=1 seconds=0.1
 peers=$build/peers
 mkdir -p "$peers" || exit 1
 
@@ -179,7 +182,7 @@ run_nets() {
     done
     say "torch: as found, set_num_threads; torch_kept: $(torch_settings N)${jemalloc:+; torch_jemalloc: the same with $jemalloc}"
     python3 "$here/peers/nets.py" --ours "$ours" ${only:+--only "$only"} --threads "${threads:-1,2}" --rounds "$rounds" \
-        --seconds "$seconds" --csv "${csv:-$peers/nets.csv}" $quick "$@"
+        --seconds "$seconds" --csv "${csv:-$peers/nets.csv}" $quick $cpu "$@"
 }
 
 has python3 || { echo "peers.sh: needs python3" >&2 && exit 1; }

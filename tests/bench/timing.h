@@ -5,6 +5,9 @@
 /* Seconds since some fixed moment. */
 double bench_now(void);
 
+/* From now on time is what the process has used of processors, all its threads together. */
+void bench_count_cpu_time(void);
+
 /* Milliseconds: the median of at least `repeats` calls of body(arg), and of as many as `seconds` allow, after two calls and
  * some tens of milliseconds to warm up; some hundreds, the first time. */
 double bench_median_ms(void (*body)(void *arg), void *arg, double seconds, int repeats);

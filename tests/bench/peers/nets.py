@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import time
 
-from turns import TRIES, Peer, geomean, median, print_table, quiet_times, spread
+from turns import Peer, geomean, median, print_table, quiet_times, spread
 
 BATCHES, LONGEST = (1, 16, 64, 256), 2000  # ms of a step at the largest batch
 
@@ -30,14 +30,14 @@ class Plan:
         return time.monotonic() - self.start + seconds < self.share
 
 
-def take_turns(contenders, job, rounds, plan, disturbed):
+def take_turns(contenders, job, rounds, tries, plan, disturbed):
     """found[name]: a list of answers, one for each round that there was time for, one at least."""
     found = {c.name: [] for c in contenders}
     for turn in range(rounds):
         start = time.monotonic()
         first = turn % len(contenders)
         for c in contenders[first:] + contenders[:first]:
-            found[c.name].append(quiet_times(c, job, disturbed, min(TRIES, 2) if plan.has_time() else 1))
+            found[c.name].append(quiet_times(c, job, disturbed, tries if plan.has_time() else 1))
         if not plan.has_time(time.monotonic() - start):
             break
     return found
@@ -46,7 +46,7 @@ def take_turns(contenders, job, rounds, plan, disturbed):
 def bounds(o, net, threads, batches):
     """bound[batch]: products, memory, their sum, in ms."""
     one = ["--batch", str(batches[0])] if len(batches) == 1 else []
-    run = subprocess.run([o.ours, "--bound", "--net", net, "--threads", str(threads), "--seconds", "0.3", *one],
+    run = subprocess.run([o.ours, "--bound", "--net", net, "--threads", str(threads), "--seconds", "0.3", *one, *o.cpu.split()],
                          stdout=subprocess.PIPE, text=True, check=True)
     return {int(row["batch"]): row for row in csv.DictReader(run.stdout.splitlines())}
 
@@ -56,12 +56,12 @@ def measure(o, net, batch, plan, disturbed):
     names = [name for name, _ in o.peers]
     contenders = []
     for threads in o.threads:
-        arguments = f"--net {net} --batch {batch} --threads {threads}"
+        arguments = f"--net {net} --batch {batch} --threads {threads}{o.cpu}"
         contenders.append(Peer(f"ours,{threads}", f"'{o.ours}' --serve {arguments}", o.seconds))
         for name, commands in o.peers:
             best = " --best" if name != "torch" else ""
-            contenders.append(Peer(f"{name},{threads}", f"{commands[threads]} {net} {batch} {threads}{best}", o.seconds))
-    found = take_turns(contenders, f"{net},{batch}", o.rounds, plan, disturbed)
+            contenders.append(Peer(f"{name},{threads}", f"{commands[threads]} {net} {batch} {threads}{best}{o.cpu}", o.seconds))
+    found = take_turns(contenders, f"{net},{batch}", o.rounds, 1 if o.cpu else 2, plan, disturbed)
     how = {c.name: c.version.split()[2:] for c in contenders}
     for c in contenders:
         c.end()
@@ -111,7 +111,7 @@ def means(rows, columns, width):
 
 
 def print_times(rows, what, title, version):
-    print(f"\n## {title}: milliseconds; torch is {version}")
+    print(f"\n## {title}; torch is {version}")
     columns = [f"{what}_ms", f"torch_{what}_ms", f"torch_best_{what}_ms", f"{what}_ratio", f"{what}_best_ratio"]
     heading = ["net", "batch", "ours", "torch", "torch_best", "torch/ours", "best/ours"]
     if what == "step":
@@ -145,7 +145,7 @@ def print_scaling(rows, version):
 def print_all(rows, o, version):
     for threads in o.threads:
         part = [r for r in rows if r["threads"] == threads]
-        noun = f"{threads} thread{'s'[:threads > 1]}"
+        noun = f"{threads} thread{'s'[:threads > 1]}: milliseconds{' of processor time' if o.cpu else ''}"
         print_times(part, "step", f"training step, {noun}", version)
         print_times(part, "infer", f"inference, {noun}", version)
     print_memory([r for r in rows if r["threads"] == o.threads[0]], version)
@@ -165,9 +165,12 @@ def read_arguments():
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--csv", required=True)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--cpu", action="store_const", const=" --cpu", default="", help="processor time")
+    parser.add_argument("--quick", action="store_true", help="batch 16 alone")
     o = parser.parse_args()
     o.threads = [int(n) for n in o.threads.split(",")]
+    if o.cpu and o.threads != [1]:
+        raise SystemExit("processor time says nothing of several threads: --cpu needs --threads 1")
     commands = {}
     for peer in o.peer:
         name, _, command = peer.partition("=")
@@ -175,7 +178,7 @@ def read_arguments():
         commands.setdefault(name, {})[int(threads)] = command
     o.peers = list(commands.items())
     if o.quick:
-        o.rounds, o.seconds, o.minutes = 1, 0.1, 5
+        o.minutes = 5
     return o
 
 

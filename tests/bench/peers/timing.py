@@ -2,19 +2,19 @@
 import time
 
 
-def median_ms(body, seconds, warm=0.03, repeats=5, first=2):
+def median_ms(body, seconds, warm=0.03, repeats=5, first=2, clock=time.perf_counter):
     """first: calls before everything, however long they take."""
-    start = time.perf_counter()
+    start = clock()
     for _ in range(first):
         body()
     if first > 1:
-        start = time.perf_counter()
-    while time.perf_counter() - start < warm:
+        start = clock()
+    while clock() - start < warm:
         body()
     samples = []
-    start = time.perf_counter()
-    while len(samples) < repeats or time.perf_counter() - start < seconds:
-        begin = time.perf_counter()
+    start = clock()
+    while len(samples) < repeats or clock() - start < seconds:
+        begin = clock()
         body()
-        samples.append(time.perf_counter() - begin)
+        samples.append(clock() - begin)
     return 1e3 * sorted(samples)[len(samples) // 2]

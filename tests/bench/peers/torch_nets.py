@@ -1,16 +1,17 @@
 """PyTorch's twins of the networks of bench_nets (nets.c): the same parameters, the same loss.
 
 usage: torch_nets.py --check FOLDER
-       torch_nets.py NET BATCH THREADS [--best]
+       torch_nets.py NET BATCH THREADS [--best] [--cpu]
 
 --check: takes what `bench_nets --write FOLDER` wrote, and compares: names and shapes of all parameters, their number, each loss of
 the first step (to 1e-4 of it) and the norm of its gradient (to 1e-3). Ends with 1 if anything differs.
 
 Otherwise a server for one network: README.md has what it reads and answers. --best: of several ways to write the same step (layout,
 optimizer over one tensor at a time or over all) and the same inference (eager, or traced and frozen; layout) the fastest, found by
-a short trial. Without it: as tutorials write it.
+a short trial. Without it: as tutorials write it. --cpu: processor time, of all threads together.
 """
 import sys
+import time
 
 import numpy
 import torch
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 
 from timing import median_ms
 
+CLOCK = time.process_time if "--cpu" in sys.argv else time.perf_counter
 LATENT, NOISE, CLASSES = 16, 64, 10
 
 
@@ -354,7 +356,7 @@ def fastest(candidates):
     for words, make in candidates:
         try:
             body = make()
-            ms = median_ms(body, 0.1, 0, 1, 1)
+            ms = median_ms(body, 0.1, 0, 1, 1, CLOCK)
         except RuntimeError:  # a layout, or a network, that this version cannot trace
             continue
         if kept is None or ms < kept[0]:
@@ -385,10 +387,10 @@ def serve(name, batch, threads, best):
     peak = None
     for line in sys.stdin:
         seconds, warm = map(float, line.split()[:2])
-        step_ms = median_ms(step, seconds, warm, 1, 1)
+        step_ms = median_ms(step, seconds, warm, 1, 1, CLOCK)
         if peak is None:
             peak = status_mib("VmHWM:") - before
-        print(f"{step_ms:.5f} {median_ms(infer, seconds / 2, warm / 4, 1, 1):.5f} {peak:.1f}", flush=True)
+        print(f"{step_ms:.5f} {median_ms(infer, seconds / 2, warm / 4, 1, 1, CLOCK):.5f} {peak:.1f}", flush=True)
 
 
 def main():
