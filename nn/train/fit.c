@@ -168,6 +168,7 @@ static double value_of(const pln_fit *f, const pleat_nn_epoch *e) {
 static bool is_best(pln_fit *f, double value) {
     bool first = f->run->epochs == 1;
     bool better = f->a->best_by_metric ? value > f->best_value : value < f->best_value;
+    if (isnan(f->best_value)) better = !isnan(value);
     f->bad = first || better ? 0 : f->bad + 1;
     if (f->bad) return false;
     f->best_value = value;

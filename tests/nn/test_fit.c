@@ -401,6 +401,24 @@ Test(fit, names_the_step_of_a_loss_that_is_not_finite) {
     end_job(j);
 }
 
+/* The validation of the first epoch is no number, as where running statistics have not settled yet. */
+static pleat_tensor *unsettled_loss(void *user, const pleat_nn_batch *b, double *metric) {
+    job *j = user;
+    pleat_tensor *t = loss(user, b, metric);
+    return !pleat_nn_is_training(j->net) && j->run.epochs == 0 ? pleat_scale(t, NAN) : t;
+}
+
+Test(fit, an_epoch_whose_loss_is_no_number_is_not_the_best) {
+    job *j = start_job(4, 1, true);
+    pleat_nn_fit_args args = args_of(j, NULL);
+    args.loss = unsettled_loss;
+    args.patience = 2;
+    expect_ok(j, pleat_nn_fit_with(args), PLEAT_NN_FINISHED);
+    cr_assert(isnan(j->run.epoch[0].valid_loss));
+    cr_assert_eq(j->run.best, 1 + (j->run.epoch[2].valid_loss < j->run.epoch[1].valid_loss));
+    end_job(j);
+}
+
 #ifdef PL_HAVE_CJSON
 /* ---- files and resuming -------------------------------------------------------------------------------------- */
 
