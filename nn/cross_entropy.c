@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "elements.h"
 #include "files/numbers.h"
 #include "losses.h"
 
@@ -43,19 +44,10 @@ static bool shape_with_classes(pleat_call *c) {
     return true;
 }
 
-static char *elements(pleat_tensor *t) {
-    return pleat_dtype_of(t) == PLEAT_F32 ? (char *)pleat_f32(t) : (char *)pleat_f64(t);
-}
-
-static const char *elements_of(const pleat_tensor *t) {
-    return pleat_dtype_of(t) == PLEAT_F32 ? (const char *)pleat_const_f32(t)
-                                          : (const char *)pleat_const_f64(t);
-}
-
 static bool pick_forward(const pleat_call *c) {
     const classes *a = c->attrs;
-    const char *in = elements_of(c->in[0]);
-    char *out = elements(c->out);
+    const char *in = pln_const_elements(c->in[0]);
+    char *out = pln_elements(c->out);
     size_t bytes = c->dtype == PLEAT_F32 ? sizeof(float) : sizeof(double);
     for (size_t i = 0; i < a->n; i++) memcpy(out + i * bytes, in + (i * a->K + a->label[i]) * bytes, bytes);
     return true;
@@ -63,8 +55,8 @@ static bool pick_forward(const pleat_call *c) {
 
 static bool spread_forward(const pleat_call *c) {
     const classes *a = c->attrs;
-    const char *in = elements_of(c->in[0]);
-    char *out = elements(c->out);
+    const char *in = pln_const_elements(c->in[0]);
+    char *out = pln_elements(c->out);
     size_t bytes = c->dtype == PLEAT_F32 ? sizeof(float) : sizeof(double);
     memset(out, 0, pleat_numel(c->out) * bytes);
     for (size_t i = 0; i < a->n; i++) memcpy(out + (i * a->K + a->label[i]) * bytes, in + i * bytes, bytes);

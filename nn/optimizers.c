@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "accumulate.h"
+#include "elements.h"
 #include "files/numbers.h"
 
 typedef struct slot {
@@ -189,15 +190,6 @@ static pleat_status clip_norm(pleat_nn_optimizer *opt, double *scale) {
 
 /* ---- a step ------------------------------------------------------------------------------------------ */
 
-static const void *elements_of(const pleat_tensor *t) {
-    return pleat_dtype_of(t) == PLEAT_F32 ? (const void *)pleat_const_f32(t)
-                                          : (const void *)pleat_const_f64(t);
-}
-
-static void *data_of(pleat_tensor *t) {
-    return pleat_dtype_of(t) == PLEAT_F32 ? (void *)pleat_f32(t) : (void *)pleat_f64(t);
-}
-
 static void update_one(pleat_nn_optimizer *opt, size_t k, double scale) {
     const pln_optimizer_args *a = &opt->args;
     slot *s = &opt->slots[opt->index[k]];
@@ -206,9 +198,9 @@ static void update_one(pleat_nn_optimizer *opt, size_t k, double scale) {
     p.decay = s->options.decay;
     p.bound = a->clip_value > 0 ? a->clip_value : HUGE_VAL;
     p.n = pleat_numel(s->param);
-    p.param = data_of(s->param);
-    p.grad = elements_of(opt->grads[k]);
-    for (size_t i = 0; i < PLN_STATES && s->state[i]; i++) p.state[i] = data_of(s->state[i]);
+    p.param = pln_elements(s->param);
+    p.grad = pln_const_elements(opt->grads[k]);
+    for (size_t i = 0; i < PLN_STATES && s->state[i]; i++) p.state[i] = pln_elements(s->state[i]);
     (pleat_dtype_of(s->param) == PLEAT_F32 ? a->method->f32 : a->method->f64)(&p);
 }
 

@@ -220,7 +220,7 @@ typedef struct pleat_nn_norm_args {
     size_t groups;     /* group_norm; must be given */
     double eps;        /* default 1e-5 */
     double momentum;   /* batch_norm1d, batch_norm2d; default 0.1 */
-    bool no_affine;    /* without weight and bias; instance_norm: always, unless */
+    bool no_affine;    /* all but instance_norm: without weight and bias */
     bool affine;       /* instance_norm: with weight and bias */
     pleat_dtype dtype; /* default PLEAT_F32 */
 } pleat_nn_norm_args;
@@ -279,6 +279,7 @@ pleat_nn_module *pleat_nn_max_pool2d_with(pleat_nn_pool_args args);
 #define pleat_nn_max_pool2d(...) pleat_nn_max_pool2d_with(PLEAT_OPTIONS(pleat_nn_pool_args, __VA_ARGS__))
 pleat_nn_module *pleat_nn_avg_pool2d_with(pleat_nn_pool_args args);
 #define pleat_nn_avg_pool2d(...) pleat_nn_avg_pool2d_with(PLEAT_OPTIONS(pleat_nn_pool_args, __VA_ARGS__))
+
 typedef struct pleat_nn_pool1d_args {
     int unset_;
     pleat_ctx *ctx;
@@ -300,8 +301,8 @@ typedef struct pleat_nn_edge_pad_args {
     int unset_;
     pleat_ctx *ctx;
     ptrdiff_t pad[2]; /* both sides of H, both sides of W; 0 or more; default {0, 0} */
-    ptrdiff_t
-        pads[4]; /* in place of pad: top, left, bottom, right. PyTorch's order is left, right, top, bottom */
+    /* in place of pad: top, left, bottom, right. PyTorch's order is left, right, top, bottom */
+    ptrdiff_t pads[4];
 } pleat_nn_edge_pad_args;
 
 /* x [..,H,W] -> y [..,H + top + bottom,W + left + right]   torch.nn.ReflectionPad2d and

@@ -146,8 +146,8 @@ typedef struct pleat_nn_field {
 typedef struct pleat_nn_data {
     size_t count; /* of items */
     pleat_nn_field field[PLEAT_NN_FIELDS];
-    size_t *
-        index; /* the numbers of the items within the fields; NULL: 0..count-1. Freed by pleat_nn_data_free */
+    /* the numbers of the items within the fields; NULL: 0..count-1. Freed by pleat_nn_data_free */
+    size_t *index;
 } pleat_nn_data;
 
 /* Free the memory that the functions below allocated; what the caller wrote to a field is the caller's. */

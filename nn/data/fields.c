@@ -7,7 +7,7 @@
 
 #include "files/numbers.h"
 
-static const char add[] = "data_add";
+static const char add_op[] = "data_add";
 static const char unknown_type[] = "its type is none of PLEAT_NN_F32 to PLEAT_NN_BYTE_LABELS";
 
 size_t pln_element(pleat_nn_type type) {
@@ -111,13 +111,13 @@ static bool put(pleat_nn_type type, double v, void *array, size_t i) {
 /* Convert n elements of a contiguous tensor. */
 static pleat_status convert(pleat_tensor *t, const char *name, pleat_nn_type type, void *to) {
     size_t n = pleat_numel(t);
-    const float *single = pleat_dtype_of(t) == PLEAT_F32 ? pleat_const_f32(t) : NULL;
-    const double *twice = single ? NULL : pleat_const_f64(t);
+    const float *f32 = pleat_dtype_of(t) == PLEAT_F32 ? pleat_const_f32(t) : NULL;
+    const double *f64 = f32 ? NULL : pleat_const_f64(t);
     for (size_t i = 0; i < n; i++) {
-        double v = single ? (double)single[i] : twice[i];
+        double v = f32 ? (double)f32[i] : f64[i];
         if (put(type, v, to, i)) continue;
         size_t each = n / pleat_size(t, 0);
-        return pleat_fail(pleat_ctx_of(t), PLEAT_ERR_ARGUMENT, add,
+        return pleat_fail(pleat_ctx_of(t), PLEAT_ERR_ARGUMENT, add_op,
                           "field %s: element %zu of item %zu is %s; %s", name, i % each, i / each,
                           pln_rounded(v, 9).s,
                           type == PLEAT_NN_F32      ? "PLEAT_NN_F32 holds numbers up to 3.4e38"
@@ -130,10 +130,10 @@ static pleat_status convert(pleat_tensor *t, const char *name, pleat_nn_type typ
 pleat_status pleat_nn_data_add(pleat_ctx *ctx, pleat_nn_data *data, const char *name, pleat_nn_type type,
                                pleat_tensor *t) {
     if (!t || pleat_is_poison(t))
-        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, add, "the tensor is %s",
+        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, add_op, "the tensor is %s",
                           t ? "poison: an op failed before" : "NULL");
     if (!pleat_rank(t) || type > PLEAT_NN_BYTE_LABELS)
-        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, add, "%s",
+        return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, add_op, "%s",
                           pleat_rank(t) ? unknown_type : "the tensor is []; it must be [items, shape]");
     pleat_nn_field f = {.name = name, .type = type, .rank = pleat_rank(t) - 1};
     for (size_t k = 0; k < f.rank; k++) f.shape[k] = pleat_size(t, k + 1);
@@ -143,10 +143,10 @@ pleat_status pleat_nn_data_add(pleat_ctx *ctx, pleat_nn_data *data, const char *
     pleat_tensor *rows = pleat_contiguous(t);
     f.data = f.owned = pleat_is_poison(rows) || !fits ? NULL : malloc(bytes ? bytes : 1);
     pleat_status status = PLEAT_OK;
-    if (!f.owned) status = pleat_fail(ctx, PLEAT_ERR_MEMORY, add, "no memory for a copy of the tensor");
+    if (!f.owned) status = pleat_fail(ctx, PLEAT_ERR_MEMORY, add_op, "no memory for a copy of the tensor");
     if (!status) status = convert(rows, name ? name : "without a name", type, f.owned);
     pleat_end(scope);
-    if (!status) status = pln_add_field(ctx, add, data, f, pleat_size(t, 0));
+    if (!status) status = pln_add_field(ctx, add_op, data, f, pleat_size(t, 0));
     if (status) free(f.owned);
     return status;
 }

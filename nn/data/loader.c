@@ -79,7 +79,6 @@ static void finish(pleat_nn_loader *l, size_t i, pleat_rng *r) {
     const pleat_nn_field *x = &l->data.field[0];
     size_t C = x->rank == 3 ? x->shape[0] : 1, at = i * l->each[0];
     pln_finish f = {&l->transform, C, l->each[0] / C, x->type == PLEAT_NN_PIXELS};
-    if (C == 1 && x->rank != 3) f.C = 1;
     if (l->dtype == PLEAT_F64)
         pln_finish_f64(&f, r, (double *)l->slot.out[0] + at,
                        l->slot.clean ? (double *)l->slot.clean + at : NULL);

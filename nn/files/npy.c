@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "elements.h"
 #include "files/file.h"
 #include "files/npy.h"
 
@@ -21,15 +22,6 @@ static const char magic[] = "\x93NUMPY"; /* followed by two bytes: the version *
 enum { MAGIC = sizeof magic - 1, LONGEST_HEADER = 1 << 20, CHUNK = 1 << 20, ALIGNMENT = 64 };
 
 static size_t element_bytes(pleat_dtype dtype) { return dtype == PLEAT_F32 ? 4 : 8; }
-
-static uint8_t *elements(pleat_tensor *t) {
-    return pleat_dtype_of(t) == PLEAT_F32 ? (uint8_t *)pleat_f32(t) : (uint8_t *)pleat_f64(t);
-}
-
-static const uint8_t *elements_of(const pleat_tensor *t) {
-    return pleat_dtype_of(t) == PLEAT_F32 ? (const uint8_t *)pleat_const_f32(t)
-                                          : (const uint8_t *)pleat_const_f64(t);
-}
 
 static bool machine_is_big_endian(void) {
     const uint16_t one = 1;
@@ -311,9 +303,9 @@ static pleat_status fill_whole(source *s, const header *h, pleat_tensor *t) {
                               "%s: element %zu is beyond 2^53, where f64 no longer tells whole numbers apart",
                               s->name, i);
         if (h->dtype == PLEAT_F32)
-            ((float *)elements(t))[i] = (float)v;
+            ((float *)pln_elements(t))[i] = (float)v;
         else
-            ((double *)elements(t))[i] = v;
+            ((double *)pln_elements(t))[i] = v;
     }
     return PLEAT_OK;
 }
@@ -322,7 +314,7 @@ static pleat_status fill_whole(source *s, const header *h, pleat_tensor *t) {
 static pleat_status fill(source *s, const header *h, pleat_tensor *t) {
     if (pleat_is_poison(t)) return PLEAT_ERR_MEMORY;
     if (h->kind != 'f') return fill_whole(s, h, t);
-    uint8_t *to = elements(t);
+    uint8_t *to = pln_elements(t);
     pleat_status status = PLEAT_OK;
     if (s->body)
         memcpy(to, s->body, h->bytes);
@@ -424,7 +416,7 @@ bool pln_write_npy(pleat_tensor *t, FILE *f) {
     uint8_t chunk[4096];
     size_t n = make_header(t, text), element = element_bytes(pleat_dtype_of(t));
     size_t bytes = pleat_numel(t) * element;
-    const uint8_t *from = elements_of(t);
+    const uint8_t *from = pln_const_elements(t);
     bool ok = fwrite(text, 1, n, f) == n;
     for (size_t at = 0; at < bytes && ok; at += n) {
         n = bytes - at < sizeof chunk ? bytes - at : sizeof chunk;

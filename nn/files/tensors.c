@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "elements.h"
 #include "files/file.h"
 #include "files/numbers.h"
 #include "pleat_config.h"
@@ -161,14 +162,9 @@ static char *header_text(pln_tensors *s) {
     return ok ? cJSON_PrintUnformatted(s->root) : NULL;
 }
 
-static const void *elements(const pleat_tensor *t) {
-    return pleat_dtype_of(t) == PLEAT_F32 ? (const void *)pleat_const_f32(t)
-                                          : (const void *)pleat_const_f64(t);
-}
-
 /* Integers in the file are doubles in memory. */
 static void check_whole(pln_tensors *s, const pln_named *e) {
-    const double *v = e->flags & PLN_WHOLE ? elements(e->t) : NULL;
+    const double *v = e->flags & PLN_WHOLE ? pln_const_elements(e->t) : NULL;
     for (size_t k = 0; v && k < pln_named_numel(e); k++)
         if (!(fabs(v[k]) <= PLN_LARGEST_WHOLE) || v[k] != floor(v[k]))
             pln_tensors_fail(s, PLEAT_ERR_ARGUMENT, "%s is %s; it must be a whole number", e->name,
@@ -190,7 +186,7 @@ static void put_element(const pln_named *e, const void *from, size_t k, uint8_t 
 
 static bool write_elements(const pln_named *e, FILE *f) {
     uint8_t chunk[4096];
-    const void *from = elements(e->t);
+    const void *from = pln_const_elements(e->t);
     size_t width = pln_named_width(e), most = sizeof chunk / width, n = pln_named_numel(e), count;
     for (size_t k = 0; k < n; k += count) {
         count = n - k < most ? n - k : most;

@@ -1,0 +1,16 @@
+/* elements.h: the elements of a contiguous tensor of either type. */
+#ifndef PLN_ELEMENTS_H
+#define PLN_ELEMENTS_H
+
+#include "pleat.h"
+
+/* To write (pleat_f32), and to read only (pleat_const_f32); NULL, with an error, where those are NULL. */
+static inline void *pln_elements(pleat_tensor *t) {
+    return pleat_dtype_of(t) == PLEAT_F32 ? (void *)pleat_f32(t) : (void *)pleat_f64(t);
+}
+static inline const void *pln_const_elements(const pleat_tensor *t) {
+    return pleat_dtype_of(t) == PLEAT_F32 ? (const void *)pleat_const_f32(t)
+                                          : (const void *)pleat_const_f64(t);
+}
+
+#endif
