@@ -75,8 +75,8 @@ static pleat_status read_line(const table *t, size_t line, const char *at, doubl
 }
 
 static pleat_status read_table(table *t, const char *list, pleat_tensor **out) {
-    size_t rows = 1, width, line = strcspn(t->text, "\n");
-    t->by = memchr(t->text, '\t', line) ? '\t' : memchr(t->text, ';', line) ? ';' : ',';
+    size_t rows = 1, width = 0, line = strcspn(t->text, "\n");
+    t->by = *(memchr(t->text, '\t', line) ? "\t" : memchr(t->text, ';', line) ? ";" : ",");
     t->header = true;
     for (const char *at = t->text; at; t->columns++) t->header &= !is_number(next_cell(t, &at), &(double){0});
     for (const char *at = t->text; (at = strchr(at, '\n')); at++) rows++;

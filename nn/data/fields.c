@@ -151,12 +151,16 @@ pleat_status pleat_nn_data_add(pleat_ctx *ctx, pleat_nn_data *data, const char *
     return status;
 }
 
-pleat_nn_data pleat_nn_data_of_images(const pleat_nn_images *m) {
-    pleat_nn_data data = {.count = m->count};
-    data.field[0] = (pleat_nn_field){
-        .name = "x", .type = PLEAT_NN_PIXELS, .rank = 3, .shape = {m->C, m->H, m->W}, .data = m->pixels};
-    if (m->labels)
-        data.field[1] = (pleat_nn_field){.name = "labels", .type = PLEAT_NN_BYTE_LABELS, .data = m->labels};
+pleat_nn_data pleat_nn_data_of_images(const pleat_nn_images *images) {
+    pleat_nn_data data = {.count = images->count};
+    data.field[0] = (pleat_nn_field){.name = "x",
+                                     .type = PLEAT_NN_PIXELS,
+                                     .rank = 3,
+                                     .shape = {images->C, images->H, images->W},
+                                     .data = images->pixels};
+    if (images->labels)
+        data.field[1] =
+            (pleat_nn_field){.name = "labels", .type = PLEAT_NN_BYTE_LABELS, .data = images->labels};
     return data;
 }
 

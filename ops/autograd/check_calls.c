@@ -89,7 +89,7 @@ static size_t bytes_of(const pl_check_pair *p, size_t n) {
 
 static bool make(const pl_check_pair *p, pl_guarded *g, const char *name, size_t n) {
     *g = (pl_guarded){.name = name, .n = n};
-    g->block = malloc(bytes_of(p, n) + 2 * PL_GUARD);
+    g->block = malloc(bytes_of(p, n) + 2 * (size_t)PL_GUARD);
     if (g->block == NULL) return false;
     memset(g->block, 0xff, PL_GUARD); /* NaN in both types */
     memset(g->block + PL_GUARD + bytes_of(p, n), 0xff, PL_GUARD);

@@ -74,8 +74,10 @@ static bool scatter(derivative *k, pleat_rng *r, double range) {
 /* The standard deviation of S. Where f is so coarse that it does not change, farther apart. */
 static bool measure_function(derivative *k, pleat_rng *r) {
     double range = pow(pl_epsilon(k->p), 2.0 / 3);
-    for (k->changes = 0; k->changes < POINTS / 2 && range < 1.0 / 256; range *= 16) {
+    k->changes = 0;
+    while (k->changes < POINTS / 2 && range < 1.0 / 256) {
         if (!scatter(k, r, range)) return false;
+        range *= 16;
     }
     return true;
 }
@@ -134,7 +136,7 @@ static bool extrapolate(derivative *k, double h, size_t from, size_t to, double 
                                                     signal = 0;
     for (size_t i = from; i < to; i++) of_gradient = hypot(of_gradient, k->noise[i]);
     *s = (slope){.error = INFINITY};
-    for (int row = 0, filled = 0; row < ROWS; row++, h /= 2) {
+    for (int row = 0, filled = 0; row < ROWS; row++) {
         quotient q;
         if (!divide(k, h, from, to, &q)) return false;
         double *now = value[row % 2], *error = rounding[row % 2];
@@ -167,6 +169,7 @@ static bool extrapolate(derivative *k, double h, size_t from, size_t to, double 
         }
         filled = isfinite(q.value) ? filled + 1 : 0;
         if (s->settled && PL_SURE * s->error <= enough) break;
+        h /= 2;
     }
     s->error += of_gradient;
     s->rounding += of_gradient;

@@ -113,7 +113,7 @@ static void see_parts(layout *l, double v, pleat_dtype dtype) {
 
 /* Is index i of an axis printed? */
 static bool is_shown(const printer *p, size_t i, size_t size) {
-    return !p->abridged || size <= 2 * EDGE || i < EDGE || i + EDGE >= size;
+    return !p->abridged || size <= 2 * (size_t)EDGE || i < EDGE || i + EDGE >= size;
 }
 
 /* Visit the elements that are printed, for their sizes and then for their parts. */
