@@ -74,9 +74,9 @@ pln_group_options pln_group_options_of(const pln_optimizer_args *a, size_t i);
 
 /* ---- rules that several methods share ------------------------------------------------------------------ */
 
-bool pln_is_fraction(double x);     /* 0 <= x < 1 */
-bool pln_is_positive(double x);     /* 0 < x, finite */
-bool pln_is_not_negative(double x); /* 0 <= x, finite */
+static inline bool pln_is_fraction(double x) { return x >= 0 && x < 1; }
+static inline bool pln_is_positive(double x) { return x > 0 && isfinite(x); }
+static inline bool pln_is_not_negative(double x) { return x >= 0 && isfinite(x); }
 
 /* ---- state -------------------------------------------------------------------------------------------- */
 

@@ -33,10 +33,6 @@ struct pleat_nn_optimizer {
 
 /* ---- making and freeing ------------------------------------------------------------------------------ */
 
-bool pln_is_fraction(double x) { return x >= 0 && x < 1; }
-bool pln_is_positive(double x) { return x > 0 && isfinite(x); }
-bool pln_is_not_negative(double x) { return x >= 0 && isfinite(x); }
-
 void pleat_nn_optimizer_free(pleat_nn_optimizer *opt) {
     if (!opt) return;
     for (size_t i = 0; opt->slots && i < opt->count; i++)
