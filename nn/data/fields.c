@@ -98,7 +98,7 @@ static bool put(pleat_nn_type type, double v, void *array, size_t i) {
         ((double *)array)[i] = v;
         return true;
     case PLEAT_NN_LABELS:
-        if (!whole || v > 0x1p53 || v > (double)(SIZE_MAX / 2)) return false;
+        if (!whole || v > 0x1p53 || v > (double)SIZE_MAX) return false;
         ((size_t *)array)[i] = (size_t)v;
         return true;
     default:

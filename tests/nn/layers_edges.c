@@ -55,7 +55,7 @@ static void expect_refusal(pleat_nn_module *m, const char *part) {
 Test(edges, kernels_that_no_image_could_hold_are_refused) {
     static const char what[] = "must fit into ptrdiff_t";
     size_t half = PTRDIFF_MAX / 2 + 1;
-    expect_refusal(pleat_nn_conv2d(ctx, 1, 1, .kernel = {5, 1}, .dilation = {SIZE_MAX / 2, 1}), what);
+    expect_refusal(pleat_nn_conv2d(ctx, 1, 1, .kernel = {5, 1}, .dilation = {SIZE_MAX / 2 - 1, 1}), what);
     expect_refusal(pleat_nn_conv2d(ctx, 1, 1, .kernel = {1, 3}, .dilation = {1, half}), what);
     expect_refusal(
         pleat_nn_conv_transpose2d(ctx, 1, 1, .kernel = {1, 1}, .stride = {1, (size_t)PTRDIFF_MAX + 1}), what);

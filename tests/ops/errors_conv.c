@@ -54,15 +54,15 @@ Test(conv_errors, kernels_that_do_not_fit) {
                    "along axis H", "padded by -1 and -2");
     EXPECT_REFUSED(pleat_conv2d(image, zeros(1, 1, 3, 3), .dilation = {SIZE_MAX, 1}), PLEAT_ERR_SHAPE,
                    "conv2d", "axis H");
-    EXPECT_REFUSED(pleat_conv2d(image, zeros(1, 1, 3, 3), .pad = {PTRDIFF_MAX, PLEAT_NONE}), PLEAT_ERR_SHAPE,
-                   "conv2d", "axis H", "no image is as large as the pad");
+    EXPECT_REFUSED(pleat_conv2d(image, zeros(1, 1, 3, 3), .pad = {PTRDIFF_MAX - 1, PLEAT_NONE}),
+                   PLEAT_ERR_SHAPE, "conv2d", "axis H", "no image is as large as the pad");
     EXPECT_REFUSED(pleat_conv2d(image, zeros(1, 1, 3, 3), .pad = {PTRDIFF_MIN, PLEAT_NONE}), PLEAT_ERR_SHAPE,
                    "conv2d", "axis H", "no image is as large as the pad");
     EXPECT_REFUSED(pleat_conv2d(image, zeros(1, 1, 3, 3), .pads = {0, 0, 0, PTRDIFF_MAX / 2}),
                    PLEAT_ERR_SHAPE, "conv2d", "axis W", "no image is as large as the pad");
     EXPECT_REFUSED(pleat_conv2d_transpose(image, zeros(1, 1, 3, 3), .pad = {0, PTRDIFF_MIN}), PLEAT_ERR_SHAPE,
                    "conv2d_transpose", "axis W", "no image is as large as the pad");
-    EXPECT_REFUSED(pleat_conv2d_weight(image, image, .kernel = {3, 3}, .pad = {0, PTRDIFF_MAX}),
+    EXPECT_REFUSED(pleat_conv2d_weight(image, image, .kernel = {3, 3}, .pad = {0, PTRDIFF_MAX - 1}),
                    PLEAT_ERR_SHAPE, "conv2d_weight", "axis W", "no image is as large as the pad");
     EXPECT_REFUSED(pleat_conv2d_transpose(image, zeros(1, 1, 1, 3), .pad = {0, 4}), PLEAT_ERR_SHAPE,
                    "conv2d_transpose", "along axis W nothing is left", "cropped by 4 and 4");
@@ -77,7 +77,7 @@ Test(conv_errors, sizes_beyond_the_machine) {
                    "addressable");
     EXPECT_REFUSED(pleat_conv2d(image, w, .size = {65536, 65536}), PLEAT_ERR_SHAPE, "conv2d",
                    BY_WIDTH("INT_MAX", "addressable"));
-    EXPECT_REFUSED(pleat_conv2d(image, w, .size = {3, 3}, .stride = {SIZE_MAX / 2, 1}), PLEAT_ERR_SHAPE,
+    EXPECT_REFUSED(pleat_conv2d(image, w, .size = {3, 3}, .stride = {SIZE_MAX / 2 - 1, 1}), PLEAT_ERR_SHAPE,
                    "conv2d", "ptrdiff_t");
     EXPECT_REFUSED(pleat_conv2d_transpose(image, w, .size = {huge, huge}), PLEAT_ERR_SHAPE,
                    "conv2d_transpose", "addressable");
