@@ -158,6 +158,9 @@ static bool axis_of(const pleat_layer *l, size_t k, size_t in, size_t kernel, pl
     if (in == 0 || kernel == 0 || l->stride[k] == 0 || l->dilation[k] == 0)
         return pl_refuse(a, "axis %s: input %zu, kernel %zu, stride %zu and dilation %zu must be 1 or more",
                          a->name, in, kernel, l->stride[k], l->dilation[k]);
+    if (l->stride[k] == PLEAT_NONE || l->dilation[k] == PLEAT_NONE)
+        return pl_refuse(a, "axis %s: %d is PLEAT_NONE, which is no stride and no dilation", a->name,
+                         PLEAT_NONE);
     if (!sizes_fit(l, k, in, kernel, a))
         return pl_refuse(
             a,

@@ -177,6 +177,8 @@ Test(refusals, huge_numbers) {
         refusals += !legal;
     }
     cr_assert_gt(refusals, 0);
+    EXPECT_WHY("axis W: 2147483647 is PLEAT_NONE, which is no stride and no dilation", TORCH, true, EXPLICIT,
+               l.dilation[1] = PLEAT_NONE);
     EXPECT_WHY("axis H: input 5, kernel 3, stride " SIZE_MOST
                ", dilation 1 and the sizes beside them are too large",
                TORCH, true, EXPLICIT, l.stride[0] = SIZE_MAX);
