@@ -88,14 +88,11 @@ pleat_nn_module *pleat_nn_log_softmax(pleat_ctx *ctx, size_t axis) {
 
 /* ---- PReLU --------------------------------------------------------------------------------------------- */
 
-/* x > 0 ? x : weight x; its slope at 0 is the weight, as in PyTorch */
 static pleat_tensor *prelu_forward(pleat_nn_module *m, pleat_tensor *x) {
     size_t channels = *(const size_t *)pleat_nn_attrs(m), rank = pleat_rank(x);
     if (channels > 1 && (rank < 2 || pleat_size(x, 1) != channels))
         return pln_misfit(m, x, "[N,", channels, ",..]");
-    size_t shape[PLEAT_MAX_RANK] = {channels, 1, 1, 1, 1, 1, 1, 1};
-    pleat_tensor *weight = pleat_reshape(pleat_nn_own_param(m, 0), rank < 2 ? 1 : rank - 1, shape);
-    return pleat_where(pleat_step(x), x, pleat_mul(weight, x));
+    return pleat_prelu(x, pleat_nn_own_param(m, 0));
 }
 
 static void prelu_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {

@@ -138,6 +138,12 @@ static void where(world *w, const row *r) {
     take_with_gradients(w, pleat_where(pleat_gt(xs[0], xs[1]), xs[0], xs[1]), 2, xs);
 }
 
+static void prelu(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *xs[] = {image(w), drawn(w, PLEAT_SHAPE(4))};
+    take_with_gradients(w, pleat_prelu(xs[0], xs[1]), 2, xs);
+}
+
 static void matmul(world *w, const row *r) {
     (void)r;
     pleat_tensor *xs[] = {drawn(w, PLEAT_SHAPE(2, 3, 4)), drawn(w, PLEAT_SHAPE(5, 4))};
@@ -442,6 +448,7 @@ const row faults_ops[] = {
     {" pleat_abs ", unary, .unary = pleat_abs},
     {" pleat_sign ", unary, .unary = pleat_sign},
     {" pleat_erf ", unary, .unary = pleat_erf},
+    {" pleat_prelu ", prelu, .unary = NULL},
     {" pleat_softplus ", unary, .unary = pleat_softplus},
     {" pleat_silu ", unary, .unary = pleat_silu},
     {" pleat_gelu ", unary, .unary = pleat_gelu},

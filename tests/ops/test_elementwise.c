@@ -34,6 +34,7 @@ FUNCTION(softplus, pleat_softplus(a))
 FUNCTION(silu, pleat_silu(a))
 FUNCTION(elu, pleat_elu(a, 0.7))
 FUNCTION(leaky_relu, pleat_leaky_relu(a, 0.2))
+FUNCTION(prelu, pleat_prelu(a, b))
 FUNCTION(maximum, pleat_maximum(a, b))
 FUNCTION(minimum, pleat_minimum(a, b))
 FUNCTION(compared, pleat_mul(pleat_gt(a, b), a))
@@ -155,6 +156,8 @@ Test(elementwise, gradients) {
         {"silu", silu, -2, 2, .rank = {1}, .shape = {{4}}},
         {"elu", elu, -2, 2, {0}, true, .rank = {1}, .shape = {{6}}},
         {"leaky_relu", leaky_relu, -2, 2, {0}, true, .rank = {1}, .shape = {{6}}},
+        {"prelu", prelu, -2, 2, {0}, true, .rank = {3, 1}, .shape = {{2, 2, 2}, {2}}},
+        {"prelu, one weight", prelu, -2, 2, {0}, true, .rank = {2, 1}, .shape = {{2, 3}, {1}}},
         {"maximum", maximum, -1, 1, .rank = {2, 2}, .shape = {{2, 1}, {1, 3}}},
         {"minimum", minimum, -1, 1, .rank = {2, 1}, .shape = {{2, 3}, {3}}},
         {"a mask", compared, -1, 1, .rank = {1, 1}, .shape = {{5}, {5}}},

@@ -1,0 +1,94 @@
+/* Activations whose gradients are one pass: beside the compositions of masks and products that they replace. */
+#include <math.h>
+
+#include "tensors.h"
+
+TestSuite(elementwise_fused, .init = tensors_begin, .fini = tensors_end);
+
+/* ---- prelu ---------------------------------------------------------------------------------------------- */
+
+typedef struct shape {
+    size_t rank, sizes[4];
+} shape;
+
+/* Lanes of 16, chunks of 2,048, tasks of 16,384 elements and of a 32nd of the images. */
+static const shape shapes[] = {
+    {1, {5}},           {2, {3, 7}},        {2, {40, 2049}},     {2, {2, 16385}},     {3, {2, 3, 15}},
+    {3, {65, 2, 17}},   {4, {3, 4, 5, 7}},  {4, {2, 3, 32, 64}}, {4, {2, 2, 64, 33}}, {4, {1, 3, 128, 129}},
+    {4, {70, 5, 9, 9}}, {3, {1, 1, 16383}}, {3, {3, 1, 16384}},  {3, {2, 1, 40000}},  {4, {0, 3, 2, 2}},
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes, XS = 2 };
+
+static pleat_tensor *composed(pleat_tensor *const xs[XS]) {
+    size_t rank = pleat_rank(xs[0]), sizes[] = {pleat_numel(xs[1]), 1, 1, 1};
+    pleat_tensor *w = pleat_reshape(xs[1], rank < 2 ? 1 : rank - 1, sizes);
+    return pleat_where(pleat_step(xs[0]), xs[0], pleat_mul(w, xs[0]));
+}
+
+static void draw(pleat_dtype type, const shape *s, bool one, pleat_tensor *xs[XS]) {
+    size_t C = one || s->rank < 2 ? 1 : s->sizes[1];
+    xs[0] = whole(type, s->rank, s->sizes), xs[1] = whole(type, 1, &C);
+}
+
+/* Whole numbers, zeros among them, so every sum is exact. */
+Test(elementwise_fused, prelu_is_a_choice) {
+    for (size_t i = 0; i < 4 * SHAPES; i++) {
+        pleat_scope scope = pleat_begin(ctx);
+        const shape *s = &shapes[i / 4];
+        pleat_dtype type = i % 2 ? PLEAT_F64 : PLEAT_F32;
+        pleat_tensor *xs[XS], *gs[2][XS], *ggs[2][XS], *alone;
+        draw(type, s, i / 2 % 2, xs);
+        pleat_tensor *y[] = {pleat_prelu(xs[0], xs[1]), composed(xs)}, *u = whole(type, s->rank, s->sizes);
+        EXPECT_SAME(pleat_shift(y[0], 0), pleat_shift(y[1], 0));
+        for (size_t k = 0; k < 2; k++) {
+            EXPECT_OK(pleat_grads(y[k], u, XS, xs, gs[k], PLEAT_GRADS_RECORD));
+            pleat_tensor *slope =
+                pleat_add(pleat_sum(pleat_mul(gs[k][0], u)), pleat_sum(pleat_mul(gs[k][1], xs[1])));
+            EXPECT_OK(pleat_grads(slope, NULL, XS, xs, ggs[k], 0));
+        }
+        for (size_t k = 0; k < XS; k++) {
+            EXPECT_SAME(pleat_shift(gs[0][k], 0), pleat_shift(gs[1][k], 0));
+            EXPECT_SAME(pleat_shift(ggs[0][k], 0), pleat_shift(ggs[1][k], 0));
+            EXPECT_OK(pleat_grads(y[0], u, 1, &xs[k], &alone, 0));
+            EXPECT_SAME(alone, gs[0][k]);
+        }
+        pleat_end(scope);
+    }
+}
+
+Test(elementwise_fused, prelu_on_any_number_of_threads) {
+    for (size_t i = 0; i < 2 * SHAPES; i++) {
+        pleat_scope scope = pleat_begin(ctx);
+        pleat_tensor *xs[XS], *first[1 + XS], *gs[XS];
+        draw(PLEAT_F32, &shapes[i / 2], i % 2, xs);
+        xs[0] = pleat_randn(ctx, PLEAT_F32, pleat_rank(xs[0]), pleat_shape(xs[0]));
+        for (int threads = 1; threads <= 5; threads += 2) {
+            pleat_set_threads(ctx, threads);
+            pleat_tensor *y = pleat_prelu(xs[0], xs[1]);
+            EXPECT_OK(pleat_grads(y, pleat_exp(y), XS, xs, gs, 0));
+            if (threads == 1) first[0] = y, first[1] = gs[0], first[2] = gs[1];
+            EXPECT_SAME(y, first[0]);
+            EXPECT_SAME(gs[0], first[1]);
+            EXPECT_SAME(gs[1], first[2]);
+        }
+        pleat_end(scope);
+    }
+}
+
+Test(elementwise_fused, prelu_of_views_nan_and_what_does_not_fit) {
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(2, 3, 4, 5)), *w = whole(PLEAT_F32, PLEAT_SHAPE(3));
+    EXPECT_SAME(pleat_prelu(gappy(x), w), pleat_prelu(x, w));
+    pleat_tensor *odd = pleat_from_f64(ctx, PLEAT_F32, PLEAT_SHAPE(4), VALUES(NAN, INFINITY, -INFINITY, 0)),
+                 *gs[2];
+    pleat_tensor *half = pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(1), 0.5), *xs[] = {odd, half};
+    pleat_tensor *y = pleat_prelu(odd, half);
+    EXPECT_HOLDS(y, PLEAT_SHAPE(4), VALUES(NAN, INFINITY, -INFINITY, 0));
+    EXPECT_OK(pleat_grads(y, pleat_full_like(y, 4), 2, xs, gs, 0));
+    EXPECT_HOLDS(gs[0], PLEAT_SHAPE(4), VALUES(2, 4, 2, 2));
+    EXPECT_HOLDS(gs[1], PLEAT_SHAPE(1), VALUES(NAN));
+    EXPECT_REFUSED(pleat_prelu(x, half = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2))), PLEAT_ERR_SHAPE,
+                   "prelu", "[2,3,4,5] and [2]", "must be [1], or [C]");
+    EXPECT_REFUSED(pleat_prelu(odd, pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(4))), PLEAT_ERR_SHAPE, "prelu",
+                   "must be [1], or [C]");
+    EXPECT_REFUSED(pleat_prelu(x, NULL), PLEAT_ERR_ARGUMENT, "prelu", "tensor 1 is a null pointer");
+}
