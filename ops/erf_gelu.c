@@ -1,5 +1,6 @@
 /* erf, and gelu, a rectifier smoothed by erf. Law: gelu(x) - gelu(-x) = x. */
 #include "core/core.h"
+#include "core/exp.h"
 
 #define ROOT_HALF 0.70710678118654752440      /* sqrt(1/2) */
 #define TWO_BY_ROOT_PI 1.12837916709551257390 /* 2 / sqrt(pi) */
@@ -11,18 +12,32 @@
 #define OP gelu
 #define EXPR (T)0.5 * x *(1 + erf(x * (T)ROOT_HALF))
 #include "core/map1.inc"
+/* the cumulative normal distribution at x, plus x times its density */
+#define OP gelu_gradient
+#define EXPR x *((T)0.5 * (1 + erf(z * (T)ROOT_HALF)) + z * ((T)NORMAL_AT_0 * pl_exp((T)-0.5 * (z * z))))
+#include "core/map2.inc"
 
 /* 2/sqrt(pi) e^(-x^2) */
 static pleat_tensor *erf_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_scale(pleat_exp(pleat_neg(pleat_square(c->in[i]))), TWO_BY_ROOT_PI));
 }
 
-/* the cumulative normal distribution at x, plus x times its density */
-static pleat_tensor *gelu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    pleat_tensor *x = c->in[i];
-    pleat_tensor *integral = pleat_scale(pleat_shift(pleat_erf(pleat_scale(x, ROOT_HALF)), 1), 0.5);
+static pleat_tensor *gelu_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h);
+static const pleat_op gelu_gradient_op = {"gelu_gradient", pl_shape_broadcast, gelu_gradient_forward,
+                                          gelu_gradient_vjp, NULL};
+
+/* linear in g and its own adjoint in it; the second derivative is d (2 - x^2) with the density d,
+ * where x (x d) is in range */
+static pleat_tensor *gelu_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h) {
+    pleat_tensor *g = c->in[0], *x = c->in[1];
+    if (i == 0) return pl_apply_two(&gelu_gradient_op, h, x);
     pleat_tensor *density = pleat_scale(pleat_exp(pleat_scale(pleat_square(x), -0.5)), NORMAL_AT_0);
-    return pleat_mul(g, pleat_add(integral, pleat_mul(x, density)));
+    pleat_tensor *twice = pleat_scale(density, 2), *square = pleat_mul(x, pleat_mul(x, density));
+    return pleat_mul(pleat_mul(h, g), pleat_sub(twice, square));
+}
+
+static pleat_tensor *gelu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    return pl_apply_two(&gelu_gradient_op, g, c->in[i]);
 }
 
 static const pleat_op erf_op = {"erf", pl_shape_same, erf_forward, erf_vjp, NULL};

@@ -5,9 +5,9 @@
 #define OP leaky_relu
 #define EXPR x > 0 ? x : (T)a[0] * x
 #include "core/map1.inc"
-#define OP slope
-#define EXPR x > 0 ? 1 : (T)a[0]
-#include "core/map1.inc"
+#define OP leaky_gate
+#define EXPR z > 0 ? x : (T)a[0] * x
+#include "core/map2.inc"
 #define OP elu
 #define EXPR x > 0 ? x : (T)a[0] * expm1(x)
 #include "core/map1.inc"
@@ -17,10 +17,21 @@ static size_t slope_attributes(const pleat_call *c, pleat_attr *out) {
     return 1;
 }
 
-static const pleat_op slope_op = {"slope", pl_shape_same, slope_forward, pl_zero_vjp, slope_attributes};
+/* The cotangent g of leaky_relu(x): g where x > 0, else slope g. It is linear in g, and x only chooses. */
+static pleat_tensor *leaky_gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
+static const pleat_op leaky_gate_op = {"leaky_gate", pl_shape_broadcast, leaky_gate_forward, leaky_gate_vjp,
+                                       slope_attributes};
+
+static pleat_tensor *leaky_gate(pleat_tensor *g, pleat_tensor *x, const void *slope) {
+    return pleat_apply(&leaky_gate_op, 2, (pleat_tensor *[]){g, x}, slope, sizeof(double));
+}
+
+static pleat_tensor *leaky_gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    return i == 0 ? leaky_gate(g, c->in[1], c->attrs) : NULL;
+}
 
 static pleat_tensor *leaky_relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    return pleat_mul(g, pleat_apply(&slope_op, 1, &c->in[i], c->attrs, sizeof(double)));
+    return leaky_gate(g, c->in[i], c->attrs);
 }
 
 /* 1 where x > 0, else a e^x; the exponent is min(x, 0), so that e^x does not overflow where it is not

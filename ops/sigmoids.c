@@ -8,17 +8,41 @@
 #define OP tanh
 #define EXPR tanh(x)
 #include "core/map1.inc"
+#define OP sigmoid_gradient
+#define EXPR x *(z - z * z)
+#include "core/map2.inc"
+#define OP tanh_gradient
+#define EXPR x - x *(z * z)
+#include "core/map2.inc"
 
-/* y (1 - y) = y - y^2 */
-static pleat_tensor *sigmoid_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    (void)i;
-    return pleat_mul(g, pleat_sub(c->out, pleat_square(c->out)));
+/* The gradients (g, y) in the result y: g (y - y^2) and g - g y^2. They are linear in g. */
+static pleat_tensor *sigmoid_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h);
+static pleat_tensor *tanh_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h);
+static const pleat_op sigmoid_gradient_op = {"sigmoid_gradient", pl_shape_broadcast, sigmoid_gradient_forward,
+                                             sigmoid_gradient_vjp, NULL};
+static const pleat_op tanh_gradient_op = {"tanh_gradient", pl_shape_broadcast, tanh_gradient_forward,
+                                          tanh_gradient_vjp, NULL};
+
+static pleat_tensor *sigmoid_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h) {
+    pleat_tensor *g = c->in[0], *y = c->in[1];
+    if (i == 0) return pl_apply_two(&sigmoid_gradient_op, h, y);
+    return pleat_mul(pleat_mul(h, g), pleat_shift(pleat_scale(y, -2), 1));
 }
 
-/* 1 - y^2 */
+static pleat_tensor *tanh_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h) {
+    pleat_tensor *g = c->in[0], *y = c->in[1];
+    if (i == 0) return pl_apply_two(&tanh_gradient_op, h, y);
+    return pleat_mul(pleat_mul(h, g), pleat_scale(y, -2));
+}
+
+static pleat_tensor *sigmoid_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    (void)i;
+    return pl_apply_two(&sigmoid_gradient_op, g, c->out);
+}
+
 static pleat_tensor *tanh_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     (void)i;
-    return pleat_sub(g, pleat_mul(g, pleat_square(c->out)));
+    return pl_apply_two(&tanh_gradient_op, g, c->out);
 }
 
 static const pleat_op sigmoid_op = {"sigmoid", pl_shape_same, sigmoid_forward, sigmoid_vjp, NULL};

@@ -92,3 +92,48 @@ Test(elementwise_fused, prelu_of_views_nan_and_what_does_not_fit) {
                    "must be [1], or [C]");
     EXPECT_REFUSED(pleat_prelu(x, NULL), PLEAT_ERR_ARGUMENT, "prelu", "tensor 1 is a null pointer");
 }
+
+/* ---- of one expression ---------------------------------------------------------------------------------- */
+
+static pleat_tensor *leaky(pleat_tensor *x) { return pleat_leaky_relu(x, 0.2); }
+static pleat_tensor *leaky_slope(pleat_tensor *x) {
+    pleat_tensor *positive = pleat_step(x);
+    return pleat_where(positive, positive, pleat_full_like(x, 0.2));
+}
+static pleat_tensor *silu_slope(pleat_tensor *x) {
+    pleat_tensor *s = pleat_sigmoid(x), *y = pleat_silu(x);
+    return pleat_add(s, pleat_sub(y, pleat_mul(s, y)));
+}
+static pleat_tensor *gelu_slope(pleat_tensor *x) {
+    pleat_tensor *area = pleat_scale(pleat_shift(pleat_erf(pleat_scale(x, sqrt(0.5))), 1), 0.5);
+    pleat_tensor *density =
+        pleat_scale(pleat_exp(pleat_scale(pleat_square(x), -0.5)), 0.39894228040143267794);
+    return pleat_add(area, pleat_mul(x, density));
+}
+static pleat_tensor *sigmoid_slope(pleat_tensor *x) {
+    pleat_tensor *y = pleat_sigmoid(x);
+    return pleat_sub(y, pleat_square(y));
+}
+
+/* The gradient has the bits of g times the slope as a composition. */
+Test(elementwise_fused, gradients_of_one_expression) {
+    static const struct {
+        const char *name;
+        pleat_tensor *(*f)(pleat_tensor *x), *(*slope)(pleat_tensor *x);
+    } rows[] = {{"leaky_relu", leaky, leaky_slope},
+                {"softplus", pleat_softplus, pleat_sigmoid},
+                {"silu", pleat_silu, silu_slope},
+                {"gelu", pleat_gelu, gelu_slope},
+                {"sigmoid", pleat_sigmoid, sigmoid_slope}};
+    for (size_t i = 0; i < 2 * sizeof rows / sizeof *rows; i++) {
+        pleat_dtype type = i % 2 ? PLEAT_F64 : PLEAT_F32;
+        pleat_tensor *x = pleat_scale(pleat_randn(ctx, type, PLEAT_SHAPE(7, 31)), 20), *gx;
+        pleat_tensor *y = rows[i / 2].f(x), *u = pleat_randn(ctx, type, PLEAT_SHAPE(7, 31));
+        for (int gaps = 0; gaps < 2; gaps++) {
+            EXPECT_OK(pleat_grads(y, gaps ? gappy(u) : u, 1, &x, &gx, 0));
+            cr_assert(same(gx, pleat_mul(u, rows[i / 2].slope(x))), "%s: %s", rows[i / 2].name, difference());
+        }
+        EXPECT_OK(pleat_grads(pleat_sum(y), NULL, 1, &x, &gx, 0)); /* a cotangent with strides of 0 */
+        EXPECT_SAME(gx, rows[i / 2].slope(x));
+    }
+}
