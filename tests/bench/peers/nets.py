@@ -131,7 +131,6 @@ def print_memory(rows, version):
 
 
 def print_scaling(rows, version):
-    print(f"\n## two threads over one: how many times as fast; torch is {version}, at its best")
     table = []
     for r in rows:
         two = next((s for s in rows if s["threads"] == 2 and (s["net"], s["batch"]) == (r["net"], r["batch"])), None)
@@ -139,6 +138,7 @@ def print_scaling(rows, version):
             table.append([r["net"], r["batch"],
                           *(ratio(r[key], two[key]) for key in ("step_ms", "torch_best_step_ms", "infer_ms", "torch_best_infer_ms"))])
     if table:
+        print(f"\n## two threads over one: how many times as fast; torch is {version}, at its best")
         print_table(["net", "batch", "step", "torch's", "inference", "torch's"], table)
 
 
