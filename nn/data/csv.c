@@ -75,7 +75,7 @@ static pleat_status read_line(const table *t, size_t line, const char *at, doubl
 }
 
 static pleat_status read_table(table *t, const char *list, pleat_tensor **out) {
-    size_t rows = 1, width = 0, line = strcspn(t->text, "\n");
+    size_t rows = 1, width = 0, i = 0, line = strcspn(t->text, "\n");
     t->by = *(memchr(t->text, '\t', line) ? "\t" : memchr(t->text, ';', line) ? ";" : ",");
     t->header = true;
     for (const char *at = t->text; at; t->columns++) t->header &= !is_number(next_cell(t, &at), &(double){0});
@@ -86,8 +86,7 @@ static pleat_status read_table(table *t, const char *list, pleat_tensor **out) {
     if (status) return status;
     *out = pleat_empty(t->ctx, PLEAT_F64, PLEAT_SHAPE(rows - t->header, width));
     double *to = pleat_f64(*out);
-    const char *at = t->text;
-    for (size_t i = 0; i < rows && to && !status; i++, at += strcspn(at, "\n") + 1)
+    for (const char *at = t->text; i < rows && to && !status; i++, at += strcspn(at, "\n") + 1)
         if (i || !t->header) status = read_line(t, i + 1, at, to + (i - t->header) * width);
     return to ? status : PLEAT_ERR_MEMORY;
 }
