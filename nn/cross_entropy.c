@@ -80,16 +80,16 @@ static pleat_tensor *spread_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
 }
 
 static pleat_tensor *pick(pleat_tensor *x, const size_t *labels, size_t K) {
+    pleat_ctx *ctx = pleat_ctx_of(x);
     size_t n = pleat_numel(x) / K;
-    classes *attrs = malloc(bytes_of(n));
-    if (!attrs) {
-        pleat_fail(pleat_ctx_of(x), PLEAT_ERR_MEMORY, loss_name, "no memory for %zu labels", n);
-        return pleat_poison(pleat_ctx_of(x));
-    }
+    /* room that the context recycles, so that a step of training asks malloc for nothing */
+    pleat_tensor *room = pleat_empty(ctx, PLEAT_F64, PLEAT_SHAPE(bytes_of(n) / sizeof(double) + 1));
+    classes *attrs = (void *)pleat_f64(room);
+    if (!attrs) return pleat_poison(ctx);
     *attrs = (classes){.K = K, .n = n};
     if (n) memcpy(attrs->label, labels, n * sizeof *labels);
     pleat_tensor *y = apply(&pick_op, x, attrs);
-    free(attrs);
+    pleat_drop(room);
     return y;
 }
 

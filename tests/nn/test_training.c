@@ -80,6 +80,27 @@ Test(training, allocates_nothing_once_warm, .timeout = 60) {
 }
 
 /* The counter itself must count. */
+/* The labels of a batch are numbers of the caller, which a call keeps a copy of. */
+Test(training, labels_allocate_nothing_once_warm) {
+    if (!mallocs_are_counted()) cr_skip_test("a sanitizer's malloc cannot be counted");
+    pleat_ctx *ctx = pleat_ctx_new(.threads = 1);
+    pleat_nn_module *net = pleat_nn_linear(ctx, 4, 3);
+    pleat_nn_optimizer *adam = pleat_nn_adam(net);
+    size_t labels[8] = {0, 1, 2, 0, 1, 2, 2, 1};
+    for (int step = 0; step < 4; step++) {
+        if (step == 2) mallocs_start();
+        pleat_scope s = pleat_begin(ctx);
+        pleat_tensor *x = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(8, 4));
+        pleat_nn_step(adam, pleat_nn_cross_entropy_loss(pleat_nn_forward(net, x), .labels = labels));
+        pleat_end(s);
+    }
+    cr_expect_eq(mallocs_stop(), 0);
+    cr_expect_eq(pleat_error(ctx)->code, PLEAT_OK, "%s", pleat_error(ctx)->text);
+    pleat_nn_optimizer_free(adam);
+    pleat_nn_free(net);
+    pleat_ctx_free(ctx);
+}
+
 Test(training, mallocs_are_seen) {
     if (!mallocs_are_counted()) cr_skip_test("a sanitizer's malloc cannot be counted");
     mallocs_start();
