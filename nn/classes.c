@@ -1,7 +1,6 @@
 /* Class numbers: their range, their one-hot tensor, and the share of them that a network finds. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "losses.h"
 
@@ -52,10 +51,12 @@ pleat_tensor *pleat_nn_one_hot(pleat_ctx *ctx, pleat_dtype dtype, size_t n, cons
 double pleat_nn_accuracy(pleat_tensor *x, const size_t *labels) {
     if (!x || !pln_labels_fit("accuracy", x, labels)) return NAN;
     size_t n = pleat_numel(x) / pleat_size(x, 1), right = 0;
-    size_t *found = malloc(n * sizeof *found + 1); /* x has no fewer bytes */
-    if (!found) pleat_fail(pleat_ctx_of(x), PLEAT_ERR_MEMORY, "accuracy", "no memory for %zu items", n);
+    /* room that the context recycles; x has no fewer bytes */
+    pleat_tensor *room =
+        pleat_empty(pleat_ctx_of(x), PLEAT_F64, PLEAT_SHAPE(n * sizeof(size_t) / sizeof(double) + 1));
+    size_t *found = (void *)pleat_f64(room);
     bool known = found && n && pleat_argmax(x, 1, found) == PLEAT_OK;
     for (size_t i = 0; known && i < n; i++) right += found[i] == labels[i];
-    free(found);
+    pleat_drop(room);
     return known ? (double)right / (double)n : NAN;
 }
