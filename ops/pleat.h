@@ -362,6 +362,12 @@ pleat_tensor *pleat_leaky_relu(pleat_tensor *x, double slope); /* z = x > 0 ? x 
  * computes both gradients; the weight's is summed in double. He et al. 2015; torch.nn.functional.prelu. */
 pleat_tensor *pleat_prelu(pleat_tensor *x, pleat_tensor *weight);
 
+/* Binary cross-entropy of each element, x and t of one shape, t from 0 to 1: of a probability x from 0 to 1,
+ * z = -(t ln x + (1 - t) ln(1 - x)) with logarithms of at least -100, and NaN out of range; of a logit x the same
+ * of sigmoid(x), exact far from 0. torch.nn.functional.binary_cross_entropy, .._with_logits. */
+pleat_tensor *pleat_bce(pleat_tensor *x, pleat_tensor *t);
+pleat_tensor *pleat_bce_with_logits(pleat_tensor *x, pleat_tensor *t);
+
 /* The larger and the smaller of two; NaN if either is NaN. Equal elements share the gradient, half each. */
 pleat_tensor *pleat_maximum(pleat_tensor *x, pleat_tensor *y);
 pleat_tensor *pleat_minimum(pleat_tensor *x, pleat_tensor *y);

@@ -2,10 +2,16 @@
  * x. */
 #include "core/core.h"
 #include "core/exp.h"
+#include "core/log.h"
 
-/* the exponent is -|x|, so e does not overflow */
+/* max(x, 0) + ln(1 + e^-|x|), of which e^-|x| does not overflow; f32 in double, rounded once. NaN stays NaN. */
+static inline float softplus_f32(float x) {
+    return (float)((double)(x > 0 ? x : 0) + pl_log1p_unit(pl_exp_wide(-fabsf(x))));
+}
+static inline double softplus_f64(double x) { return (x > 0 ? x : 0) + log1p(exp(-fabs(x))); }
+
 #define OP softplus
-#define EXPR x > 0 ? x + log1p(exp(-x)) : log1p(exp(x))
+#define EXPR _Generic((x), float : softplus_f32, double : softplus_f64)(x)
 #include "core/map1.inc"
 #define OP softplus_gradient
 #define EXPR x *(1 / (1 + pl_exp(-z)))

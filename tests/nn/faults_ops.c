@@ -138,6 +138,11 @@ static void where(world *w, const row *r) {
     take_with_gradients(w, pleat_where(pleat_gt(xs[0], xs[1]), xs[0], xs[1]), 2, xs);
 }
 
+static void same_shapes(world *w, const row *r) {
+    pleat_tensor *xs[] = {square(w), square(w)};
+    take_with_gradients(w, r->binary(xs[0], xs[1]), 2, xs);
+}
+
 static void prelu(world *w, const row *r) {
     (void)r;
     pleat_tensor *xs[] = {image(w), drawn(w, PLEAT_SHAPE(4))};
@@ -417,6 +422,8 @@ const row faults_ops[] = {
     {" pleat_sub ", binary, .binary = pleat_sub},
     {" pleat_mul ", binary, .binary = pleat_mul},
     {" pleat_div ", binary, .binary = pleat_div},
+    {" pleat_bce ", same_shapes, .binary = pleat_bce},
+    {" pleat_bce_with_logits ", same_shapes, .binary = pleat_bce_with_logits},
     {" pleat_maximum ", binary, .binary = pleat_maximum},
     {" pleat_minimum ", binary, .binary = pleat_minimum},
     {" pleat_gt ", binary, .binary = pleat_gt},

@@ -137,3 +137,36 @@ Test(elementwise_fused, gradients_of_one_expression) {
         EXPECT_SAME(gx, rows[i / 2].slope(x));
     }
 }
+
+/* ---- logarithms in f32 ---------------------------------------------------------------------------------- */
+
+static pleat_tensor *softplus(pleat_tensor *x, pleat_tensor *t) { return (void)t, pleat_softplus(x); }
+
+/* The nearest float, but for an ulp, from 1e-38 to 100, values and slopes; the sigmoid of softplus is 0 where it
+ * would be subnormal. */
+Test(elementwise_fused, f32_is_a_rounded_f64) {
+    pleat_tensor *(*const f[])(pleat_tensor *, pleat_tensor *) = {softplus, pleat_bce, pleat_bce_with_logits};
+    enum { N = 4000 };
+    for (size_t k = 0; k < 3 * 4; k++) {
+        double x[N], t[N], narrow[2][N], wide[2][N];
+        for (size_t i = 0; i < N; i++) {
+            double u = pleat_rng_uniform(pleat_ctx_rng(ctx)),
+                   magnitude = pow(10, k / 3 % 2 ? -38 * u : 2 - 3 * u);
+            x[i] = k % 3 == 1 ? fmin(k / 6 ? 1 - magnitude : magnitude, 1) : k / 6 ? -magnitude : magnitude;
+            x[i] = fmax(rounded(PLEAT_F32, x[i]), k % 3 == 1 ? 0 : -100);
+            t[i] = i % 4 < 2 ? (double)(i % 2) : rounded(PLEAT_F32, pleat_rng_uniform(pleat_ctx_rng(ctx)));
+        }
+        for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+            pleat_tensor *a = pleat_from_f64(ctx, type, PLEAT_SHAPE(N), x), *g;
+            pleat_tensor *y = f[k % 3](a, pleat_from_f64(ctx, type, PLEAT_SHAPE(N), t));
+            EXPECT_OK(pleat_grads(pleat_sum(y), NULL, 1, &a, &g, 0));
+            pleat_read_f64(y, type == PLEAT_F32 ? narrow[0] : wide[0]);
+            pleat_read_f64(g, type == PLEAT_F32 ? narrow[1] : wide[1]);
+        }
+        for (size_t i = 0; i < 2 * N; i++) {
+            double found = narrow[i / N][i % N], want = wide[i / N][i % N];
+            cr_assert(fabs(found - want) <= 1.3e-7 * fabs(want) + (i < N ? 0x1p-148 : 0x1p-126),
+                      "%zu, derivative %zu at %g, %g: %g, not %g", k, i / N, x[i % N], t[i % N], found, want);
+        }
+    }
+}
