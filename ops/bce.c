@@ -1,16 +1,16 @@
 /* Binary cross-entropy, element by element, of probabilities and of logits. Law: bce(sigmoid(x), t) =
  * bce_with_logits(x, t).
  *
- * Both are ops in themselves, not compositions, for correct values at the ends of the range. A sigmoid in f32
- * can return 0 and 1; there the chain rule would multiply the 0 of a clamp by the 1/0 of the logarithm. For
- * logits, the loss of a nearly certain prediction is a small difference of large numbers, and its derivative
- * at 0 would be composed of those of max(x, 0) and |x|, which do not exist there. In f32 an element is computed in
- * double and rounded once. */
+ * Both are ops in themselves, not compositions, for correct values at the ends of the range. A sigmoid in
+ * f32 can return 0 and 1; there the chain rule would multiply the 0 of a clamp by the 1/0 of the logarithm.
+ * For logits, the loss of a nearly certain prediction is a small difference of large numbers, and its
+ * derivative at 0 would be composed of those of max(x, 0) and |x|, which do not exist there. In f32 an
+ * element is computed in double and rounded once. */
 #include "core/core.h"
 #include "core/exp.h"
 #include "core/log.h"
 
-/* ---- of one element -------------------------------------------------------------------------------------- */
+/* ---- of one element ------------------------------------------------------------------------------------ */
 
 static double at_least(double a, double least) { return a < least ? least : a; }
 
@@ -70,7 +70,7 @@ static bool equal_shapes(pleat_call *c) {
     return pleat_call_fail(c, PLEAT_ERR_SHAPE, "x and target must have the same shape");
 }
 
-/* ---- of probabilities ------------------------------------------------------------------------------------- */
+/* ---- of probabilities ---------------------------------------------------------------------------------- */
 
 /* 1 / D and -slope D' / D with D = max(x (1 - x), 1e-12), and -1 / D for t */
 static pleat_tensor *slope_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
@@ -95,7 +95,7 @@ static const pleat_op bce_op = {"bce", equal_shapes, bce_forward, bce_vjp, NULL}
 
 pleat_tensor *pleat_bce(pleat_tensor *x, pleat_tensor *t) { return pl_apply_two(&bce_op, x, t); }
 
-/* ---- of logits -------------------------------------------------------------------------------------------- */
+/* ---- of logits ----------------------------------------------------------------------------------------- */
 
 /* s(x) (1 - s(x)) = s(x) s(-x) */
 static pleat_tensor *gap_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {

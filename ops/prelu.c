@@ -1,11 +1,11 @@
-/* prelu: a rectifier whose slope is learned, and its gradients, which one pass computes. Law: with slopes that
- * are all a it is leaky_relu(x, a). An element is rounded once; sums are doubles. */
+/* prelu: a rectifier whose slope is learned, and its gradients, which one pass computes. Law: with slopes
+ * that are all a it is leaky_relu(x, a). An element is rounded once; sums are doubles. */
 #include "kernels/parallel.h"
 #include "rules.h"
 
 #include <string.h>
 
-/* ---- the loops ------------------------------------------------------------------------------------------ */
+/* ---- the loops ----------------------------------------------------------------------------------------- */
 
 /* x as [A,K,B] with a weight for each k; with one weight in all, rows of B elements, the last of which may be
  * shorter. */
@@ -85,7 +85,7 @@ static bool run_dense(const pleat_call *c, void *y, double *total) {
     return done;
 }
 
-/* ---- gradients: of x, and of the weight ------------------------------------------------------------------ */
+/* ---- gradients: of x, and of the weight ---------------------------------------------------------------- */
 
 /* What a call of either gradient is given. pleat_apply copies it after the forward pass. */
 typedef struct found {
@@ -183,7 +183,7 @@ static pleat_tensor *sums_vjp(const pleat_call *c, size_t i, pleat_tensor *h) {
 
 static const pleat_op sums_op = {"prelu_sums", sums_shape, sums_forward, sums_vjp, found_attributes};
 
-/* ---- the op --------------------------------------------------------------------------------------------- */
+/* ---- the op -------------------------------------------------------------------------------------------- */
 
 static bool prelu_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0], *w = c->in[1];

@@ -4,7 +4,8 @@
 #include "core/exp.h"
 #include "core/log.h"
 
-/* max(x, 0) + ln(1 + e^-|x|), of which e^-|x| does not overflow; f32 in double, rounded once. NaN stays NaN. */
+/* max(x, 0) + ln(1 + e^-|x|), of which e^-|x| does not overflow; f32 in double, rounded once. NaN stays
+ * NaN. */
 static inline float softplus_f32(float x) {
     return (float)((double)(x > 0 ? x : 0) + pl_log1p_unit(pl_exp_wide(-fabsf(x))));
 }

@@ -19,7 +19,8 @@ static inline double pl_twice_atanh(double s) {
 /* ln(1 + e) for 0 <= e <= 1 */
 static inline double pl_log1p_unit(double e) { return pl_twice_atanh(e / (2 + e)); }
 
-/* ln u for a normal u > 0 or infinity; -709 for 0, NaN otherwise. u = 2^n m with m from sqrt(1/2) to sqrt(2). */
+/* ln u for a normal u > 0 or infinity; -709 for 0, NaN otherwise. u = 2^n m with m from sqrt(1/2) to
+ * sqrt(2). */
 static inline double pl_log_wide(double u) {
     uint64_t bits, mantissa;
     memcpy(&bits, &u, sizeof bits);

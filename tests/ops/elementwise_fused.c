@@ -1,11 +1,12 @@
-/* Activations whose gradients are one pass: beside the compositions of masks and products that they replace. */
+/* Activations whose gradients are one pass: beside the compositions of masks and products that they
+ * replace. */
 #include <math.h>
 
 #include "tensors.h"
 
 TestSuite(elementwise_fused, .init = tensors_begin, .fini = tensors_end);
 
-/* ---- prelu ---------------------------------------------------------------------------------------------- */
+/* ---- prelu --------------------------------------------------------------------------------------------- */
 
 typedef struct shape {
     size_t rank, sizes[4];
@@ -93,7 +94,7 @@ Test(elementwise_fused, prelu_of_views_nan_and_what_does_not_fit) {
     EXPECT_REFUSED(pleat_prelu(x, NULL), PLEAT_ERR_ARGUMENT, "prelu", "tensor 1 is a null pointer");
 }
 
-/* ---- of one expression ---------------------------------------------------------------------------------- */
+/* ---- of one expression --------------------------------------------------------------------------------- */
 
 static pleat_tensor *leaky(pleat_tensor *x) { return pleat_leaky_relu(x, 0.2); }
 static pleat_tensor *leaky_slope(pleat_tensor *x) {
@@ -138,12 +139,12 @@ Test(elementwise_fused, gradients_of_one_expression) {
     }
 }
 
-/* ---- logarithms in f32 ---------------------------------------------------------------------------------- */
+/* ---- logarithms in f32 --------------------------------------------------------------------------------- */
 
 static pleat_tensor *softplus(pleat_tensor *x, pleat_tensor *t) { return (void)t, pleat_softplus(x); }
 
-/* The nearest float, but for an ulp, from 1e-38 to 100, values and slopes; the sigmoid of softplus is 0 where it
- * would be subnormal. */
+/* The nearest float, but for an ulp, from 1e-38 to 100, values and slopes; the sigmoid of softplus is 0
+ * where it would be subnormal. */
 Test(elementwise_fused, f32_is_a_rounded_f64) {
     pleat_tensor *(*const f[])(pleat_tensor *, pleat_tensor *) = {softplus, pleat_bce, pleat_bce_with_logits};
     enum { N = 4000 };
