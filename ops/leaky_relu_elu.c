@@ -3,10 +3,12 @@
 #include "core/core.h"
 
 #define OP leaky_relu
-#define EXPR x > 0 ? x : (T)a[0] * x
+#define BEFORE const T slope = (T)a[0]
+#define EXPR x > 0 ? x : slope *x
 #include "core/map1.inc"
 #define OP leaky_gate
-#define EXPR z > 0 ? x : (T)a[0] * x
+#define BEFORE const T slope = (T)a[0]
+#define EXPR z > 0 ? x : slope *x
 #include "core/map2.inc"
 #define OP elu
 #define EXPR x > 0 ? x : (T)a[0] * expm1(x)
