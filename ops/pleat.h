@@ -470,7 +470,7 @@ pleat_tensor *pleat_reshape(pleat_tensor *x, size_t rank, const size_t *shape);
 pleat_tensor *pleat_permute(pleat_tensor *x, const size_t *order);
 
 /* y[i,..] = x[start[0] + i*step[0],..], sizes size[]; a view. step may be NULL (ones); its entries are 1 or
- * more. Error: a slice that exceeds x. */
+ * more. A size of PLEAT_REST takes all that is left of its axis. Error: a slice that exceeds x. */
 pleat_tensor *pleat_slice(pleat_tensor *x, const size_t *start, const size_t *size, const size_t *step);
 
 /* The adjoint of slice: a tensor of zeros [shape] with x written to the elements start + i*step. */

@@ -70,9 +70,17 @@ static pleat_tensor *slice_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 
 static const pleat_op slice_op = {"slice", slice_shape, NULL, slice_vjp, box_attributes};
 
+/* The number of elements from start on, step apart. */
+static size_t rest_of(size_t size, size_t start, size_t step) {
+    return start < size && step > 0 ? (size - 1 - start) / step + 1 : 0;
+}
+
 pleat_tensor *pleat_slice(pleat_tensor *x, const size_t *start, const size_t *size, const size_t *step) {
     if (pl_rank(x) > 0 && (start == NULL || size == NULL)) return pl_null(x, "slice", "start or size");
     box b = box_of(x, start, size, step);
+    for (size_t k = 0; k < pl_rank(x); k++) {
+        if (b.shape[k] == PLEAT_REST) b.shape[k] = rest_of(x->shape[k], b.start[k], b.step[k]);
+    }
     return pleat_apply(&slice_op, 1, &x, &b, sizeof b);
 }
 

@@ -135,6 +135,13 @@ Test(shapes, slice_with_steps) {
     EXPECT_HOLDS(pleat_slice(pleat_flip(line, 1), (size_t[]){1}, (size_t[]){3}, (size_t[]){2}),
                  PLEAT_SHAPE(3), VALUES(5, 3, 1));
     EXPECT_HOLDS(pleat_slice(pleat_sum(line), NULL, NULL, NULL), PLEAT_SCALAR, VALUES(21));
+    for (size_t from = 0; from <= 6; from++)
+        for (size_t by = 1; by <= 7; by++) {
+            size_t rest = 0;
+            for (size_t at = from; at < 6; at += by) rest++;
+            EXPECT_SAME(pleat_slice(line, &from, (size_t[]){PLEAT_REST}, &by),
+                        pleat_slice(line, &from, &rest, &by));
+        }
 }
 
 Test(shapes, flip_every_set_of_axes) {

@@ -206,10 +206,12 @@ Test(errors, views_and_copies) {
                    "slice", "axis 1");
     EXPECT_REFUSED(pleat_slice(x, (size_t[]){2, 0}, (size_t[]){1, 3}, NULL), PLEAT_ERR_SHAPE, "slice",
                    "axis 0");
+    EXPECT_REFUSED(pleat_slice(x, (size_t[]){3, 0}, (size_t[]){PLEAT_REST, 3}, NULL), PLEAT_ERR_SHAPE,
+                   "slice", "0 elements from 3 on");
     EXPECT_REFUSED(pleat_slice(x, (size_t[]){3, 0}, (size_t[]){0, 3}, NULL), PLEAT_ERR_SHAPE, "slice",
                    "axis 0");
-    EXPECT_REFUSED(pleat_slice(x, zero, (size_t[]){SIZE_MAX, 1}, (size_t[]){SIZE_MAX, 1}), PLEAT_ERR_SHAPE,
-                   "slice", "axis 0");
+    EXPECT_REFUSED(pleat_slice(x, zero, (size_t[]){SIZE_MAX - 1, 1}, (size_t[]){SIZE_MAX, 1}),
+                   PLEAT_ERR_SHAPE, "slice", "axis 0");
     EXPECT_REFUSED(pleat_slice(x, zero, (size_t[]){1, 1}, (size_t[]){1, 0}), PLEAT_ERR_ARGUMENT, "slice",
                    "step on axis 1");
     EXPECT_REFUSED(pleat_pad(x, (size_t[]){2, 3}, (size_t[]){0, 1}, NULL), PLEAT_ERR_SHAPE, "pad", "[2,3]",
