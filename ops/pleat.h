@@ -358,6 +358,8 @@ pleat_tensor *pleat_silu(pleat_tensor *x); /* z = x sigmoid(x), also known as sw
 pleat_tensor *pleat_gelu(pleat_tensor *x);
 pleat_tensor *pleat_elu(pleat_tensor *x, double a);            /* z = x > 0 ? x : a (e^x - 1) */
 pleat_tensor *pleat_leaky_relu(pleat_tensor *x, double slope); /* z = x > 0 ? x : slope x */
+/* z = relu(x + y) with the same bits, broadcast as in pleat_add, in one pass: the end of a residual block. */
+pleat_tensor *pleat_add_relu(pleat_tensor *x, pleat_tensor *y);
 /* x [N,C,..], weight [C]; or any x, weight [1] -> z = x > 0 ? x : weight x. At 0 its slope is the weight. One pass
  * computes both gradients; the weight's is summed in double. He et al. 2015; torch.nn.functional.prelu. */
 pleat_tensor *pleat_prelu(pleat_tensor *x, pleat_tensor *weight);

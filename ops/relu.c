@@ -16,6 +16,9 @@
 #define OP within
 #define EXPR x >= (T)a[0] && x <= (T)a[1]
 #include "core/map1.inc"
+#define OP add_relu
+#define EXPR x + z > 0 ? x + z : (x + z == x + z ? 0 : x + z)
+#include "core/map2.inc"
 #define OP gate
 #define EXPR z > 0 ? x : 0
 #include "core/map2.inc"
@@ -47,6 +50,16 @@ static pleat_tensor *clamp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 
 static const pleat_op relu_op = {"relu", pl_shape_same, relu_forward, relu_vjp, NULL};
 static const pleat_op clamp_op = {"clamp", pl_shape_same, clamp_forward, clamp_vjp, range_attributes};
+
+/* The gate is computed once, for the operand that is asked first. */
+static pleat_tensor *add_relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+    if (c->ctx->shared == NULL) c->ctx->shared = pl_retain(pl_gate(g, c->out));
+    return pl_sum_like(c->ctx->shared, c->in[i]);
+}
+
+static const pleat_op add_relu_op = {"add_relu", pl_shape_broadcast, add_relu_forward, add_relu_vjp, NULL};
+
+pleat_tensor *pleat_add_relu(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&add_relu_op, x, y); }
 
 pleat_tensor *pleat_relu(pleat_tensor *x) { return pleat_apply(&relu_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_step(pleat_tensor *x) { return pleat_apply(&step_op, 1, &x, NULL, 0); }

@@ -422,6 +422,7 @@ const row faults_ops[] = {
     {" pleat_sub ", binary, .binary = pleat_sub},
     {" pleat_mul ", binary, .binary = pleat_mul},
     {" pleat_div ", binary, .binary = pleat_div},
+    {" pleat_add_relu ", binary, .binary = pleat_add_relu},
     {" pleat_bce ", same_shapes, .binary = pleat_bce},
     {" pleat_bce_with_logits ", same_shapes, .binary = pleat_bce_with_logits},
     {" pleat_maximum ", binary, .binary = pleat_maximum},

@@ -139,6 +139,29 @@ Test(elementwise_fused, gradients_of_one_expression) {
     }
 }
 
+/* ---- a sum and a relu ----------------------------------------------------------------------------------- */
+
+Test(elementwise_fused, add_relu_is_relu_of_a_sum) {
+    static const size_t sizes[][3] = {{2, 3, 5}, {2, 1, 5}, {1, 3, 1}};
+    for (size_t i = 0; i < 2 * 3 * 3; i++) {
+        pleat_dtype type = i % 2 ? PLEAT_F64 : PLEAT_F32;
+        pleat_tensor *xs[XS], *gs[2][XS], *ggs[2][XS];
+        for (size_t k = 0; k < XS; k++) xs[k] = pleat_randn(ctx, type, 3, sizes[(k ? i / 6 : i / 2) % 3]);
+        pleat_tensor *y[] = {pleat_add_relu(xs[0], xs[1]), pleat_relu(pleat_add(xs[0], xs[1]))};
+        EXPECT_SAME(y[0], y[1]);
+        for (size_t k = 0; k < 2; k++) {
+            EXPECT_OK(pleat_grads(pleat_sum(pleat_exp(y[k])), NULL, XS, xs, gs[k], PLEAT_GRADS_RECORD));
+            EXPECT_OK(pleat_grads(pleat_sum(pleat_square(gs[k][0])), NULL, XS, xs, ggs[k], 0));
+        }
+        for (size_t k = 0; k < XS; k++) {
+            EXPECT_SAME(gs[0][k], gs[1][k]);
+            EXPECT_SAME(ggs[0][k], ggs[1][k]);
+        }
+    }
+    pleat_tensor *nan = pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(1), NAN);
+    EXPECT_HOLDS(pleat_add_relu(nan, nan), PLEAT_SHAPE(1), VALUES(NAN));
+}
+
 /* ---- logarithms in f32 --------------------------------------------------------------------------------- */
 
 static pleat_tensor *softplus(pleat_tensor *x, pleat_tensor *t) { return (void)t, pleat_softplus(x); }
