@@ -299,6 +299,7 @@ static size_t expect_covered(const char *header) {
 
 Test(faults, name_every_public_function) {
     static const char *const headers[] = {"ops/pleat.h",
+                                          "ops/pleat_op.h",
                                           "ops/autograd/pleat_check.h",
                                           "ops/kernels/pleat_kernels.h",
                                           "ops/frameworks/pleat_frameworks.h",

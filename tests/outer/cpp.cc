@@ -2,12 +2,12 @@
 // initializers too. Train y = 3 a - 2 b, and differentiate one convolution whose gradient is known.
 #include <pleat.h>
 #include <pleat_check.h>
-#include <pleat_check.h>
 #include <pleat_frameworks.h>
 #include <pleat_kernels.h>
 #include <pleat_nn.h>
 #include <pleat_nn_data.h>
 #include <pleat_nn_train.h>
+#include <pleat_op.h>
 
 #include <cmath>
 #include <cstdio>

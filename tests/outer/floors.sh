@@ -18,7 +18,7 @@ floor() {
     case $1 in
         *pleat_config.h) echo 0 ;;
         ops/kernels/*) echo 1 ;;
-        ops/pleat.h | ops/core/*) echo 2 ;;
+        ops/pleat.h | ops/pleat_op.h | ops/core/*) echo 2 ;;
         ops/autograd/*) echo 4 ;;
         ops/frameworks/*) echo 5 ;;
         ops/*) echo 3 ;;
@@ -39,7 +39,7 @@ for file in $(project_files | grep -E '^(ops|nn|examples)/.*\.(c|h|inc)$'); do
     for name in $(sed -n 's/^ *# *include *"\(.*\)".*/\1/p' "$file"); do
         target=$(find_include "$file" "$name")
         case $target in
-            ops/pleat.h | ops/autograd/pleat_check.h | ops/kernels/pleat_kernels.h | ops/kernels/pleat_isa.inc | ops/frameworks/pleat_frameworks.h | nn/pleat_nn*.h) public=yes ;;
+            ops/pleat.h | ops/pleat_op.h | ops/autograd/pleat_check.h | ops/kernels/pleat_kernels.h | ops/kernels/pleat_isa.inc | ops/frameworks/pleat_frameworks.h | nn/pleat_nn*.h) public=yes ;;
             *) public= ;;
         esac
         if [ "$(floor "$target")" -gt "$(floor "$file")" ]; then

@@ -1,0 +1,111 @@
+/* pleat_op.h: ops of your own, and recorded calls as data. Part of pleat.h.
+ *
+ *     static bool twice_shape(pleat_call *c) {
+ *         c->rank = pleat_rank(c->in[0]);
+ *         for (size_t k = 0; k < c->rank; k++) c->shape[k] = pleat_size(c->in[0], k);
+ *         return true;
+ *     }
+ *     static bool twice_forward(const pleat_call *c) { ... write c->out ... }
+ *     static pleat_tensor *twice_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
+ *         return pleat_scale(g, 2);
+ *     }
+ *     static const pleat_op twice = {
+ *         .name = "twice", .shape = twice_shape, .forward = twice_forward, .vjp = twice_vjp};
+ *     ...
+ *     pleat_tensor *y = pleat_apply(&twice, 1, &x, NULL, 0);
+ *
+ * Every op of the library is applied by pleat_apply; so can yours be.
+ */
+#ifndef PLEAT_OP_H
+#define PLEAT_OP_H
+
+#include "pleat.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct pleat_call pleat_call;
+
+/* An option of a call as data. An optional tensor, such as a bias, is no attribute but an input. */
+typedef enum pleat_attr_kind { PLEAT_ATTR_WHOLE, PLEAT_ATTR_REAL } pleat_attr_kind;
+
+typedef struct pleat_attr {
+    const char *name; /* "stride"; lives as long as the op */
+    pleat_attr_kind kind;
+    bool usual;   /* the value is the default */
+    size_t count; /* of values */
+    union {
+        int64_t whole[PLEAT_MAX_RANK]; /* a bool is 0 or 1; axes are their numbers */
+        double real[PLEAT_MAX_RANK];
+    };
+    /* if not NULL, the whole numbers are here, any count of them; lives as long as the call */
+    const size_t *list;
+} pleat_attr;
+
+#define PLEAT_MAX_ATTRS 16
+
+typedef struct pleat_op {
+    const char *name;
+    /* Set c->rank and c->shape from the inputs, for a view also c->stride and c->offset, or report with
+     * pleat_call_fail. Before it runs, pleat_apply has checked that the inputs have one context and one type
+     * and are not poison. */
+    bool (*shape)(pleat_call *c);
+    /* Write the result c->out, which is contiguous and uninitialised. NULL: the result is a view of the first
+     * input. */
+    bool (*forward)(const pleat_call *c);
+    /* The cotangent of input i, written in ops: g has the result's shape, the return value in[i]'s. NULL as a
+     * return value means zero. NULL in place of the rule: a gradient of the op is an error that names it. */
+    pleat_tensor *(*vjp)(const pleat_call *c, size_t i, pleat_tensor *g);
+    /* Write the attributes that c->attrs stand for, defaults included, to out[PLEAT_MAX_ATTRS], and return
+     * their number. NULL: the op has none, or does not tell. */
+    size_t (*attributes)(const pleat_call *c, pleat_attr *out);
+} pleat_op;
+
+struct pleat_call {
+    const pleat_op *op;
+    pleat_ctx *ctx;
+    size_t n;
+    pleat_tensor **in;
+    pleat_tensor *out; /* the result; NULL while the shape rule runs */
+    const void *attrs; /* a copy of the attrs given to pleat_apply; NULL if it was given none */
+    pleat_dtype dtype; /* of the result: that of the inputs, unless the shape rule sets another */
+    size_t rank;       /* of the result */
+    size_t shape[PLEAT_MAX_RANK];
+    ptrdiff_t stride[PLEAT_MAX_RANK]; /* of a view, in elements */
+    ptrdiff_t offset;                 /* of a view, in elements from the first element of the first input */
+};
+
+/* Apply op to n tensors (one at least). attrs_bytes bytes of attrs are copied. op must outlive the result. */
+pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in, const void *attrs,
+                          size_t attrs_bytes);
+
+/* Complete an option that is a pair, by the rule of the conventions, for an op or a layer of your own. A pair
+ * of zeros becomes `usual` (NULL: it stays), and PLEAT_NONE becomes 0. False after an error of `op` about
+ * half a pair or, unless `zero` says that zeros are legal, a zero. For a pair of ptrdiff_t cast the
+ * pointer. */
+bool pleat_pair(pleat_ctx *ctx, const char *op, const char *option, size_t pair[2], const size_t *usual,
+                bool zero);
+bool pleat_pair_f64(pleat_ctx *ctx, const char *op, const char *option, double pair[2], const double *usual,
+                    bool zero);
+
+/* The call that computed t, while recording was on; otherwise NULL, as for a leaf. It lives as long as t. Its
+ * inputs' own calls lead through the whole computation. */
+const pleat_call *pleat_call_of(const pleat_tensor *t);
+/* Write the attributes of c to out[PLEAT_MAX_ATTRS], and return their number. */
+size_t pleat_call_attributes(const pleat_call *c, pleat_attr *out);
+/* Write the call as a phrase, "conv2d([2,3,5,4], [4,3,3,2]; stride 2x2)", to buffer, truncated to `bytes`:
+ * the op, its inputs' shapes and the attributes that are not the default. Returns buffer. */
+char *pleat_call_text(const pleat_call *c, char *buffer, size_t bytes);
+
+/* Report a broken rule; the op's name and all input shapes are put before it. Returns false. */
+bool pleat_call_fail(const pleat_call *c, pleat_status code, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
