@@ -5,6 +5,7 @@
 /* ---- without options ----------------------------------------------------------------------------------- */
 
 static pleat_tensor *relu_forward(pleat_nn_module *m, pleat_tensor *x) { return (void)m, pleat_relu(x); }
+static pleat_tensor *relu6_forward(pleat_nn_module *m, pleat_tensor *x) { return (void)m, pleat_relu6(x); }
 static pleat_tensor *sigmoid_forward(pleat_nn_module *m, pleat_tensor *x) {
     return (void)m, pleat_sigmoid(x);
 }
@@ -16,6 +17,7 @@ static pleat_tensor *softplus_forward(pleat_nn_module *m, pleat_tensor *x) {
 }
 
 static const pleat_nn_kind relu_kind = {.name = "ReLU", .forward = relu_forward};
+static const pleat_nn_kind relu6_kind = {.name = "ReLU6", .forward = relu6_forward};
 static const pleat_nn_kind sigmoid_kind = {.name = "Sigmoid", .forward = sigmoid_forward};
 static const pleat_nn_kind tanh_kind = {.name = "Tanh", .forward = tanh_forward};
 static const pleat_nn_kind gelu_kind = {.name = "GELU", .forward = gelu_forward};
@@ -23,6 +25,7 @@ static const pleat_nn_kind silu_kind = {.name = "SiLU", .forward = silu_forward}
 static const pleat_nn_kind softplus_kind = {.name = "Softplus", .forward = softplus_forward};
 
 pleat_nn_module *pleat_nn_relu(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &relu_kind, NULL, 0); }
+pleat_nn_module *pleat_nn_relu6(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &relu6_kind, NULL, 0); }
 pleat_nn_module *pleat_nn_sigmoid(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &sigmoid_kind, NULL, 0); }
 pleat_nn_module *pleat_nn_tanh(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &tanh_kind, NULL, 0); }
 pleat_nn_module *pleat_nn_gelu(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &gelu_kind, NULL, 0); }
@@ -31,7 +34,9 @@ pleat_nn_module *pleat_nn_softplus(pleat_ctx *ctx) {
     return pleat_nn_module_new(ctx, &softplus_kind, NULL, 0);
 }
 
-bool pln_is_relu(const pleat_nn_module *m) { return m->kind == &relu_kind; }
+pln_end pln_end_of(const pleat_nn_module *m) {
+    return m->kind == &relu_kind ? PLN_RELU : m->kind == &relu6_kind ? PLN_RELU6 : PLN_PLAIN;
+}
 
 /* ---- with a number ------------------------------------------------------------------------------------- */
 

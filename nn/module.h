@@ -61,16 +61,17 @@ pleat_nn_module *pln_add_whole_buffer(pleat_nn_module *m, const char *name, plea
 /* Free m unless another module owns it, and return NULL. */
 pleat_nn_module *pln_discard(pleat_nn_module *m);
 
-/* The forward function that returns relu(y) in place of m's y, in one pass over memory. Convolutions and
- * their transposes (nn/layers.c) and norms (nn/norm_layers.c) have one, other kinds NULL. And is m a ReLU
- * (nn/activations.c)? */
-typedef pleat_tensor *pln_forward(pleat_nn_module *m, pleat_tensor *x);
-pln_forward *pln_relu_forward(const pleat_nn_module *m);
-pln_forward *pln_norm_relu_forward(const pleat_nn_module *m);
-bool pln_is_relu(const pleat_nn_module *m);
+/* m's forward pass with `end` behind it, in one pass over memory. Convolutions and their transposes
+ * (nn/layers.c) have one for ReLU, norms (nn/norm_layers.c) for both; otherwise NULL. And is m a module that
+ * another may end with (nn/activations.c)? */
+typedef enum pln_end { PLN_PLAIN, PLN_RELU, PLN_RELU6 } pln_end;
+typedef pleat_tensor *pln_forward(pleat_nn_module *m, pleat_tensor *x, pln_end end);
+pln_forward *pln_forward_with(const pleat_nn_module *m, pln_end end);
+pln_forward *pln_norm_forward(const pleat_nn_module *m);
+pln_end pln_end_of(const pleat_nn_module *m);
 
 /* m's forward pass by `forward` in place of the function of its kind. */
-pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x);
+pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x, pln_end end);
 
 /* x [N,C,L] as an image [N,C,1,L] of height 1, and back: 1-D layers are 2-D layers. Views. */
 pleat_tensor *pln_widen(pleat_tensor *x);

@@ -195,6 +195,7 @@ pleat_nn_module *pleat_nn_conv_transpose1d_with(pleat_nn_conv1d_args args);
     pleat_nn_conv_transpose1d_with(PLEAT_OPTIONS(pleat_nn_conv1d_args, __VA_ARGS__))
 
 pleat_nn_module *pleat_nn_relu(pleat_ctx *ctx);
+pleat_nn_module *pleat_nn_relu6(pleat_ctx *ctx); /* min(max(x, 0), 6); torch.nn.ReLU6 */
 pleat_nn_module *pleat_nn_sigmoid(pleat_ctx *ctx);
 pleat_nn_module *pleat_nn_tanh(pleat_ctx *ctx);
 pleat_nn_module *pleat_nn_elu(pleat_ctx *ctx, double a); /* torch.nn.ELU, whose default a is 1 */
@@ -329,8 +330,8 @@ pleat_nn_module *pleat_nn_flatten(pleat_ctx *ctx);
 pleat_nn_module *pleat_nn_unflatten(pleat_ctx *ctx, size_t rank, const size_t *shape);
 
 /* y = last(... second(first(x))); the children are named "0", "1", ... A convolution, its transpose or a
- * norm, and a ReLU directly after it are computed in one pass over memory, with the same bits; they remain two
- * modules. torch.nn.Sequential. */
+ * norm, and a ReLU directly after it are computed in one pass over memory, with the same bits, and so are a norm
+ * and a ReLU6; they remain two modules. torch.nn.Sequential. */
 pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_module *const *children);
 #define pleat_nn_sequential(ctx, ...)                                          \
     pleat_nn_sequential_of((ctx), PLEAT_COUNT(pleat_nn_module *, __VA_ARGS__), \

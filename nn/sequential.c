@@ -1,5 +1,5 @@
-/* Sequential: one module after another; a convolution and the ReLU that follows it are computed in one
- * pass. */
+/* Sequential: one module after another; a convolution or a norm and the ReLU that follows it are computed in
+ * one pass. */
 #include <stdio.h>
 
 #include "module.h"
@@ -10,18 +10,19 @@ static bool is_observed(const pleat_nn_module *m) {
     return false;
 }
 
-/* The function that computes m and the ReLU after it in one pass, or NULL. NULL also for an observed module,
- * as an observer must see each of the two. */
-static pln_forward *with_relu(const pleat_nn_module *m, const pleat_nn_module *next) {
-    if (!m || !next || !pln_is_relu(next) || is_observed(m) || is_observed(next)) return NULL;
-    return pln_relu_forward(m);
+/* The function that computes m and the ReLU or ReLU6 after it in one pass, or NULL. NULL also for an observed
+ * module, as an observer must see each of the two. */
+static pln_forward *with_next(const pleat_nn_module *m, const pleat_nn_module *next) {
+    if (!m || !next || !pln_end_of(next) || is_observed(m) || is_observed(next)) return NULL;
+    return pln_forward_with(m, pln_end_of(next));
 }
 
 static pleat_tensor *sequential_forward(pleat_nn_module *m, pleat_tensor *x) {
     for (size_t i = 0; i < m->count; i++) {
         pleat_nn_module *child = m->entries[i].child;
-        pln_forward *both = with_relu(child, i + 1 < m->count ? m->entries[i + 1].child : NULL);
-        x = both ? pln_forward_by(both, child, x) : pleat_nn_forward(child, x);
+        const pleat_nn_module *next = i + 1 < m->count ? m->entries[i + 1].child : NULL;
+        pln_forward *both = with_next(child, next);
+        x = both ? pln_forward_by(both, child, x, pln_end_of(next)) : pleat_nn_forward(child, x);
         i += both != NULL;
     }
     return x;

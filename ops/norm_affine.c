@@ -1,4 +1,4 @@
-/* relu(weight normalized(x) + bias) in two passes, of which one reads x for its mean and variance, and one
+/* relu(weight normalized(x) + bias), or relu6 of it, in two passes, of which one reads x for its mean and variance, and one
  * writes; and its gradients of x, weight and bias, likewise. The family of batch_norm, group_norm and
  * layer_norm. Laws: without weight, bias and relu it is normalize; the gradient of x is orthogonal to ones
  * and to normalized(x).
@@ -19,7 +19,8 @@
  * A is 1 unless P is. */
 typedef struct job {
     size_t A, K, G, P, Q, each; /* each: slabs, which are numbers of K, of a task */
-    bool columns, find, relu;   /* slabs side by side; the moments are to be found */
+    bool columns, find;         /* slabs side by side; the moments are to be found */
+    pl_rectifier end;
     bool apart;                 /* several k have the same weight, so each task has its own sums */
     const void *x, *g;          /* g: the cotangent; NULL in the forward pass */
     void *y;                    /* or the gradient of x; NULL: only the sums are wanted */
@@ -103,7 +104,8 @@ typedef struct plan {
     const char *option; /* "groups" or "axes", */
     size_t number;      /* and its value; or NULL */
     double eps;
-    bool weight, bias, relu;
+    bool weight, bias;
+    pl_rectifier end;
     bool summed; /* the sums are there */
     double numbers
         []; /* first, mean and var of each of the I G slabs; then the gradients of weight and bias, [2,C] */
@@ -170,7 +172,7 @@ static job job_of(plan *p, const inputs *in, void *y) {
              .G = p->G,
              .P = p->P,
              .Q = p->Q,
-             .relu = p->relu,
+             .end = p->end,
              .eps = p->eps,
              .x = in->x->data,
              .y = y,
@@ -231,17 +233,17 @@ static pleat_tensor *weigh(const pleat_call *c, pleat_tensor *t) {
     return p->weight ? pleat_mul(as_weighted(p, t), as_weights(p, c->in[1])) : t;
 }
 
-/* t where the result of the forward pass was positive, if it was rectified; in x's shape */
+/* t where a rectifier at the end let it through; in x's shape */
 static pleat_tensor *gate(const pleat_call *c, pleat_tensor *t) {
     const plan *p = c->attrs;
     t = as(t, c->in[0]);
-    if (!p->relu) return t;
+    if (p->end == PL_LINEAR) return t;
     plan *plain = plan_copy(c->ctx, p, true);
     if (plain == NULL) return pleat_poison(c->ctx);
-    plain->relu = false;
+    plain->end = PL_LINEAR;
     pleat_tensor *y = apply(p->forward, c->n - 1, c->in, plain);
     pl_give(&c->ctx->memory, plain);
-    return pl_gate(t, y);
+    return pl_passed(t, y, p->end);
 }
 
 /* mean of u v over a slab */
@@ -312,12 +314,16 @@ static bool sums_forward(const pleat_call *c) {
     return true;
 }
 
+static pleat_attr end_attribute(pl_rectifier end) {
+    return pl_attr_flag(end == PL_RELU6 ? "relu6" : "relu", end != PL_LINEAR);
+}
+
 static size_t plan_attributes(const pleat_call *c, pleat_attr *out) {
     const plan *p = c->attrs;
     size_t n = 0;
     if (p->option != NULL) out[n++] = pl_attr_whole(p->option, 1, &p->number, false);
     out[n++] = pl_attr_real("eps", 1, &p->eps);
-    out[n++] = pl_attr_flag("relu", p->relu);
+    out[n++] = end_attribute(p->end);
     return n;
 }
 
@@ -358,7 +364,7 @@ static plan plan_for(pl_norm_kind kind, const pleat_norm_args *a) {
               .P = 1,
               .Q = 1,
               .eps = a->eps,
-              .relu = a->relu,
+              .end = pl_rectifier_of(a->relu, a->relu6),
               .weight = a->weight != NULL,
               .bias = a->bias != NULL};
     if (kind == PL_LAYER_NORM) {
@@ -415,7 +421,7 @@ static double *given_numbers(const pleat_call *c, pleat_tensor *const *in) {
     return numbers;
 }
 
-static bool rescale(const pleat_call *c, pleat_tensor *const *in, bool relu) {
+static bool rescale(const pleat_call *c, pleat_tensor *const *in, pl_rectifier end) {
     const pleat_tensor *x = in[0];
     size_t C = in[1]->numel;
     double *numbers = given_numbers(c, in);
@@ -426,7 +432,7 @@ static bool rescale(const pleat_call *c, pleat_tensor *const *in, bool relu) {
                  .G = C,
                  .P = 1,
                  .Q = x->numel / x->shape[0] / C,
-                 .relu = relu,
+                 .end = end,
                  .x = x->data,
                  .y = c->out->data,
                  .weight = in[4]->data,
@@ -441,6 +447,8 @@ static bool rescale(const pleat_call *c, pleat_tensor *const *in, bool relu) {
     return true;
 }
 
+static pl_rectifier end_of(const pleat_call *c) { return *(const pl_rectifier *)c->attrs; }
+
 /* inputs: x [N,C,..], mean, factor and perhaps bias [C] */
 static bool rescale_forward(const pleat_call *c) {
     pleat_tensor *in[5];
@@ -450,7 +458,7 @@ static bool rescale_forward(const pleat_call *c) {
         in[i] = i < c->n ? pl_dense(c->in[i]) : constant(c, C, i == 4);
         usable = usable && !in[i]->poison;
     }
-    bool done = usable && rescale(c, in, *(const bool *)c->attrs);
+    bool done = usable && rescale(c, in, end_of(c));
     for (size_t i = 0; i < 5; i++) pl_release(in[i]);
     return done;
 }
@@ -459,8 +467,8 @@ static pleat_tensor *rescale_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     pleat_ctx *ctx = c->ctx;
     pleat_tensor *x = c->in[0];
     size_t shape[PLEAT_MAX_RANK] = {x->shape[1], 1, 1, 1, 1, 1, 1, 1}, rank = x->rank - 1;
-    if (*(const bool *)c->attrs) {
-        if (ctx->shared == NULL) ctx->shared = pl_retain(pl_gate(g, c->out));
+    if (end_of(c) != PL_LINEAR) {
+        if (ctx->shared == NULL) ctx->shared = pl_retain(pl_passed(g, c->out, end_of(c)));
         g = ctx->shared;
     }
     pleat_tensor *mean = pleat_reshape(c->in[1], rank, shape), *factor = pleat_reshape(c->in[2], rank, shape);
@@ -471,7 +479,7 @@ static pleat_tensor *rescale_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
 }
 
 static size_t rescale_attributes(const pleat_call *c, pleat_attr *out) {
-    out[0] = pl_attr_flag("relu", *(const bool *)c->attrs);
+    out[0] = end_attribute(end_of(c));
     return 1;
 }
 
@@ -479,7 +487,7 @@ static const pleat_op rescale_op = {"rescale", pl_shape_same, rescale_forward, r
                                     rescale_attributes};
 
 pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor, pleat_tensor *bias,
-                         bool relu) {
+                         pl_rectifier end) {
     pleat_tensor *in[] = {x, mean, factor, bias};
-    return pleat_apply(&rescale_op, bias != NULL ? 4 : 3, in, &relu, sizeof relu);
+    return pleat_apply(&rescale_op, bias != NULL ? 4 : 3, in, &end, sizeof end);
 }

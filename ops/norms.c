@@ -1,4 +1,4 @@
-/* batch_norm, group_norm, layer_norm: normalize over the axes of the name, then weight, bias and relu
+/* batch_norm, group_norm, layer_norm: normalize over the axes of the name, then weight, bias and relu or relu6
  * (norm_affine.c). Law: group_norm with one group is layer_norm over all axes except N. */
 #include "rules.h"
 
@@ -56,7 +56,7 @@ static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
 static pleat_tensor *by_given_statistics(const pleat_norm_args *a) {
     pleat_tensor *scale = pleat_pow(pleat_shift(a->var, a->eps), -0.5);
     if (a->weight != NULL) scale = pleat_mul(scale, a->weight);
-    return pl_rescale(a->x, a->mean, scale, a->bias, a->relu);
+    return pl_rescale(a->x, a->mean, scale, a->bias, pl_rectifier_of(a->relu, a->relu6));
 }
 
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {

@@ -343,9 +343,13 @@ pleat_tensor *pleat_cos(pleat_tensor *x);                  /* z = cos x, x in ra
 pleat_tensor *pleat_tanh(pleat_tensor *x);                 /* z = tanh x */
 pleat_tensor *pleat_sigmoid(pleat_tensor *x);              /* z = 1 / (1 + e^-x); 0 where e^-x overflows */
 pleat_tensor *pleat_relu(pleat_tensor *x);                 /* z = max(x, 0), NaN for NaN; dz/dx = step(x) */
+/* z = min(max(x, 0), 6), NaN for NaN; dz/dx is 1 for 0 < x < 6 and else 0, also at 0 and 6.
+ * torch.nn.functional.relu6. */
+pleat_tensor *pleat_relu6(pleat_tensor *x);
 pleat_tensor *pleat_step(pleat_tensor *x); /* z = x > 0 ? 1 : 0; its gradient is 0 everywhere */
-pleat_tensor *pleat_clamp(pleat_tensor *x, double low, double high); /* z = min(max(x, low), high) */
-pleat_tensor *pleat_abs(pleat_tensor *x);                            /* z = |x|; dz/dx = sign(x) */
+/* z = min(max(x, low), high), NaN for NaN; dz/dx is 1 for low <= x <= high and else 0, as in torch.clamp. */
+pleat_tensor *pleat_clamp(pleat_tensor *x, double low, double high);
+pleat_tensor *pleat_abs(pleat_tensor *x);  /* z = |x|; dz/dx = sign(x) */
 pleat_tensor *pleat_sign(pleat_tensor *x); /* z = -1, 0, 1; its gradient is 0 everywhere */
 /* z = the largest integer <= x; and the nearest integer, of two the even one, as torch.round and NumPy. Their
  * gradient is 0 everywhere. */
@@ -673,13 +677,15 @@ typedef struct pleat_norm_args {
     size_t axes;                 /* layer_norm only: the number of trailing axes; default 1 */
     double eps;                  /* default 1e-5 */
     bool relu;                   /* y = max(0, weight normalized(x) + bias), NaN stays NaN */
+    bool relu6;                  /* the same, and at most 6: as pleat_relu6 */
     /* batch_norm by the batch's statistics only: where to put these, [C], the variance with divisor n, without
      * history, in the innermost scope; poison after an error. Each may be NULL. */
     pleat_tensor **batch_mean, **batch_var;
 } pleat_norm_args;
 
-/* Each norm is one op, with weight, bias and relu: an element of the result or of a gradient is computed in
- * double from elements and statistics in double, and is rounded once. relu looks at the rounded number. */
+/* Each norm is one op, with weight, bias and relu or relu6: an element of the result or of a gradient is
+ * computed in double from elements and statistics in double, and is rounded once. relu looks at the rounded
+ * number. */
 
 /* x [N,C,..], weight and bias [C]: over N and all axes after C. Ioffe and Szegedy 2015. */
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args args);

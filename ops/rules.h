@@ -10,6 +10,13 @@ pleat_tensor *pl_sum_like(pleat_tensor *g, const pleat_tensor *like);
 /* g where x > 0, else 0 (relu.c): the cotangent of relu's operand. */
 pleat_tensor *pl_gate(pleat_tensor *g, pleat_tensor *x);
 
+/* What an op may end with, and the cotangent of its operand, by the result y: for relu6 g where 0 < y < 6. */
+typedef enum pl_rectifier { PL_LINEAR, PL_RELU, PL_RELU6 } pl_rectifier;
+pleat_tensor *pl_passed(pleat_tensor *g, pleat_tensor *y, pl_rectifier by);
+static inline pl_rectifier pl_rectifier_of(bool relu, bool relu6) {
+    return relu6 ? PL_RELU6 : relu ? PL_RELU : PL_LINEAR;
+}
+
 /* Of x [A,K,B], over A and B (normalize.c): (x - mean) rate, then rate = 1 / sqrt(var + eps), [1,K,1], and
  * x - mean. */
 pleat_tensor *pl_normal(pleat_tensor *x, double eps);
@@ -20,10 +27,10 @@ pleat_tensor *pl_centre(pleat_tensor *x);
 typedef enum pl_norm_kind { PL_BATCH_NORM, PL_GROUP_NORM, PL_LAYER_NORM } pl_norm_kind;
 pleat_tensor *pl_norm_affine(pl_norm_kind kind, const pleat_norm_args *a);
 
-/* (x - mean) factor + bias, then relu; x [N,C,..], the others [C], bias or NULL; in double, rounded once
+/* (x - mean) factor + bias, then the rectifier; x [N,C,..], the others [C], bias or NULL; in double, rounded once
  * (norm_affine.c). */
 pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor, pleat_tensor *bias,
-                         bool relu);
+                         pl_rectifier end);
 
 /* Complete the options of a pool of a->x, which is neither NULL nor poison, and compute the sizes {H, W} and
  * {P, Q}. Returns false after an error of `op` (pool_geometry.c). */

@@ -1,4 +1,4 @@
-/* Modules of one's own, for the networks of nets.c: residual and skip connections, ReLU6. */
+/* Modules of one's own, for the networks of nets.c: residual and skip connections. */
 #include "nets.h"
 
 /* ---- residual connections ---------------------------------------------------------------------------- */
@@ -31,14 +31,3 @@ static const pleat_nn_kind skip_kind = {.name = "Skip", .forward = skip_forward}
 pleat_nn_module *net_skip(pleat_ctx *ctx, pleat_nn_module *inner) {
     return pleat_nn_add_child(pleat_nn_module_new(ctx, &skip_kind, NULL, 0), "inner", inner);
 }
-
-/* ---- ReLU6 ------------------------------------------------------------------------------------------- */
-
-static pleat_tensor *relu6_forward(pleat_nn_module *m, pleat_tensor *x) {
-    (void)m;
-    return pleat_clamp(x, 0, 6);
-}
-
-static const pleat_nn_kind relu6_kind = {.name = "ReLU6", .forward = relu6_forward};
-
-pleat_nn_module *net_relu6(pleat_ctx *ctx) { return pleat_nn_module_new(ctx, &relu6_kind, NULL, 0); }

@@ -216,7 +216,7 @@ static void build_resnet18(subject *s) {
 
 static void add_conv_relu6(layers *l, conv c) {
     add_conv(l, c);
-    add(l, net_relu6(l->ctx));
+    add(l, pleat_nn_relu6(l->ctx));
 }
 
 static pleat_nn_module *inverted_residual(pleat_ctx *ctx, conv c, size_t expansion) {

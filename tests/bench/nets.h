@@ -63,6 +63,5 @@ pleat_nn_module *net_residual(pleat_ctx *ctx, pleat_nn_module *body, pleat_nn_mo
 pleat_nn_module *net_plain_residual(pleat_ctx *ctx, pleat_nn_module *body, bool relu);
 /* y = x and inner(x) along the channels. Child "inner". */
 pleat_nn_module *net_skip(pleat_ctx *ctx, pleat_nn_module *inner);
-pleat_nn_module *net_relu6(pleat_ctx *ctx); /* min(max(x, 0), 6) */
 
 #endif

@@ -10,12 +10,13 @@ typedef struct function {
     const char *name;
     pleat_tensor *(*op)(pleat_tensor *x);
     double (*value)(double x);
-    bool kinked; /* at 0 */
+    bool kinked; /* at 0; relu6 at 6, too */
 } function;
 
 static double negative(double x) { return -x; }
 static double squared(double x) { return x * x; }
 static double rectified(double x) { return x > 0 ? x : 0; }
+static double capped(double x) { return rectified(x) < 6 ? rectified(x) : 6; }
 static double stepped(double x) { return x > 0 ? 1 : 0; }
 static double sign_of(double x) { return (x > 0) - (x < 0); }
 static double itself(double x) { return x; }
@@ -34,6 +35,7 @@ static const function functions[] = {
     {"contiguous", pleat_contiguous, itself, false},
     {"floor", pleat_floor, floor, false},
     {"round", pleat_round, nearbyint, false},
+    {"relu6", pleat_relu6, capped, true},
     {"exp", pleat_exp, exp, false},
     {"tanh", pleat_tanh, tanh, false},
     {"sigmoid", pleat_sigmoid, sigmoid_of, false},
@@ -44,7 +46,15 @@ static const function functions[] = {
     {"sin", pleat_sin, sin, false},
     {"cos", pleat_cos, cos, false},
 };
-enum { SQUARE = 1, FLOOR = 7, ROUND, WHOLE, EXP = WHOLE, FUNCTIONS = sizeof functions / sizeof *functions };
+enum {
+    SQUARE = 1,
+    FLOOR = 7,
+    ROUND,
+    RELU6,
+    WHOLE,
+    EXP = WHOLE,
+    FUNCTIONS = sizeof functions / sizeof *functions
+};
 
 static bool choose_function(graph *g, node *n) {
     if (!node_unary(g, n, graph_pick(g))) return false;
@@ -62,6 +72,7 @@ static void compute_function(const node *n, const values *v) {
     const function *f = &functions[n->a[0]];
     for (size_t i = 0; i < n->numel; i++) {
         if (f->kinked) kink(v->kinks, v->in[0][i]);
+        if (n->a[0] == RELU6) kink(v->kinks, v->in[0][i] - 6);
         v->out[i] = f->value(v->in[0][i]);
     }
 }

@@ -360,6 +360,7 @@ static void progress(world *w, const row *r) {
 
 const row faults_nn[] = {
     {" pleat_nn_relu ", module, .module = pleat_nn_relu},
+    {" pleat_nn_relu6 ", module, .module = pleat_nn_relu6},
     {" pleat_nn_sigmoid ", module, .module = pleat_nn_sigmoid},
     {" pleat_nn_tanh ", module, .module = pleat_nn_tanh},
     {" pleat_nn_gelu ", module, .module = pleat_nn_gelu},

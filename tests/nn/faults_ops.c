@@ -451,6 +451,7 @@ const row faults_ops[] = {
     {" pleat_tanh ", unary, .unary = pleat_tanh},
     {" pleat_sigmoid ", unary, .unary = pleat_sigmoid},
     {" pleat_relu ", unary, .unary = pleat_relu},
+    {" pleat_relu6 ", unary, .unary = pleat_relu6},
     {" pleat_step ", unary, .unary = pleat_step},
     {" pleat_sin ", unary, .unary = pleat_sin},
     {" pleat_cos ", unary, .unary = pleat_cos},

@@ -75,15 +75,17 @@ static pleat_nn_module *norm_of(size_t kind, pleat_dtype type) {
 
 /* Sequential computes the two in one pass; one after the other they give the same bits, and so do gradients and
  * running statistics. */
-static void expect_one_pass(size_t kind, pleat_dtype type, bool training) {
-    pleat_nn_module *norm = norm_of(kind, type), *apart = norm_of(kind, type), *relu = pleat_nn_relu(ctx);
-    pleat_nn_module *both = pleat_nn_sequential(ctx, norm, pleat_nn_relu(ctx));
+static void expect_one_pass(size_t kind, bool relu6, pleat_dtype type, bool training) {
+    pleat_nn_module *norm = norm_of(kind, type), *apart = norm_of(kind, type);
+    pleat_nn_module *(*end)(pleat_ctx *) = relu6 ? pleat_nn_relu6 : pleat_nn_relu, *relu = end(ctx);
+    pleat_nn_module *both = pleat_nn_sequential(ctx, norm, end(ctx));
     size_t rank = kind == 0 ? 3 : 4, shape[] = {3, 4, 5, 3};
     pleat_tensor *x = pleat_randn(ctx, type, rank, shape), *xs[2][3] = {{x}, {x}}, *gs[2][3];
     for (size_t i = 0; i < pleat_nn_state_count(apart); i++) {
         if (i < 2)
-            EXPECT_OK(pleat_assign(pleat_nn_state(norm, i),
-                                   pleat_randn(ctx, type, 1, pleat_shape(pleat_nn_state(norm, i)))));
+            EXPECT_OK(pleat_assign(
+                pleat_nn_state(norm, i),
+                pleat_scale(pleat_randn(ctx, type, 1, pleat_shape(pleat_nn_state(norm, i))), 4)));
         EXPECT_OK(pleat_assign(pleat_nn_state(apart, i), pleat_nn_state(norm, i)));
     }
     pleat_nn_set_training(both, training), pleat_nn_set_training(apart, training);
@@ -100,10 +102,13 @@ static void expect_one_pass(size_t kind, pleat_dtype type, bool training) {
 }
 
 Test(edges, a_norm_and_a_relu_are_one_pass) {
-    for (size_t i = 0; i < NORM_KINDS * 4; i++)
-        expect_one_pass(i / 4, i % 2 ? PLEAT_F64 : PLEAT_F32, i / 2 % 2);
-    pleat_nn_module *both = pleat_nn_sequential(ctx, norm_of(1, PLEAT_F32), pleat_nn_relu(ctx));
-    pleat_tensor *y = pleat_nn_forward(both, pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(2, 4, 3, 3)));
-    cr_assert_str_eq(pleat_call_of(y)->op->name, "batch_norm", "one op");
-    pleat_nn_free(both);
+    for (size_t i = 0; i < NORM_KINDS * 8; i++)
+        expect_one_pass(i / 8, i / 4 % 2, i % 2 ? PLEAT_F64 : PLEAT_F32, i / 2 % 2);
+    for (size_t i = 0; i < 2; i++) {
+        pleat_nn_module *end = i ? pleat_nn_relu6(ctx) : pleat_nn_relu(ctx);
+        pleat_nn_module *both = pleat_nn_sequential(ctx, norm_of(1, PLEAT_F32), end);
+        pleat_tensor *y = pleat_nn_forward(both, pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(2, 4, 3, 3)));
+        cr_assert_str_eq(pleat_call_of(y)->op->name, "batch_norm", "one op");
+        pleat_nn_free(both);
+    }
 }

@@ -60,6 +60,7 @@ Test(layers, agree_with_pytorch) {
         expect_layer("silu", pleat_nn_silu(ctx), t);
         expect_layer("softplus", pleat_nn_softplus(ctx), t);
         expect_layer("leaky_relu", pleat_nn_leaky_relu(ctx, 0.2), t);
+        expect_layer("relu6", pleat_nn_relu6(ctx), t);
         expect_layer("softmax", pleat_nn_softmax(ctx, 1), t);
         expect_layer("log_softmax", pleat_nn_log_softmax(ctx, 1), t);
         expect_layer("prelu", pleat_nn_prelu(ctx, 4, t), t);

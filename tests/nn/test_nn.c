@@ -148,6 +148,7 @@ Test(nn, kinds_describe_themselves) {
     expect_description(pleat_nn_unflatten(ctx, PLEAT_SHAPE(32, 7, 7)), "Unflatten", "32x7x7");
     expect_description(pleat_nn_flatten(ctx), "Flatten", NULL);
     expect_description(pleat_nn_relu(ctx), "ReLU", NULL);
+    expect_description(pleat_nn_relu6(ctx), "ReLU6", NULL);
     expect_description(pleat_nn_sequential(ctx, pleat_nn_relu(ctx)), "Sequential", NULL);
 }
 

@@ -139,6 +139,37 @@ Test(elementwise_fused, gradients_of_one_expression) {
     }
 }
 
+/* ---- gates ---------------------------------------------------------------------------------------------- */
+
+static pleat_tensor *clamp(pleat_tensor *x) { return pleat_clamp(x, -2, 3); }
+static pleat_tensor *clamp_mask(pleat_tensor *x) {
+    return pleat_mul(pleat_ge(x, pleat_full_like(x, -2)), pleat_le(x, pleat_full_like(x, 3)));
+}
+static pleat_tensor *relu6_mask(pleat_tensor *x) {
+    return pleat_mul(pleat_step(x), pleat_lt(x, pleat_full_like(x, 6)));
+}
+
+/* The cotangent, or 0, in one pass; whole numbers, so the ends of the range are among them. */
+Test(elementwise_fused, the_gradient_of_a_range_is_a_gate) {
+    static const struct {
+        const char *op;
+        pleat_tensor *(*f)(pleat_tensor *x), *(*mask)(pleat_tensor *x);
+    } rows[] = {
+        {"relu", pleat_relu, pleat_step}, {"relu6", pleat_relu6, relu6_mask}, {"clamp", clamp, clamp_mask}};
+    for (size_t i = 0; i < 2 * 3; i++) {
+        pleat_dtype type = i % 2 ? PLEAT_F64 : PLEAT_F32;
+        pleat_tensor *x = pleat_shift(whole(type, PLEAT_SHAPE(7, 31)), 3), *gx, *ggx;
+        pleat_tensor *u = pleat_randn(ctx, type, PLEAT_SHAPE(7, 31)), *mask = rows[i / 2].mask(x);
+        EXPECT_OK(pleat_grads(rows[i / 2].f(x), u, 1, &x, &gx, PLEAT_GRADS_RECORD));
+        EXPECT_SAME(gx, pleat_where(mask, u, pleat_zeros_like(u)));
+        cr_assert_eq(pleat_call_of(gx)->in[0], u, "%s: one op", rows[i / 2].op);
+        EXPECT_OK(pleat_grads(gx, u, 1, &u, &ggx, 0));
+        EXPECT_SAME(ggx, gx);
+        EXPECT_OK(pleat_grads(gx, u, 1, &x, &ggx, 0));
+        EXPECT_SAME(ggx, pleat_zeros_like(x));
+    }
+}
+
 /* ---- a sum and a relu ----------------------------------------------------------------------------------- */
 
 Test(elementwise_fused, add_relu_is_relu_of_a_sum) {

@@ -93,10 +93,14 @@ Test(flow, an_x_that_y_does_not_depend_on) {
     EXPECT_HOLDS(g[0], PLEAT_SCALAR, VALUES(0));
 }
 
-/* One-sided slopes where there are two: relu and step take the flat one, clamp the slope of its range. */
+/* One-sided slopes where there are two: relu, relu6 and step take the flat one, clamp the slope of its range. */
 Test(flow, at_kinks_and_beyond) {
     pleat_tensor *x = pleat_from_f64(ctx, PLEAT_F64, PLEAT_SHAPE(5), VALUES(-1, -0.5, 0, 0.5, NAN));
     EXPECT_HOLDS(gradient_of(pleat_sum(pleat_relu(x)), x, 0), PLEAT_SHAPE(5), VALUES(0, 0, 0, 1, 0));
+    EXPECT_HOLDS(gradient_of(pleat_sum(pleat_relu6(pleat_scale(x, 12))), x, 0), PLEAT_SHAPE(5),
+                 VALUES(0, 0, 0, 0, 0));
+    EXPECT_HOLDS(gradient_of(pleat_sum(pleat_relu6(pleat_scale(x, 8))), x, 0), PLEAT_SHAPE(5),
+                 VALUES(0, 0, 0, 8, 0));
     EXPECT_HOLDS(gradient_of(pleat_sum(pleat_step(x)), x, 0), PLEAT_SHAPE(5), VALUES(0, 0, 0, 0, 0));
     EXPECT_HOLDS(gradient_of(pleat_sum(pleat_clamp(x, -0.5, 0.5)), x, 0), PLEAT_SHAPE(5),
                  VALUES(0, 1, 1, 1, 0));

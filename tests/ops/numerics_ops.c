@@ -144,12 +144,31 @@ static const struct {
     const char *name;
     pleat_tensor *(*f)(pleat_tensor *x);
 } unary[] = {
-    {"exp", pleat_exp},   {"log", pleat_log},           {"sqrt", pleat_sqrt},   {"square", pleat_square},
-    {"tanh", pleat_tanh}, {"sigmoid", pleat_sigmoid},   {"relu", pleat_relu},   {"abs", pleat_abs},
-    {"erf", pleat_erf},   {"softplus", pleat_softplus}, {"silu", pleat_silu},   {"gelu", pleat_gelu},
-    {"elu", elu},         {"leaky_relu", leaky},        {"clamp", clamped},     {"pow2", pow2},
-    {"pow3", pow3},       {"pow_odd", pow_odd},         {"softmax", softmax},   {"sin", pleat_sin},
-    {"cos", pleat_cos},   {"floor", pleat_floor},       {"round", pleat_round}, {"cumsum", cumsum},
+    {"exp", pleat_exp},
+    {"log", pleat_log},
+    {"sqrt", pleat_sqrt},
+    {"square", pleat_square},
+    {"tanh", pleat_tanh},
+    {"sigmoid", pleat_sigmoid},
+    {"relu", pleat_relu},
+    {"relu6", pleat_relu6},
+    {"abs", pleat_abs},
+    {"erf", pleat_erf},
+    {"softplus", pleat_softplus},
+    {"silu", pleat_silu},
+    {"gelu", pleat_gelu},
+    {"elu", elu},
+    {"leaky_relu", leaky},
+    {"clamp", clamped},
+    {"pow2", pow2},
+    {"pow3", pow3},
+    {"pow_odd", pow_odd},
+    {"softmax", softmax},
+    {"sin", pleat_sin},
+    {"cos", pleat_cos},
+    {"floor", pleat_floor},
+    {"round", pleat_round},
+    {"cumsum", cumsum},
 };
 
 static const struct {

@@ -51,6 +51,7 @@ static jet elu(real x) {
 }
 static jet leaky(real x) { return x > 0 ? (jet){x, 1, 0} : (jet){0.2L * x, 0.2L, 0}; }
 static jet positive(real x) { return x > 0 ? (jet){x, 1, 0} : (jet){0, 0, 0}; }
+static jet capped(real x) { return x < 6 ? positive(x) : (jet){6, 0, 0}; }
 static jet exponential(real x) { return (jet){expl(x), expl(x), expl(x)}; }
 static jet logarithm(real x) { return (jet){logl(x), 1 / x, -1 / (x * x)}; }
 static jet root(real x) { return (jet){sqrtl(x), 1 / (2 * sqrtl(x)), -1 / (4 * x * sqrtl(x))}; }
@@ -91,6 +92,7 @@ static const struct {
     {"elu", elu_op, elu, BESIDE_ONE},
     {"leaky_relu", leaky_op, leaky, 0},
     {"relu", pleat_relu, positive, 0},
+    {"relu6", pleat_relu6, capped, 0},
     {"exp", pleat_exp, exponential, 0},
     {"log", pleat_log, logarithm, NO_NEGATIVES},
     {"sqrt", pleat_sqrt, root, NO_NEGATIVES},

@@ -18,7 +18,7 @@ typedef struct shape {
 
 typedef struct options {
     enum kind kind;
-    bool weight, bias, relu;
+    bool weight, bias, relu, relu6;
 } options;
 
 /* x and weight and bias, each an x of a gradient. */
@@ -35,10 +35,12 @@ static pleat_tensor *var_for(pleat_tensor *w) { return pleat_full_like(w, 0.75);
 
 static pleat_tensor *fused(options o, pleat_tensor *const xs[XS]) {
     pleat_tensor *w = o.weight ? xs[1] : NULL, *b = o.bias ? xs[2] : NULL;
-    if (o.kind == BATCH) return pleat_batch_norm(xs[0], w, b, .relu = o.relu);
-    if (o.kind == GROUP) return pleat_group_norm(xs[0], w, b, .relu = o.relu, .groups = groups_of(xs[0]));
-    if (o.kind == LAYER) return pleat_layer_norm(xs[0], w, b, .relu = o.relu);
-    return pleat_batch_norm(xs[0], w, b, .mean = mean_for(xs[1]), .var = var_for(xs[1]), .relu = o.relu);
+    pleat_norm_args a = {.x = xs[0], .weight = w, .bias = b, .relu = o.relu, .relu6 = o.relu6};
+    if (o.kind == GIVEN) a.mean = mean_for(xs[1]), a.var = var_for(xs[1]);
+    if (o.kind == GROUP) a.groups = groups_of(xs[0]);
+    return o.kind == GROUP   ? pleat_group_norm_with(a)
+           : o.kind == LAYER ? pleat_layer_norm_with(a)
+                             : pleat_batch_norm_with(a);
 }
 
 /* w for x [N,C,..] or [..,D] */
@@ -100,18 +102,19 @@ Test(norms_fused, as_the_composition) {
 }
 
 /* Values and gradients of the first and second order. Where weight and bias are 0, as in the last norm of a new
- * residual block, so is the result, and relu's derivative there is 0. */
-static void expect_relu_behind(options o, pleat_dtype type, const shape *s) {
+ * residual block, so is the result, and relu's derivative there is 0; so is relu6's where the result is 6. */
+static void expect_relu_behind(options o, bool relu6, pleat_dtype type, const shape *s) {
     pleat_tensor *xs[XS], *gs[2][XS], *ggs[2][XS];
     draw(type, o.kind, s, xs);
     for (size_t i = 1; i < XS; i++) {
         pleat_tensor *first = pleat_slice(xs[i], (size_t[]){0}, (size_t[]){1}, NULL);
-        EXPECT_OK(pleat_assign(first, pleat_zeros_like(first)));
+        EXPECT_OK(pleat_assign(xs[i], pleat_scale(xs[i], 5)));
+        EXPECT_OK(pleat_assign(first, pleat_full_like(first, relu6 && i == 2 ? 6 : 0)));
     }
-    o.relu = true;
+    o.relu = !relu6, o.relu6 = relu6;
     pleat_tensor *within = fused(o, xs), *u = pleat_randn(ctx, type, s->rank, s->sizes);
-    o.relu = false;
-    pleat_tensor *y[] = {within, pleat_relu(fused(o, xs))};
+    o.relu = o.relu6 = false;
+    pleat_tensor *y[] = {within, (relu6 ? pleat_relu6 : pleat_relu)(fused(o, xs))};
     EXPECT_SAME(y[0], y[1]);
     for (size_t k = 0; k < 2; k++) {
         EXPECT_OK(pleat_grads(y[k], u, XS, xs, gs[k], PLEAT_GRADS_RECORD));
@@ -124,10 +127,11 @@ static void expect_relu_behind(options o, pleat_dtype type, const shape *s) {
 }
 
 Test(norms_fused, relu_within_and_behind_are_the_same_bits) {
-    for (size_t i = 0; i < SHAPES * 2 * KINDS; i++) {
+    for (size_t i = 0; i < SHAPES * 4 * KINDS; i++) {
         pleat_scope scope = pleat_begin(ctx);
         options o = {.kind = (enum kind)(i % KINDS), .weight = i % 3 != 0, .bias = i % 5 != 0};
-        expect_relu_behind(o, i / KINDS % 2 ? PLEAT_F64 : PLEAT_F32, &shapes[i / 2 / KINDS]);
+        pleat_dtype type = i / KINDS % 2 ? PLEAT_F64 : PLEAT_F32;
+        expect_relu_behind(o, i / 2 / KINDS % 2, type, &shapes[i / 4 / KINDS]);
         pleat_end(scope);
     }
 }
@@ -136,7 +140,7 @@ Test(norms_fused, results_do_not_depend_on_the_threads) {
     for (size_t i = 0; i < SHAPES * KINDS; i++) {
         pleat_scope scope = pleat_begin(ctx);
         pleat_tensor *xs[XS], *first[1 + XS], *gs[XS];
-        options o = {(enum kind)(i % KINDS), true, true, true};
+        options o = {(enum kind)(i % KINDS), true, true, true, i / KINDS % 2};
         draw(PLEAT_F32, o.kind, &shapes[i / KINDS], xs);
         for (int threads = 1; threads <= 5; threads += 2) {
             pleat_set_threads(ctx, threads);
@@ -158,7 +162,7 @@ Test(norms_fused, each_gradient_alone_is_that_of_all) {
     for (size_t i = 0; i < SHAPES * 3; i++) {
         pleat_scope scope = pleat_begin(ctx);
         pleat_tensor *xs[XS], *all[XS], *alone;
-        options o = {(enum kind)(i % 3), true, true, i % 2};
+        options o = {(enum kind)(i % 3), true, true, i % 2, i % 4 == 3};
         draw(PLEAT_F32, o.kind, &shapes[i / 3], xs);
         pleat_tensor *y = fused(o, xs);
         EXPECT_OK(pleat_grads(y, pleat_exp(y), XS, xs, all, 0));
@@ -173,7 +177,7 @@ Test(norms_fused, each_gradient_alone_is_that_of_all) {
 Test(norms_fused, views_are_copied) {
     for (size_t i = 0; i < KINDS; i++) {
         pleat_tensor *xs[XS], *gs[2][XS];
-        options o = {(enum kind)i, true, true, true};
+        options o = {(enum kind)i, true, true, true, false};
         draw(PLEAT_F32, o.kind, &shapes[9], xs);
         pleat_tensor *views[] = {gappy(xs[0]), xs[1], xs[2]};
         pleat_tensor *y[] = {fused(o, xs), fused(o, views)};
@@ -231,6 +235,7 @@ Test(norms_fused, nan_is_not_hidden) {
     pleat_f32(x)[0] = NAN;
     pleat_tensor *y = pleat_batch_norm(x, .relu = true), *two = pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(2), 1);
     EXPECT_HOLDS(y, PLEAT_SHAPE(2, 2, 3), VALUES(NAN, NAN, NAN, 0, 0, 0, NAN, NAN, NAN, 0, 0, 0));
+    EXPECT_SAME(pleat_batch_norm(x, .relu6 = true), y);
     y = pleat_batch_norm(x, .mean = two, .var = two, .relu = true);
     EXPECT_HOLDS(y, PLEAT_SHAPE(2, 2, 3), VALUES(NAN, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
 }
@@ -239,12 +244,15 @@ Test(norms_fused, nan_is_not_hidden) {
 Test(norms_fused, tell_their_options) {
     char text[120];
     pleat_tensor *x = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2, 4)),
-                 *w = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(4));
+                 *w = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(4)), *y;
     cr_expect_str_eq(pleat_call_text(pleat_call_of(pleat_batch_norm(x, w)), text, sizeof text),
                      "batch_norm([2,4], [4]; eps 1e-05)");
     cr_expect_str_eq(
         pleat_call_text(pleat_call_of(pleat_group_norm(x, .groups = 2, .relu = true)), text, sizeof text),
         "group_norm([2,4]; groups 2, eps 1e-05, relu 1)");
+    y = pleat_batch_norm(x, .mean = w, .var = w, .relu = true, .relu6 = true);
+    cr_expect_str_eq(pleat_call_text(pleat_call_of(y), text, sizeof text),
+                     "rescale([2,4], [4], [4]; relu6 1)");
     cr_expect_str_eq(pleat_call_text(pleat_call_of(pleat_layer_norm(x, .axes = 2)), text, sizeof text),
                      "layer_norm([2,4]; axes 2, eps 1e-05)");
 }

@@ -78,6 +78,8 @@ static void over_images(results *r, pleat_dtype type) {
     add_both(r, "batch_norm", pleat_batch_norm(x, .eps = 1e-5), x);
     add_both(r, "group_norm", pleat_group_norm(x, .groups = 4), x);
     add_both(r, "batch_norm, relu", pleat_batch_norm(x, .relu = true), x);
+    add_both(r, "relu6", pleat_relu6(pleat_scale(x, 4)), x);
+    add_both(r, "clamp", pleat_clamp(x, -1, 1), x);
     add_both(r, "max_pool2d", pleat_max_pool2d(x, .kernel = {3, 2}, .stride = {2, 1}, .pad = {1, 1}), x);
     add_both(r, "max_pool2d, 2x2", pleat_max_pool2d(x, .kernel = {2, 2}), x);
     add_both(r, "avg_pool2d", pleat_avg_pool2d(x, .kernel = {2, 3}, .stride = {1, 2}, .pad = {1, 1}), x);

@@ -34,6 +34,8 @@ FUNCTION(softplus, pleat_softplus(a))
 FUNCTION(silu, pleat_silu(a))
 FUNCTION(elu, pleat_elu(a, 0.7))
 FUNCTION(leaky_relu, pleat_leaky_relu(a, 0.2))
+FUNCTION(relu6, pleat_relu6(a))
+FUNCTION(clamp, pleat_clamp(a, -0.5, 0.75))
 FUNCTION(prelu, pleat_prelu(a, b))
 FUNCTION(maximum, pleat_maximum(a, b))
 FUNCTION(minimum, pleat_minimum(a, b))
@@ -105,6 +107,9 @@ Test(elementwise, agrees_with_pytorch) {
         {"elu.0", elu},
         {"leaky_relu.0", leaky_relu},
         {"leaky_relu.1", leaky_relu},
+        {"relu6.0", relu6},
+        {"relu6.1", relu6},
+        {"clamp.1", clamp},
         {"maximum.0", maximum},
         {"maximum.1", maximum},
         {"maximum.2", maximum},
@@ -156,6 +161,7 @@ Test(elementwise, gradients) {
         {"silu", silu, -2, 2, .rank = {1}, .shape = {{4}}},
         {"elu", elu, -2, 2, {0}, true, .rank = {1}, .shape = {{6}}},
         {"leaky_relu", leaky_relu, -2, 2, {0}, true, .rank = {1}, .shape = {{6}}},
+        {"relu6", relu6, -4, 10, {0, 6}, true, .rank = {1}, .shape = {{8}}},
         {"prelu", prelu, -2, 2, {0}, true, .rank = {3, 1}, .shape = {{2, 2, 2}, {2}}},
         {"prelu, one weight", prelu, -2, 2, {0}, true, .rank = {2, 1}, .shape = {{2, 3}, {1}}},
         {"maximum", maximum, -1, 1, .rank = {2, 2}, .shape = {{2, 1}, {1, 3}}},
@@ -202,6 +208,8 @@ Test(elementwise, laws) {
         EXPECT_SAME(pleat_where(pleat_gt(x, y), x, pleat_broadcast_to(y, PLEAT_SHAPE(3, 4, 5))),
                     pleat_maximum(x, y));
         EXPECT_SAME(pleat_leaky_relu(x, 1), x);
+        pleat_tensor *wide = pleat_scale(x, 4), *over = pleat_relu(pleat_shift(wide, -6));
+        EXPECT_SAME(pleat_relu6(wide), pleat_sub(pleat_relu(wide), over));
         EXPECT_SAME(pleat_shift(pleat_leaky_relu(x, 0), 0), pleat_shift(pleat_relu(x), 0));
         double tolerance = type == PLEAT_F64 ? 1e-14 : 1e-6;
         EXPECT_NEAR(pleat_add(pleat_square(pleat_sin(x)), pleat_square(pleat_cos(x))), pleat_full_like(x, 1),

@@ -172,6 +172,7 @@ Test(elementwise, edges_of_arithmetic) {
     expect_edges(pleat_tanh, VALUES(NAN, inf, -inf, 1000, -1000, 0), VALUES(NAN, 1, -1, 1, -1, 0));
     expect_edges(pleat_sigmoid, VALUES(NAN, inf, -inf, 1000, -1000, 0), VALUES(NAN, 1, 0, 1, 0, 0.5));
     expect_edges(pleat_relu, VALUES(NAN, inf, -inf, -0.0, -2, 2), VALUES(NAN, inf, 0, 0, 0, 2));
+    expect_edges(pleat_relu6, VALUES(NAN, inf, -inf, -0.0, 6, 7), VALUES(NAN, 6, 0, 0, 6, 6));
     expect_edges(pleat_step, VALUES(NAN, inf, -inf, -0.0, -2, 2), VALUES(0, 1, 0, 0, 0, 1));
     expect_edges(clamp_op, VALUES(NAN, inf, -inf, 0.75, -0.5, 0.25),
                  VALUES(NAN, 0.75, -0.5, 0.75, -0.5, 0.25));

@@ -161,6 +161,7 @@ FUNCTION(layer, pleat_layer_norm(a, b, c, .eps = 0.1))
 /* a bias of one sign for each channel keeps relu away from its kink */
 static pleat_tensor *far(pleat_tensor *c) { return pleat_add(c, numbers(c, 9, -9)); }
 FUNCTION(batch_relu, pleat_batch_norm(a, b, far(c), .eps = 0.1, .relu = true))
+FUNCTION(batch_relu6, pleat_batch_norm(a, b, pleat_add(c, numbers(c, 3, 12)), .eps = 0.1, .relu6 = true))
 FUNCTION(batch_by_relu,
          pleat_batch_norm(a, .bias = far(c), .mean = b, .var = pleat_square(c), .eps = 0.3, .relu = true))
 FUNCTION(instance_relu, pleat_group_norm(a, b, far(c), .groups = 2, .eps = 0.1, .relu = true))
@@ -199,6 +200,7 @@ Test(spatial, gradients) {
         {"group_norm", group, -1, 1, .rank = {3, 1, 1}, .shape = {{1, 4, 2}, {4}, {4}}},
         {"layer_norm", layer, -1, 1, .rank = {2, 1, 1}, .shape = {{2, 3}, {3}, {3}}},
         {"batch_norm, relu", batch_relu, -1, 1, .rank = {3, 1, 1}, .shape = {{2, 2, 2}, {2}, {2}}},
+        {"batch_norm, relu6", batch_relu6, -1, 1, .rank = {3, 1, 1}, .shape = {{2, 2, 2}, {2}, {2}}},
         {"given statistics, relu", batch_by_relu, -1, 1, .rank = {3, 1, 1}, .shape = {{2, 2, 2}, {2}, {2}}},
         {"instance norm, relu", instance_relu, -1, 1, .rank = {3, 1, 1}, .shape = {{2, 2, 2}, {2}, {2}}},
         {"layer_norm, relu", layer_relu, -1, 1, .rank = {2, 1, 1}, .shape = {{2, 2}, {2}, {2}}},

@@ -76,6 +76,13 @@ def indexed():
     gradients("stack.0", lambda x, y: torch.stack([x, y], 1).square(), short(2, 3), short(2, 3))
 
 
+def capped():
+    gradients("relu6.0", F.relu6, away(short(12, low=-3, high=9), 0, 6))
+    gradients("relu6.1", F.relu6, torch.tensor([0.0, 6, 3, -1, 7]))
+    gradients("clamp.1", lambda x: torch.clamp(x, -0.5, 0.75), torch.tensor([-0.5, 0.75, 0, -1, 1]))
+
+
 elementwise()
 reductions()
 indexed()
+capped()

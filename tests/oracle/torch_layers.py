@@ -80,3 +80,4 @@ def lines():
 layers()
 batch_norm_steps()
 lines()
+layer("relu6", nn.ReLU6(), short(2, 4, 3, 4) * 5)

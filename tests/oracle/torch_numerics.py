@@ -86,7 +86,7 @@ def resizes():
 
 UNARY = {
     "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "square": torch.square, "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid, "relu": torch.relu, "abs": torch.abs, "erf": torch.erf,
+    "sigmoid": torch.sigmoid, "relu": torch.relu, "relu6": F.relu6, "abs": torch.abs, "erf": torch.erf,
     "softplus": F.softplus, "silu": F.silu, "gelu": F.gelu, "elu": F.elu,
     "leaky_relu": lambda x: F.leaky_relu(x, 0.1), "clamp": lambda x: torch.clamp(x, -1, 2),
     "pow2": lambda x: x**2.0, "pow3": lambda x: x**3.0, "pow_odd": lambda x: x**-0.7,
