@@ -273,4 +273,11 @@ static inline range present(const presence *p, range pixels) {
     return taps;
 }
 
+/* The pixels that meet the source through the i-th tap. */
+static inline range pixels_with(const presence *p, size_t i) {
+    ptrdiff_t all = (ptrdiff_t)p->pixels, begin = p->begin[i] > 0 ? p->begin[i] : 0;
+    ptrdiff_t end = p->end[i] < all ? p->end[i] : all;
+    return begin < end ? (range){(size_t)begin, (size_t)(end - begin)} : (range){0};
+}
+
 #endif

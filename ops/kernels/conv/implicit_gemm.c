@@ -234,8 +234,9 @@ typedef struct weight_plan {
     size_t in, out;     /* channels of a group: of x, of y */
     size_t part, parts; /* channels of y in a block; blocks */
     bool dots;          /* dot products: vectors over pixels; or outer products: vectors over channels of y */
-    size_t depth;       /* elements of a row of sums */
-    size_t columns;     /* pixels of a strip of y as it is packed */
+    bool by_tap;  /* a tile of outer products has one tap, and of that the pixels that do not meet padding */
+    size_t depth; /* elements of a row of sums */
+    size_t columns;                                      /* pixels of a strip of y as it is packed */
     size_t pieces, chunks;                               /* strips in a partial sum; partial sums */
     size_t y_bytes, input_bytes, sum_bytes, pixel_bytes; /* of a thread's workspace, in this order */
     const size_t *offset; /* table: where each (channel, tap) of a block begins in the packed input */
@@ -260,6 +261,13 @@ static unsigned char fill_decided(const layout *l) {
 static unsigned char cut_decided(const layout *l) {
     if (l->strip_n > 1) return PL_CUT_IMAGES;
     return l->strip_w < l->w.pixels ? PL_CUT_ROW : l->strip_h < l->h.pixels ? PL_CUT_ROWS : PL_CUT_IMAGE;
+}
+
+/* Which taps in padding are left out by somebody who looks at rows, at columns. */
+static unsigned char rim_decided(const layout *l, bool rows, bool columns) {
+    bool h = rows && lacks_taps(&l->h), w = columns && lacks_taps(&l->w);
+    if (!rows && !columns) return PL_RIM_IGNORED;
+    return h ? w ? PL_RIM_BOTH : PL_RIM_ROWS : w ? PL_RIM_COLUMNS : PL_RIM_NONE;
 }
 
 static void decide_layout(const layout *l, const pleat_conv_shape *g, size_t in, unsigned char *a) {
