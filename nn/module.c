@@ -254,6 +254,12 @@ bool pln_same_shape(const pleat_tensor *x, const pleat_tensor *y) {
     return true;
 }
 
+pleat_tensor *pln_leave(pleat_scope scope, pleat_tensor *y) {
+    while (y && pleat_in_scope(scope, y)) pleat_keep(y);
+    pleat_end(scope);
+    return y;
+}
+
 /* The forward pass of a module, with its errors. */
 static pleat_tensor *run(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x, pln_end end) {
     if (!x || pleat_ctx_of(x) != m->ctx) {
@@ -262,10 +268,11 @@ static pleat_tensor *run(pln_forward *forward, pleat_nn_module *m, pleat_tensor 
         return pleat_poison(m->ctx);
     }
     if (pleat_is_poison(x)) return x;
+    pleat_scope scope = pleat_begin(m->ctx);
     pleat_tensor *y = forward(m, x, end);
     for (const pleat_nn_module *above = m; y && above; above = above->parent)
         if (above->observer) above->observer->saw(above->observer, m, x, y);
-    if (y) return y;
+    if (pln_leave(scope, y)) return y;
     pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "forward returned NULL; it must return a tensor");
     return pleat_poison(m->ctx);
 }

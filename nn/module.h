@@ -73,6 +73,9 @@ pln_end pln_end_of(const pleat_nn_module *m);
 /* m's forward pass by `forward` in place of the function of its kind. */
 pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x, pln_end end);
 
+/* End the scope, and move y, if it belongs to it, to the scope around it; y. */
+pleat_tensor *pln_leave(pleat_scope scope, pleat_tensor *y);
+
 /* x [N,C,L] as an image [N,C,1,L] of height 1, and back: 1-D layers are 2-D layers. Views. */
 pleat_tensor *pln_widen(pleat_tensor *x);
 pleat_tensor *pln_narrow(pleat_tensor *x);

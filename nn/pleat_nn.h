@@ -105,7 +105,10 @@ pleat_status pleat_nn_summary(pleat_nn_module *m, size_t rank, const size_t *sha
 
 typedef struct pleat_nn_kind {
     const char *name; /* "Conv2d" */
-    /* the forward pass, written in ops */
+    /* The forward pass, written in ops. It has a scope of its own: behind it only the result is left, and what
+     * gradients need of the rest. Sequential lets go of the tensor between two children when the second has
+     * read it. So a tensor of the pass that is to be looked at later is taken out by pleat_hold, and dropped
+     * by pleat_drop. */
     pleat_tensor *(*forward)(pleat_nn_module *m, pleat_tensor *x);
     /* write the options, as "16, 32, kernel 3x3", to buffer; NULL: a summary lists the ops of the forward
      * pass, "scale(a 0.5), relu, add", if there are several */
@@ -504,14 +507,18 @@ pleat_nn_optimizer *pleat_nn_rmsprop_with(pleat_nn_rmsprop_args args);
 
 /* Compute the gradients of `loss`, a scalar, for all parameters that are not frozen, then update them once.
  * On an error no parameter has changed. Errors: a loss that is not finite; a parameter on which the loss does
- * not depend, which is named. */
+ * not depend, which is named.
+ *
+ * The history of the loss is consumed (PLEAT_GRADS_CONSUME), so memory is largest at the end of the forward
+ * pass. Where two losses share a part of it, or a gradient is wanted twice: pleat_grads, then
+ * pleat_nn_update. */
 pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss);
 /* Update once from your own gradients: grads[i] for parameter i, in its shape. The entry of a frozen
  * parameter is not read. The gradients are not changed. */
 pleat_status pleat_nn_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads);
 
 /* A step over micro-batches, for batches that memory does not hold at once: accumulate the gradient of each
- * weight * loss, then update once with the sum.
+ * weight * loss, whose history is consumed, then update once with the sum.
  *
  *     for (size_t i = 0; i < parts; i++) pleat_nn_accumulate(opt, loss_of(part[i]), n[i] / (double)N);
  *     pleat_nn_step_accumulated(opt);

@@ -17,15 +17,20 @@ static pln_forward *with_next(const pleat_nn_module *m, const pleat_nn_module *n
     return pln_forward_with(m, pln_end_of(next));
 }
 
+/* A tensor between two children is dropped when the second has read it. */
 static pleat_tensor *sequential_forward(pleat_nn_module *m, pleat_tensor *x) {
+    pleat_scope scope = pleat_begin(m->ctx);
     for (size_t i = 0; i < m->count; i++) {
         pleat_nn_module *child = m->entries[i].child;
         const pleat_nn_module *next = i + 1 < m->count ? m->entries[i + 1].child : NULL;
         pln_forward *both = with_next(child, next);
-        x = both ? pln_forward_by(both, child, x, pln_end_of(next)) : pleat_nn_forward(child, x);
+        pleat_tensor *y =
+            both ? pln_forward_by(both, child, x, pln_end_of(next)) : pleat_nn_forward(child, x);
+        if (y != x && pleat_in_scope(scope, x)) pleat_drop(x);
+        x = y;
         i += both != NULL;
     }
-    return x;
+    return pln_leave(scope, x);
 }
 
 static const pleat_nn_kind sequential_kind = {.name = "Sequential", .forward = sequential_forward};

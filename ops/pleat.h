@@ -36,7 +36,7 @@
  * Ownership. Every tensor belongs to the innermost scope that was open when it was created. It is freed when
  * that scope ends (pleat_end), unless pleat_keep has moved it to the enclosing scope or pleat_hold has taken
  * it out of all scopes. The library keeps the data of a tensor that a gradient may still need as long as a
- * result depends on it. The context recycles memory: a loop that repeats the same shapes calls malloc in its
+ * result depends on it, or until a walk consumes the history (PLEAT_GRADS_CONSUME). The context recycles memory: a loop that repeats the same shapes calls malloc in its
  * first iteration only.
  *
  * Recording. While recording is on, which is the default of a new context, every op remembers its inputs. So
@@ -206,6 +206,8 @@ typedef struct pleat_scope {
  * open. Ending a scope twice, or one that was never opened, is an error that frees nothing. */
 pleat_scope pleat_begin(pleat_ctx *ctx);
 void pleat_end(pleat_scope scope);
+/* Does t belong to the scope, or to one inside it? False if the scope has ended. */
+bool pleat_in_scope(pleat_scope scope, const pleat_tensor *t);
 
 /* Move t to the enclosing scope, together with the tensors that its gradients need. Returns t. */
 pleat_tensor *pleat_keep(pleat_tensor *t);
@@ -705,6 +707,12 @@ enum {
     PLEAT_GRADS_RECORD = 1,
     /* make an x on which y does not depend an error; otherwise its gradient is zeros */
     PLEAT_GRADS_STRICT = 2,
+    /* give back each recorded call between the xs and y, and what only it refers to, as soon as it has been
+     * visited: activations make room for gradients. Tensors on the way that belong to a scope keep their
+     * values, but not their history: a later walk that reaches one is an error; pleat_detach of it counts as a
+     * constant. After an error a part of the history may be gone. Not with PLEAT_GRADS_RECORD, and not within
+     * a gradient rule. As in PyTorch without retain_graph. */
+    PLEAT_GRADS_CONSUME = 4,
 };
 
 /* gxs[i] = sum over k of gy[k] dy[k]/dxs[i], in xs[i]'s shape: the vector-Jacobian product, or cotangent of

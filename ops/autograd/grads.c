@@ -1,14 +1,16 @@
 /* Reverse mode. The recorded calls between the xs and y are sorted topologically and visited backwards from
- * y. Cotangents are values that the rules return; each is released as soon as it has been passed on. */
+ * y. Cotangents are values that the rules return; each is released as soon as it has been passed on. A walk
+ * that consumes releases each call then, too. */
 #include <string.h>
 
 #include "core/core.h"
 
 /* One tensor of the walk from y to the xs. */
 typedef struct stop {
-    pleat_tensor *tensor;
+    pleat_tensor *tensor;    /* retained; NULL if it was consumed */
     pleat_tensor *cotangent; /* the sum of the contributions so far, retained; NULL is zero */
     bool needed;             /* depends on an x, or is one */
+    bool passed;             /* an input of its call is needed */
     bool wanted;             /* is one of the xs: its cotangent is a result */
 } stop;
 
@@ -21,7 +23,7 @@ typedef struct walk {
     /* the stops of the inputs of each stop; not their slots, as a rule may start another walk */
     size_t *edges;
     size_t depth, path_capacity, edge_count;
-    bool record;
+    bool consume;
 } walk;
 
 /* ---- order ---------------------------------------------------------------------------------------------- */
@@ -54,7 +56,7 @@ static bool leave(walk *w) {
     pleat_tensor *t = w->path[--w->depth];
     if (w->count == w->capacity && !grow(w, (void **)&w->stops, &w->capacity, sizeof *w->stops)) return false;
     t->slot = w->count;
-    w->stops[w->count++] = (stop){.tensor = t};
+    w->stops[w->count++] = (stop){.tensor = pl_retain(t)};
     return true;
 }
 
@@ -84,8 +86,22 @@ static bool note_edges(walk *w) {
         for (size_t i = 0; c != NULL && i < c->n; i++) {
             size_t below = c->in[i]->slot;
             w->edges[w->edge_count++] = below;
-            if (w->stops[below].needed) w->stops[k].needed = true;
+            if (w->stops[below].needed) w->stops[k].needed = w->stops[k].passed = true;
         }
+    }
+    return true;
+}
+
+/* Report it if a part of the history is gone: the gradient would be wrong in silence. */
+static bool is_whole(const walk *w) {
+    for (size_t k = w->count; k-- > 0;) {
+        const pleat_tensor *t = w->stops[k].tensor;
+        if (!t->consumed) continue;
+        pleat_fail(w->ctx, PLEAT_ERR_GRADIENT, "grads",
+                   "the history of a tensor %s behind y is gone: an earlier walk, such as that of "
+                   "pleat_nn_step, has consumed it; compute y anew, or from pleat_detach of the tensor",
+                   pl_shape_of(t).text);
+        return false;
     }
     return true;
 }
@@ -159,15 +175,22 @@ static bool hand_down(walk *w, size_t k, const size_t *edges) {
     return done;
 }
 
+/* The inputs of the call are stops that are still to come, or leaves. */
+static void consume(stop *s) {
+    if (s->passed) pl_consume(s->tensor);
+    pl_release(s->tensor);
+    s->tensor = NULL;
+}
+
 static bool walk_back(walk *w) {
     size_t edge = w->edge_count;
     for (size_t k = w->count; k-- > 0;) {
         stop *s = &w->stops[k];
         if (s->tensor->call == NULL) continue;
         edge -= s->tensor->call->n;
-        if (!s->needed || s->cotangent == NULL) continue;
-        if (!hand_down(w, k, w->edges + edge)) return false;
-        if (s->wanted) continue;
+        if (s->needed && s->cotangent != NULL && !hand_down(w, k, w->edges + edge)) return false;
+        if (w->consume) consume(s);
+        if (s->wanted || s->cotangent == NULL) continue;
         pl_release(s->cotangent);
         s->cotangent = NULL;
     }
@@ -178,13 +201,20 @@ static bool walk_back(walk *w) {
 static bool independent(const walk *w, size_t i, const pleat_tensor *x) {
     const pleat_tensor *lost = NULL; /* the last one without a history that it could have */
     for (size_t k = w->count; k-- > 0 && lost == NULL;)
-        if (w->stops[k].tensor->unrecorded) lost = w->stops[k].tensor;
+        if (w->stops[k].tensor != NULL && w->stops[k].tensor->unrecorded) lost = w->stops[k].tensor;
     pleat_fail(w->ctx, PLEAT_ERR_GRADIENT, "grads", "y does not depend on x %zu %s%s%s%s", i,
                pl_shape_of(x).text, lost == NULL ? "" : "; a tensor ",
                lost == NULL ? "" : pl_shape_of(lost).text,
                lost == NULL ? "" : " behind y was computed while recording was off");
     w->ctx->error.input = i;
     return false;
+}
+
+/* Known before the walk, so that a mistake consumes nothing. */
+static bool all_reached(const walk *w, size_t n, pleat_tensor *const *xs, const size_t *slots) {
+    for (size_t i = 0; i < n; i++)
+        if (slots[i] == SIZE_MAX) return independent(w, i, xs[i]);
+    return true;
 }
 
 /* The results become contiguous tensors of the caller's scope, a separate one for each x. */
@@ -211,6 +241,7 @@ static bool hand_out(walk *w, size_t n, pleat_tensor *const *xs, const size_t *s
 static void walk_free(walk *w) {
     for (size_t k = 0; k < w->count; k++) {
         if (w->stops[k].cotangent != NULL) pl_release(w->stops[k].cotangent);
+        if (w->stops[k].tensor != NULL) pl_release(w->stops[k].tensor);
     }
     pl_memory *m = &w->ctx->memory;
     pl_give(m, w->stops);
@@ -255,6 +286,14 @@ static bool arguments_are_fine(pleat_tensor *y, pleat_tensor *gy, size_t n, plea
     return true;
 }
 
+static bool flags_are_fine(pleat_ctx *ctx, unsigned flags) {
+    if (!(flags & PLEAT_GRADS_CONSUME)) return true;
+    if (flags & PLEAT_GRADS_RECORD)
+        return fail(ctx, PLEAT_ERR_ARGUMENT, "a gradient that is recorded needs the calls that are consumed");
+    return ctx->rule == NULL ||
+           fail(ctx, PLEAT_ERR_ARGUMENT, "a gradient rule must not consume the calls that it runs for");
+}
+
 static bool run(walk *w, pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
                 pleat_tensor **gxs, bool strict) {
     size_t *slots = pl_take(&w->ctx->memory, (n + 1) * sizeof *slots);
@@ -264,7 +303,8 @@ static bool run(walk *w, pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tens
     }
     mark_wanted(w, n, xs);
     for (size_t i = 0; i < n; i++) slots[i] = xs[i]->mark == w->ctx->walks ? xs[i]->slot : SIZE_MAX;
-    bool done = note_edges(w) || no_memory(w->ctx);
+    bool done =
+        is_whole(w) && (!strict || all_reached(w, n, xs, slots)) && (note_edges(w) || no_memory(w->ctx));
     if (done) {
         pleat_tensor *ones = gy != NULL ? gy : pleat_full_like(y, 1);
         w->stops[w->count - 1].cotangent = pl_retain(ones);
@@ -282,8 +322,8 @@ pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tens
     if (ctx == NULL) return PLEAT_ERR_ARGUMENT;
     if (ctx->error.code != PLEAT_OK) return ctx->error.code;
     if (pleat_is_poison(y)) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "grads", "y is poison");
-    if (!arguments_are_fine(y, gy, n, xs)) return ctx->error.code;
-    walk w = {.ctx = ctx};
+    if (!arguments_are_fine(y, gy, n, xs) || !flags_are_fine(ctx, flags)) return ctx->error.code;
+    walk w = {.ctx = ctx, .consume = (flags & PLEAT_GRADS_CONSUME) != 0};
     bool was = pleat_set_recording(ctx, (flags & PLEAT_GRADS_RECORD) != 0);
     bool done = run(&w, y, gy, n, xs, gxs, (flags & PLEAT_GRADS_STRICT) != 0);
     walk_free(&w);

@@ -74,6 +74,7 @@ struct pleat_tensor {
     bool poison; /* or dead, in debug mode */
     bool dead;
     bool unrecorded; /* an op computed it while recording was off */
+    bool consumed;   /* a walk has given back the call that computed it */
     size_t rank, numel;
     size_t shape[PLEAT_MAX_RANK];
     ptrdiff_t stride[PLEAT_MAX_RANK]; /* in elements */
@@ -114,6 +115,8 @@ static inline size_t pl_rank(const pleat_tensor *t) { return t == NULL ? 0 : t->
 
 pleat_tensor *pl_retain(pleat_tensor *t);
 void pl_release(pleat_tensor *t); /* the last reference frees t and all tensors that only t referenced */
+/* Give back the call that computed t, and all tensors that only the call referenced. */
+void pl_consume(pleat_tensor *t);
 
 /* Put t on a list, which takes over one of the caller's references, or remove it from its list. */
 void pl_list(pleat_tensor *t, size_t list);

@@ -52,11 +52,19 @@ static void let_go(pleat_tensor *t) {
     pl_release(t);
 }
 
+static bool is_open(pleat_scope s) {
+    return s.depth > PL_ROOT && s.depth < s.ctx->open && s.ctx->scopes[s.depth].serial == s.serial;
+}
+
+bool pleat_in_scope(pleat_scope scope, const pleat_tensor *t) {
+    if (scope.ctx == NULL || pleat_is_poison(t) || t->ctx != scope.ctx || !is_open(scope)) return false;
+    return t->list != PL_NOWHERE && t->list >= scope.depth;
+}
+
 void pleat_end(pleat_scope scope) {
     pleat_ctx *ctx = scope.ctx;
     if (ctx == NULL) return; /* pleat_begin has failed and reported it */
-    if (scope.depth <= PL_ROOT || scope.depth >= ctx->open ||
-        ctx->scopes[scope.depth].serial != scope.serial) {
+    if (!is_open(scope)) {
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "end", "this scope is not open: it ended before, or never began");
         return;
     }

@@ -202,6 +202,14 @@ void pl_release(pleat_tensor *t) {
     while (t != NULL) t = free_one(t, t->next);
 }
 
+void pl_consume(pleat_tensor *t) {
+    pleat_call *call = t->call;
+    t->call = NULL;
+    t->consumed = true;
+    for (size_t i = 0; i < call->n; i++) pl_release(call->in[i]);
+    pl_give(&t->ctx->memory, call);
+}
+
 /* ---- creation ------------------------------------------------------------------------------------------- */
 
 static void fill(pleat_tensor *t, double value) {

@@ -582,6 +582,29 @@ Test(rules, a_loss_without_a_history) {
     pleat_nn_free(net);
 }
 
+/* A step gives the history back, and what the loss was computed from keeps its value. */
+Test(rules, a_step_consumes_the_history) {
+    pleat_nn_module *net = small_net(PLEAT_F32);
+    pleat_nn_optimizer *opt = pleat_nn_adam(net);
+    pleat_tensor *x = pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(1, 2), 1), *y = pleat_nn_forward(net, x);
+    pleat_tensor *loss = pleat_mean(pleat_square(y));
+    double value = pleat_item(pleat_sum(y));
+    EXPECT_OK(pleat_nn_step(opt, loss));
+    cr_expect_eq(pleat_item(pleat_sum(y)), value);
+    EXPECT_FAILED(pleat_nn_step(opt, loss), PLEAT_ERR_GRADIENT, "step",
+                  "an earlier step has consumed its history");
+    EXPECT_FAILED(pleat_nn_step(opt, pleat_mean(y)), PLEAT_ERR_GRADIENT, "grads", "has consumed it");
+    EXPECT_OK(pleat_nn_accumulate(opt, loss = small_loss(net), 1));
+    EXPECT_FAILED(pleat_nn_accumulate(opt, loss, 1), PLEAT_ERR_GRADIENT, "step", "has consumed its history");
+    /* gradients that are asked for by themselves leave it */
+    pleat_tensor *param = pleat_nn_param(net, 0), *g;
+    loss = small_loss(net);
+    for (int i = 0; i < 2; i++) EXPECT_OK(pleat_grads(loss, NULL, 1, &param, &g, 0));
+    EXPECT_OK(pleat_nn_step(opt, loss));
+    pleat_nn_optimizer_free(opt);
+    pleat_nn_free(net);
+}
+
 /* The step of one network changes what the other's graph, made before, still needs: as of a critic and a
  * generator. */
 Test(rules, a_graph_from_before_a_step_is_refused) {

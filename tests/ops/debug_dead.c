@@ -103,6 +103,7 @@ Test(dead, every_look_at_it_is_reported) {
     EXPECT_DEAD(pleat_call_attributes(pleat_call_of(y), attr));
     EXPECT_DEAD(pleat_zeros_like(y));
     EXPECT_DEAD(pleat_full_like(y, 1));
+    EXPECT_DEAD(pleat_in_scope(pleat_begin(ctx), y));
     EXPECT_DEAD(pleat_keep(y));
     EXPECT_DEAD(pleat_hold(y));
     EXPECT_DEAD((pleat_drop(y), 0));

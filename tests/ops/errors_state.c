@@ -307,6 +307,32 @@ Test(state, keep_hold_and_drop) {
     cr_assert_eq(pleat_memory(ctx).tensors, 0);
 }
 
+Test(state, whose_scope) {
+    pleat_tensor *root = whole(PLEAT_F32, PLEAT_SHAPE(1));
+    pleat_scope outer = pleat_begin(ctx);
+    pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(2)), *held = pleat_hold(whole(PLEAT_F32, PLEAT_SHAPE(3)));
+    pleat_scope inner = pleat_begin(ctx);
+    pleat_tensor *y = whole(PLEAT_F32, PLEAT_SHAPE(4));
+    cr_expect(pleat_in_scope(outer, x) && pleat_in_scope(outer, y) && pleat_in_scope(inner, y));
+    cr_expect_not(pleat_in_scope(inner, x) || pleat_in_scope(outer, root) || pleat_in_scope(inner, held));
+    cr_expect_not(pleat_in_scope(inner, pleat_poison(ctx)) || pleat_in_scope(inner, NULL));
+    cr_expect_not(pleat_in_scope((pleat_scope){0}, y));
+    pleat_keep(y);
+    cr_expect(pleat_in_scope(outer, y) && !pleat_in_scope(inner, y));
+    pleat_end(inner);
+    cr_expect(pleat_begin(ctx).depth == inner.depth &&
+              !pleat_in_scope(inner, whole(PLEAT_F32, PLEAT_SHAPE(1))));
+    pleat_end(outer);
+    cr_expect_not(pleat_in_scope(outer, root));
+    /* a tensor that is kept by a recorded call alone */
+    pleat_tensor *z = whole(PLEAT_F32, PLEAT_SHAPE(2)), *sum = pleat_sum(z);
+    outer = pleat_begin(ctx);
+    pleat_drop(z);
+    cr_expect_not(pleat_in_scope(outer, pleat_call_of(sum)->in[0]));
+    pleat_end(outer);
+    pleat_drop(held);
+}
+
 Test(state, a_hundred_scopes) {
     pleat_scope scopes[100];
     for (size_t i = 0; i < 100; i++) {
