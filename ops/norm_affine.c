@@ -19,14 +19,13 @@
  * A is 1 unless P is. */
 typedef struct job {
     size_t A, K, G, P, Q, each; /* each: slabs, which are numbers of K, of a task */
-    bool columns, find;         /* slabs side by side; the moments are to be found */
+    bool columns;               /* slabs side by side */
     pl_rectifier end;
     bool apart;                 /* several k have the same weight, so each task has its own sums */
     const void *x, *g;          /* g: the cotangent; NULL in the forward pass */
     void *y;                    /* or the gradient of x; NULL: only the sums are wanted */
     const void *weight, *bias;  /* [G,P] */
     double *first, *mean, *var; /* [K]; the mean is first + mean: so is no digit lost of numbers far from 0 */
-    const double *rate;         /* [K], in place of 1 / sqrt(var + eps); or NULL */
     double eps;
     double *sums; /* [2,G,P], of a task or of all: what the gradients of weight and bias are */
 } job;
@@ -49,9 +48,7 @@ enum {
     MOST_TASKS = 32, /* of those that have sums apart */
 };
 
-static double rate_of(const job *j, size_t k) {
-    return j->rate != NULL ? j->rate[k] : 1 / sqrt(j->var[k] + j->eps);
-}
+static double rate_of(const job *j, size_t k) { return 1 / sqrt(j->var[k] + j->eps); }
 
 #define INLINE static inline __attribute__((always_inline))
 #define T float
@@ -182,7 +179,6 @@ static job job_of(plan *p, const inputs *in, void *y) {
              .first = first,
              .mean = first + K,
              .var = first + 2 * K};
-    j.find = in->g == NULL;
     cut(&j);
     return j;
 }
@@ -314,16 +310,12 @@ static bool sums_forward(const pleat_call *c) {
     return true;
 }
 
-static pleat_attr end_attribute(pl_rectifier end) {
-    return pl_attr_flag(end == PL_RELU6 ? "relu6" : "relu", end != PL_LINEAR);
-}
-
 static size_t plan_attributes(const pleat_call *c, pleat_attr *out) {
     const plan *p = c->attrs;
     size_t n = 0;
     if (p->option != NULL) out[n++] = pl_attr_whole(p->option, 1, &p->number, false);
     out[n++] = pl_attr_real("eps", 1, &p->eps);
-    out[n++] = end_attribute(p->end);
+    out[n++] = pl_attr_rectifier(p->end);
     return n;
 }
 
@@ -404,90 +396,4 @@ pleat_tensor *pl_norm_affine(pl_norm_kind kind, const pleat_norm_args *a) {
     if (!y->poison) tell_moments(p, a);
     pl_give(&a->x->ctx->memory, p);
     return y;
-}
-
-/* ---- by given statistics ------------------------------------------------------------------------------- */
-
-/* mean and factor of x's channels as doubles, and zeros: the numbers of a job, [3,C]; NULL without memory */
-static double *given_numbers(const pleat_call *c, pleat_tensor *const *in) {
-    size_t C = in[1]->numel, bytes;
-    double *numbers = pl_mul_ok(3 * C, sizeof *numbers, &bytes) ? pl_take(&c->ctx->memory, bytes + 1) : NULL;
-    for (size_t k = 0; numbers != NULL && k < C; k++) {
-        bool wide = c->dtype == PLEAT_F64;
-        numbers[k] = wide ? ((const double *)in[1]->data)[k] : (double)((const float *)in[1]->data)[k];
-        numbers[C + k] = wide ? ((const double *)in[2]->data)[k] : (double)((const float *)in[2]->data)[k];
-        numbers[2 * C + k] = 0;
-    }
-    return numbers;
-}
-
-static bool rescale(const pleat_call *c, pleat_tensor *const *in, pl_rectifier end) {
-    const pleat_tensor *x = in[0];
-    size_t C = in[1]->numel;
-    double *numbers = given_numbers(c, in);
-    if (numbers == NULL) return pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for the statistics");
-    if (x->numel > 0) {
-        job j = {.A = x->shape[0],
-                 .K = C,
-                 .G = C,
-                 .P = 1,
-                 .Q = x->numel / x->shape[0] / C,
-                 .end = end,
-                 .x = x->data,
-                 .y = c->out->data,
-                 .weight = in[4]->data,
-                 .bias = in[3]->data,
-                 .first = numbers,
-                 .rate = numbers + C,
-                 .mean = numbers + 2 * C};
-        cut(&j);
-        start(&j, c);
-    }
-    pl_give(&c->ctx->memory, numbers);
-    return true;
-}
-
-static pl_rectifier end_of(const pleat_call *c) { return *(const pl_rectifier *)c->attrs; }
-
-/* inputs: x [N,C,..], mean, factor and perhaps bias [C] */
-static bool rescale_forward(const pleat_call *c) {
-    pleat_tensor *in[5];
-    bool usable = true;
-    size_t C = c->in[0]->shape[1];
-    for (size_t i = 0; i < 5; i++) {
-        in[i] = i < c->n ? pl_dense(c->in[i]) : constant(c, C, i == 4);
-        usable = usable && !in[i]->poison;
-    }
-    bool done = usable && rescale(c, in, end_of(c));
-    for (size_t i = 0; i < 5; i++) pl_release(in[i]);
-    return done;
-}
-
-static pleat_tensor *rescale_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    pleat_ctx *ctx = c->ctx;
-    pleat_tensor *x = c->in[0];
-    size_t shape[PLEAT_MAX_RANK] = {x->shape[1], 1, 1, 1, 1, 1, 1, 1}, rank = x->rank - 1;
-    if (end_of(c) != PL_LINEAR) {
-        if (ctx->shared == NULL) ctx->shared = pl_retain(pl_passed(g, c->out, end_of(c)));
-        g = ctx->shared;
-    }
-    pleat_tensor *mean = pleat_reshape(c->in[1], rank, shape), *factor = pleat_reshape(c->in[2], rank, shape);
-    if (i == 0) return pleat_mul(g, factor);
-    pleat_tensor *sum = i == 2 ? pleat_mul(g, pleat_sub(x, mean)) : g;
-    sum = pl_sum_like(sum, mean);
-    return as(i == 1 ? pleat_neg(pleat_mul(sum, factor)) : sum, c->in[i]);
-}
-
-static size_t rescale_attributes(const pleat_call *c, pleat_attr *out) {
-    out[0] = end_attribute(end_of(c));
-    return 1;
-}
-
-static const pleat_op rescale_op = {"rescale", pl_shape_same, rescale_forward, rescale_vjp,
-                                    rescale_attributes};
-
-pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor, pleat_tensor *bias,
-                         pl_rectifier end) {
-    pleat_tensor *in[] = {x, mean, factor, bias};
-    return pleat_apply(&rescale_op, bias != NULL ? 4 : 3, in, &end, sizeof end);
 }

@@ -51,12 +51,10 @@ static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
 
 /* ---- batch_norm -------------------------------------------------------------------------------------- */
 
-/* (x - mean) scale + bias with scale = weight / sqrt(var + eps). In scale x + (bias - scale mean) the terms
- * would cancel most of their digits if the mean is much larger than the deviation. */
 static pleat_tensor *by_given_statistics(const pleat_norm_args *a) {
-    pleat_tensor *scale = pleat_pow(pleat_shift(a->var, a->eps), -0.5);
-    if (a->weight != NULL) scale = pleat_mul(scale, a->weight);
-    return pl_rescale(a->x, a->mean, scale, a->bias, pl_rectifier_of(a->relu, a->relu6));
+    pleat_tensor *factor = pleat_pow(pleat_shift(a->var, a->eps), -0.5);
+    if (a->weight != NULL) factor = pleat_mul(factor, a->weight);
+    return pl_rescale(a->x, a->mean, factor, a->bias, pl_rectifier_of(a->relu, a->relu6));
 }
 
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {

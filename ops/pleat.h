@@ -687,7 +687,11 @@ typedef struct pleat_norm_args {
 
 /* Each norm is one op, with weight, bias and relu or relu6: an element of the result or of a gradient is
  * computed in double from elements and statistics in double, and is rounded once. relu looks at the rounded
- * number. */
+ * number.
+ *
+ * By given statistics y = (T)(factor x + shift): factor = weight / sqrt(var + eps), of x's type T, shift =
+ * bias - factor mean, product and sum in double. In f32 the product is exact. The error beside the
+ * rounding to T is 2^-52 (|factor x| + |factor mean|): that of a change of x by an ulp in f64, and none in f32. */
 
 /* x [N,C,..], weight and bias [C]: over N and all axes after C. Ioffe and Szegedy 2015. */
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args args);

@@ -16,6 +16,9 @@ pleat_tensor *pl_passed(pleat_tensor *g, pleat_tensor *y, pl_rectifier by);
 static inline pl_rectifier pl_rectifier_of(bool relu, bool relu6) {
     return relu6 ? PL_RELU6 : relu ? PL_RELU : PL_LINEAR;
 }
+static inline pleat_attr pl_attr_rectifier(pl_rectifier end) {
+    return pl_attr_flag(end == PL_RELU6 ? "relu6" : "relu", end != PL_LINEAR);
+}
 
 /* Of x [A,K,B], over A and B (normalize.c): (x - mean) rate, then rate = 1 / sqrt(var + eps), [1,K,1], and
  * x - mean. */
@@ -27,10 +30,13 @@ pleat_tensor *pl_centre(pleat_tensor *x);
 typedef enum pl_norm_kind { PL_BATCH_NORM, PL_GROUP_NORM, PL_LAYER_NORM } pl_norm_kind;
 pleat_tensor *pl_norm_affine(pl_norm_kind kind, const pleat_norm_args *a);
 
-/* (x - mean) factor + bias, then the rectifier; x [N,C,..], the others [C], bias or NULL; in double, rounded once
- * (norm_affine.c). */
+/* factor x + (bias - factor mean), then the rectifier; x [N,C,..], the others [C], bias or NULL; in double, rounded once
+ * (rescale.c). */
 pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor, pleat_tensor *bias,
                          pl_rectifier end);
+/* The factors and shifts of the channels, [2,C], a block of the context; NULL without memory. */
+double *pl_rescale_numbers(pleat_ctx *ctx, const pleat_tensor *mean, const pleat_tensor *factor,
+                           const pleat_tensor *bias);
 
 /* Complete the options of a pool of a->x, which is neither NULL nor poison, and compute the sizes {H, W} and
  * {P, Q}. Returns false after an error of `op` (pool_geometry.c). */

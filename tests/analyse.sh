@@ -101,7 +101,7 @@ memcheck() {
     for suite in elementwise isa shapes sums; do lines="${lines}auto ops $suite/*
 "; done
     for path in avx2 baseline im2col; do
-        for name in reference bias_and_relu unfold_and_fold one_form; do lines="$lines$path kernels kernels/$name
+        for name in reference what_follows_the_sum unfold_and_fold one_form; do lines="$lines$path kernels kernels/$name
 "; done
     done
     # its own engines: memory that nobody has written is left as it came

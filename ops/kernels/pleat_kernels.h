@@ -145,8 +145,12 @@ typedef struct pleat_work {
     size_t bytes;     /* at least pleat_conv_plan_bytes(plan, threads of the pool) */
     pleat_pool *pool; /* NULL: the caller's thread alone */
     const void *bias; /* NULL, or a number to add to each channel of the result: [O] forward, [C] transpose */
-    bool relu; /* then numbers below 0 become 0; NaN stays. The weight gradient has neither bias nor relu */
+    /* NULL, or numbers for each channel by which v, the sum with its bias, becomes v factor + shift: in double, rounded once */
+    const double *factor, *shift;
+    bool relu;          /* then numbers below 0 become 0; NaN stays */
+    double most;        /* with relu: numbers above become it; 0: there is no upper end */
     const void *packed; /* NULL, or the weights, packed by this plan */
+    /* The weight gradient has none of bias, factor and relu. */
 } pleat_work;
 
 /* x [N,C,H,W], w [O,C/G,R,S], y [N,O,P,Q], of the plan's type. The plan's operator overwrites one and reads the others:

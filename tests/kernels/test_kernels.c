@@ -214,37 +214,61 @@ Test(kernels, reference) {
               "%zu of %zu cases are mostly zeros and prove little", empty, cases);
 }
 
-/* y + bias, and relu of it, for each channel of the result. */
-static void check_finish(const problem *p, pleat_conv_op op, size_t element, bool relu) {
+/* What may follow the sum. */
+typedef struct ending {
+    bool relu, scaled, clipped;
+} ending;
+
+enum { MOST = 6 };
+
+/* A sum and its bias after the rest, for a channel. */
+static double ended(ending e, size_t element, double v, double factor, double shift) {
+    if (e.scaled) v = v * factor + shift;
+    if (e.scaled && element == sizeof(float)) v = (double)(float)v;
+    if (e.relu && !(v > 0)) v = 0;
+    return e.relu && e.clipped && v > MOST ? MOST : v;
+}
+
+/* The result for each channel, with a bias. */
+static void check_ending(const problem *p, pleat_conv_op op, size_t element, ending e) {
     size_t channels = op == PLEAT_CONV_TRANSPOSE ? p->g.C : p->g.O, n = result_size(p, op);
     size_t pixels = n / (p->g.N * channels);
-    double *want = expected(p, op), *bias = numbers(channels);
+    double *want = expected(p, op), *bias = numbers(channels), *factors = numbers(2 * channels);
     fill_integers(bias, channels, n);
+    for (size_t c = 0; c < channels; c++) /* factors that are floats: products with whole numbers are exact */
+        factors[c] = (double)(float)(0.7 - 0.3 * (double)(c % 5)),
+        factors[channels + c] = (double)(c % 3) / 3 - 0.2;
     buffer b = buffer_of(bias, channels, element),
            operands[2] = {buffer_of(op ? p->y : p->x, op ? p->ny : p->nx, element),
                           buffer_of(p->w, p->nw, element)};
     buffer c = buffer_new(n * element), memory = buffer_new(conv_bytes(&p->g, element, op, path(), 1));
-    pleat_work work = {
-        .memory = buffer_data(memory), .bytes = memory.bytes, .bias = buffer_data(b), .relu = relu};
+    pleat_work work = {.memory = buffer_data(memory), .bytes = memory.bytes, .bias = buffer_data(b)};
+    work.relu = e.relu, work.most = e.clipped ? MOST : 0;
+    if (e.scaled) work.factor = factors, work.shift = factors + channels;
     void *xwy[3] = {buffer_data(op ? c : operands[0]), buffer_data(operands[1]),
                     buffer_data(op ? operands[0] : c)};
     cr_assert_eq(conv_run(&p->g, element, op, path(), xwy, &work), 0);
     double *got = buffer_numbers(c, element);
-    for (size_t i = 0; i < n; i++) want[i] += bias[i / pixels % channels];
-    for (size_t i = 0; relu && i < n; i++) want[i] = want[i] > 0 ? want[i] : 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t k = i / pixels % channels;
+        want[i] = ended(e, element, want[i] + bias[k], factors[k], factors[channels + k]);
+    }
     cr_assert_eq(difference(got, want, n), n, "%s",
-                 geometry_reproduce(&p->g, "test_kernels", "kernels/bias_and_relu").text);
+                 geometry_reproduce(&p->g, "test_kernels", "kernels/what_follows_the_sum").text);
     cr_assert(buffer_free(c) && buffer_free(memory));
     buffer_free(b), buffer_free(operands[0]), buffer_free(operands[1]);
-    free(want), free(bias), free(got);
+    free(want), free(bias), free(factors), free(got);
 }
 
-Test(kernels, bias_and_relu) {
+Test(kernels, what_follows_the_sum) {
+    static const ending all[] = {{false, false, false}, {true, false, false}, {false, true, false},
+                                 {true, true, false},   {true, false, true},  {true, true, true}};
     pleat_conv_shape g;
     for (size_t i = 0; geometry_case(i, RANDOM_CASES / 4, &g); i++) {
         problem p = problem_new(&g, i);
         for (int op = 0; op < 2; op++)
-            for (int e = 0; e < 2; e++) check_finish(&p, ops[op], elements[e], (i + (size_t)e) % 2);
+            for (size_t e = 0; e < 2; e++)
+                check_ending(&p, ops[op], elements[e], all[(i + 3 * e) % (sizeof all / sizeof *all)]);
         problem_free(p);
     }
 }
@@ -502,7 +526,8 @@ Test(kernels, few_channels_in_a_group) {
             free(want);
         }
         if (i % 4 == 0)
-            for (int op = 0; op < 2; op++) check_finish(&p, ops[op], elements[i / 4 % 2], i % 8 == 0);
+            for (int op = 0; op < 2; op++)
+                check_ending(&p, ops[op], elements[i / 4 % 2], (ending){i % 8 == 0, i % 3 == 0, false});
         problem_free(p);
     }
     bool many = 4 * direct[0] > cases && 4 * direct[1] > cases && 8 * direct[2] > cases;

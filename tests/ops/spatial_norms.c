@@ -240,6 +240,35 @@ Test(norms_fused, nan_is_not_hidden) {
     EXPECT_HOLDS(y, PLEAT_SHAPE(2, 2, 3), VALUES(NAN, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
 }
 
+/* By given statistics: the exact product, and two roundings, to double and to float, so a fused product has the
+ * same bits; in f64 two. Near to the exact (x - mean) factor + bias where the mean is large beside the
+ * deviation as well. */
+Test(norms_fused, given_statistics_round_once) {
+    enum { N = 3, C = 5, Q = 70 };
+    for (size_t i = 0; i < 8; i++) {
+        bool wide = i % 2;
+        pleat_dtype type = wide ? PLEAT_F64 : PLEAT_F32;
+        double far = pow(100, (double)(i / 2)), x[N * C * Q], y[N * C * Q], m[C], f[C], b[C];
+        pleat_tensor *mean = pleat_scale(pleat_randn(ctx, type, PLEAT_SHAPE(C)), far),
+                     *var = pleat_uniform(ctx, type, PLEAT_SHAPE(C), 0.5, 2),
+                     *weight = pleat_randn(ctx, type, PLEAT_SHAPE(C)),
+                     *bias = pleat_randn(ctx, type, PLEAT_SHAPE(C));
+        pleat_tensor *values =
+            pleat_add(pleat_randn(ctx, type, PLEAT_SHAPE(N, C, Q)), pleat_reshape(mean, PLEAT_SHAPE(C, 1)));
+        pleat_read_f64(pleat_batch_norm(values, weight, bias, mean, var, .eps = 0.125), y);
+        pleat_read_f64(pleat_mul(pleat_pow(pleat_shift(var, 0.125), -0.5), weight), f);
+        pleat_read_f64(values, x), pleat_read_f64(mean, m), pleat_read_f64(bias, b);
+        for (size_t k = 0; k < N * C * Q; k++) {
+            size_t c = k / Q % C;
+            double shift = b[c] - m[c] * f[c], both = x[k] * f[c];
+            double exact = (double)(((long double)x[k] - m[c]) * f[c] + b[c]);
+            cr_assert_eq(y[k], wide ? both + shift : (double)(float)fma(x[k], f[c], shift));
+            cr_assert_leq(fabs(y[k] - exact), (wide ? 0 : 0x1p-24 * fabs(exact)) +
+                                                  0x1p-51 * (fabs(both) + fabs(m[c] * f[c]) + 3));
+        }
+    }
+}
+
 /* What a summary and an error say. */
 Test(norms_fused, tell_their_options) {
     char text[120];

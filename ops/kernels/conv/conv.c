@@ -5,6 +5,7 @@
 #include "kernels/sizes.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,8 +202,12 @@ void pleat_conv_pack(const pleat_conv_plan *plan, const void *w, void *packed, p
 int pleat_conv_run(const pleat_conv_plan *plan, void *x, void *w, void *y, const pleat_work *work) {
     if (work->bytes < pleat_conv_plan_bytes(plan, pleat_pool_threads(work->pool))) return -1;
     size_t beyond = (size_t)(uintptr_t)work->memory % LINE, skipped = beyond ? LINE - beyond : 0;
-    pl_conv_call call = {
-        .x = x, .w = w, .y = y, .packed = work->packed, .bias = work->bias, .relu = work->relu};
+    pl_conv_call call = {.x = x, .w = w, .y = y, .packed = work->packed, .bias = work->bias};
+    const pl_finish finish = {work->factor, work->shift, work->relu, work->most > 0 ? work->most : HUGE_VAL};
+    if (finish.factor != NULL || work->most > 0)
+        call.finish = &finish;
+    else
+        call.relu = work->relu;
     call.workspace = work->memory == NULL ? NULL : (char *)work->memory + skipped;
     call.pool = work->pool;
     if (plan->packed_bytes > 0 && call.packed == NULL) {
@@ -210,7 +215,7 @@ int pleat_conv_run(const pleat_conv_plan *plan, void *x, void *w, void *y, const
         call.packed = call.workspace;
     }
     plan->engine->run(plan, &call);
-    bool epilogue = plan->op != PLEAT_CONV_WEIGHT && (call.bias != NULL || call.relu);
+    bool epilogue = plan->op != PLEAT_CONV_WEIGHT && (call.bias != NULL || call.relu || call.finish != NULL);
     if (epilogue && !plan->engine->has_epilogue)
         (plan->engine->element == sizeof(float) ? epilogue_f32 : epilogue_f64)(plan, &call);
     pl_fix_padding_nan(plan, &call);

@@ -371,6 +371,11 @@ static void run_band(direct_task *t, size_t n, size_t channel, size_t band) {
                 t->block.w += p->in * p->taps[ph].taps * taps_along(p);
             }
         }
+    if (t->call->finish == NULL) return;
+    size_t row = pixels.first * p->h.phases, rows = min(p->h.result, end * p->h.phases) - row,
+           width = p->w.result;
+    pl_finish_rows(t->call->finish, sizeof(T), channel, (pl_rows){rows, width, width, false},
+                   output + row * width, output + row * width);
 }
 
 typedef struct task_arguments {

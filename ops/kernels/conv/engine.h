@@ -6,6 +6,7 @@
 #define PL_ENGINE_H
 
 #include "kernels/conv/decisions.h"
+#include "kernels/finish.h"
 #include "kernels/pleat_kernels.h"
 #include "pleat_config.h"
 
@@ -29,6 +30,7 @@ typedef struct pl_conv_call {
     char *workspace;
     const void *packed, *bias; /* or NULL */
     bool relu;
+    const pl_finish *finish; /* NULL, or what comes after the bias; relu is within, then, and false here */
     pleat_pool *pool;
 } pl_conv_call;
 
@@ -36,7 +38,7 @@ struct pl_engine {
     pleat_engine name;
     pleat_isa isa;
     size_t element; /* bytes: of float, or double */
-    /* Bias and relu are applied while a result is in registers; otherwise conv.c applies them. */
+    /* Bias and relu are applied while a result is in registers, and the finish while it is in the cache; otherwise conv.c applies them. */
     bool has_epilogue;
     /* False if the engine does not take the shape. Otherwise *plan is a plan, to be freed with free(), or NULL without memory. */
     bool (*make)(const pleat_conv_shape *g, pleat_conv_op op, pleat_conv_plan **plan);

@@ -66,7 +66,7 @@ typedef struct decision_case {
 void case_begin(decision_case *c, const pleat_conv_shape *g, uint64_t seed);
 void case_end(decision_case *c);
 
-/* Runs a case on a set's engine, with and without bias and relu, on one thread and three, against the seven loops, bit for bit. Memory
+/* Runs a case on a set's engine, with and without bias, relu and finish, on one thread and three, against the seven loops, bit for bit. Memory
  * that nobody has written holds large numbers, and the engine's own result is compared: no repair of NaN can hide a fault. Then
  * with factors that are not finite, repair included. Returns what is wrong, or NULL. */
 const char *case_run(decision_case *c, const decision_set *s, pleat_pool *pool);

@@ -76,17 +76,32 @@ typedef struct attempt {
     const decision_set *set;
     double *const *values;
     const double *want;
-    bool bias, relu, mend; /* mend: what padding has made NaN is repaired, otherwise nothing must be */
+    bool bias, relu, finish,
+        mend; /* mend: what padding has made NaN is repaired, otherwise nothing must be */
     pleat_pool *pool;
 } attempt;
 
 static const char *wrong(const attempt *t, const char *what, size_t i, double found, double want) {
     static char text[700];
-    snprintf(text, sizeof text, "%s%s%s%s, %d threads: %s, element %zu is %.9g instead of %.9g\n%s",
+    snprintf(text, sizeof text, "%s%s%s%s%s, %d threads: %s, element %zu is %.9g instead of %.9g\n%s",
              set_words(t->set).text, t->bias ? ", bias" : "", t->relu ? ", relu" : "",
-             t->mend ? ", not finite" : "", pleat_pool_threads(t->pool), what, i, found, want,
-             geometry_reproduce(&t->c->g, "test_decisions", "decisions/every_pair").text);
+             t->finish ? ", finish" : "", t->mend ? ", not finite" : "", pleat_pool_threads(t->pool), what, i,
+             found, want, geometry_reproduce(&t->c->g, "test_decisions", "decisions/every_pair").text);
     return text;
+}
+
+/* Those of channel c, whose products with whole numbers are exact in double, and rounded in float. */
+static double factor_of(size_t c) { return (double)(float)(0.7 - 0.3 * (double)(c % 5)); }
+static double shift_of(size_t c) { return (double)(c % 3) / 3 - 0.2; }
+enum { MOST = 6 };
+
+/* v after everything that may follow the sum. */
+static double ended(const attempt *t, size_t channel, const double *bias, double v) {
+    if (t->bias) v += bias[channel];
+    if (t->finish) v = v * factor_of(channel) + shift_of(channel);
+    if (t->finish && t->set->small->element == sizeof(float)) v = (double)(float)v;
+    if (t->relu && v < 0) v = 0;
+    return t->finish && t->relu && v > MOST ? MOST : v;
 }
 
 static const char *compare(const attempt *t, const void *found, const double *bias) {
@@ -95,9 +110,8 @@ static const char *compare(const attempt *t, const void *found, const double *bi
     size_t n = t->c->n[result_of(t->set->op)], channels = image ? g->C : g->O,
            pixels = image ? g->H * g->W : g->P * g->Q;
     for (size_t i = 0; i < n; i++) {
-        double want = t->want[i] + (t->bias ? bias[i / pixels % channels] : 0),
+        double want = ended(t, i / pixels % channels, bias, t->want[i]),
                v = number_at(found, i, t->set->small->element);
-        if (t->relu && want < 0) want = 0;
         if (v == want || (t->mend && isnan(v) && isnan(want))) continue;
         return wrong(t, "wrong value", i, v, want);
     }
@@ -141,12 +155,15 @@ static const char *check_run(const attempt *t, const pleat_conv_plan *plan, pl_c
 
 static const char *run_attempt(const attempt *t) {
     size_t channels = t->set->op == PLEAT_CONV_TRANSPOSE ? t->c->g.C : t->c->g.O;
-    double *biases = allocate(channels * sizeof(double));
+    double *biases = allocate(channels * sizeof(double)), *factors = allocate(2 * channels * sizeof(double));
     fill_integers(biases, channels, 7);
+    for (size_t k = 0; k < channels; k++) factors[k] = factor_of(k), factors[channels + k] = shift_of(k);
+    pl_finish finish = {factors, factors + channels, t->relu, MOST};
     void *bias = typed(biases, channels, t->set->small->element);
     pleat_conv_plan *plan;
     if (!t->set->small->make(&t->c->g, t->set->op, &plan) || !plan) exit(2);
-    pl_conv_call call = {.bias = t->bias ? bias : NULL, .relu = t->relu, .pool = t->pool};
+    pl_conv_call call = {.bias = t->bias ? bias : NULL, .relu = t->relu && !t->finish, .pool = t->pool};
+    if (t->finish) call.finish = &finish;
     buffers b;
     prepare(t, plan, &b, &call);
     const char *error = check_run(t, plan, &call, biases);
@@ -155,10 +172,13 @@ static const char *run_attempt(const attempt *t) {
     if (!error && !is_guarded(b.result, b.result_bytes))
         error = wrong(t, "written beside the result", 0, 0, 0);
     for (size_t k = 0; k < 3; k++) free(b.operand[k]);
-    free(bias), free(biases), free(b.workspace), free(b.result);
+    free(bias), free(biases), free(factors), free(b.workspace), free(b.result);
     pleat_conv_plan_free(plan);
     return error;
 }
+
+/* Otherwise what follows the sum is the caller's. */
+static bool has_end(const decision_set *s) { return s->small->has_epilogue && s->op != PLEAT_CONV_WEIGHT; }
 
 /* Inf and NaN in one operand, in few places. */
 static const char *run_not_finite(decision_case *c, const decision_set *s, size_t operand, pleat_pool *pool) {
@@ -172,6 +192,7 @@ static const char *run_not_finite(decision_case *c, const decision_set *s, size_
                                                                        : nan("");
     double *want = definition(c, s->op, values);
     attempt t = {.c = c, .set = s, .values = values, .want = want, .mend = true, .pool = pool};
+    t.finish = has_end(s) && operand == first_of(s->op);
     const char *error = run_attempt(&t);
     free(values[operand]), free(want);
     return error;
@@ -180,13 +201,13 @@ static const char *run_not_finite(decision_case *c, const decision_set *s, size_
 const char *case_run(decision_case *c, const decision_set *s, pleat_pool *pool) {
     size_t r = result_of(s->op);
     const char *error = NULL;
-    bool ends =
-        s->small->has_epilogue && s->op != PLEAT_CONV_WEIGHT; /* otherwise bias and relu are the caller's */
+    bool ends = has_end(s);
     if (!c->want[r]) c->want[r] = definition(c, s->op, c->values);
     attempt t = {.c = c, .set = s, .values = c->values, .want = c->want[r]};
-    for (int k = 0; k < (ends ? 4 : 2) && !error; k++) {
+    for (int k = 0; k < (ends ? 6 : 2) && !error; k++) {
         t.pool = k % 2 ? pool : NULL;
-        t.bias = ends && k & 2, t.relu = ends && (k == 1 || k == 2);
+        t.bias = ends && k % 4 > 1, t.relu = ends && (k == 1 || k == 2 || k == 4);
+        t.finish = k > 3;
         error = run_attempt(&t);
     }
     if (!error) error = run_not_finite(c, s, first_of(s->op), pool);
