@@ -168,23 +168,18 @@ typedef struct pl_scope {
     uint64_t serial;
 } pl_scope;
 
-/* Plans of convolutions, by a hash of their shape. */
-enum { PL_PLAN_SETS = 32, PL_PLAN_WAYS = 4 };
+/* Plans of convolutions: each at the hash of its shape, or at the next free entry after it. */
+enum { PL_PLAN_ROOM = 1024, PL_MOST_PLANS = PL_PLAN_ROOM / 4 * 3 };
 
 typedef struct pl_plan_entry {
     pleat_conv_plan *plan;
-    uint64_t hash;
     pleat_conv_op op;
     pleat_dtype dtype;
 } pl_plan_entry;
 
-typedef struct pl_plan_set {
-    pl_plan_entry entry[PL_PLAN_WAYS];
-    size_t next; /* to be filled */
-} pl_plan_set;
-
 typedef struct pl_plans {
-    pl_plan_set set[PL_PLAN_SETS];
+    size_t count;
+    pl_plan_entry entry[PL_PLAN_ROOM];
 } pl_plans;
 
 struct pleat_ctx {

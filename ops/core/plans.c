@@ -1,6 +1,6 @@
-/* The plans of a context's convolutions, made once for a shape, an operator and a type. The cache is bounded: 4 places for each of 32 hash
- * values; a fifth plan takes the place that was filled first. So a network with up to some hundred shapes plans nothing once it is warm,
- * and one whose shapes change all the time plans each call. */
+/* The plans of a context's convolutions, made once for a shape, an operator and a type. The cache is a hash table of fixed size: a network
+ * of up to some two hundred different convolutions, which have three plans each, plans nothing once it is warm. When it is full, all are
+ * made anew as they are asked for: that costs less than the convolutions themselves. */
 #include <string.h>
 
 #include "core/core.h"
@@ -15,22 +15,23 @@ static uint64_t hash_of(const pleat_conv_shape *g, pleat_conv_op op, pleat_dtype
 
 const pleat_conv_plan *pl_conv_plan(pleat_ctx *ctx, const pleat_conv_shape *g, pleat_conv_op op,
                                     pleat_dtype dtype) {
-    uint64_t hash = hash_of(g, op, dtype);
-    pl_plan_set *set = &ctx->plans.set[hash % PL_PLAN_SETS];
-    for (size_t i = 0; i < PL_PLAN_WAYS; i++) {
-        pl_plan_entry *e = &set->entry[i];
-        bool same = e->plan != NULL && e->hash == hash && e->op == op && e->dtype == dtype;
+    pl_plans *plans = &ctx->plans;
+    const size_t first = (size_t)(hash_of(g, op, dtype) % PL_PLAN_ROOM);
+    size_t at = first;
+    for (; plans->entry[at].plan != NULL; at = (at + 1) % PL_PLAN_ROOM) {
+        const pl_plan_entry *e = &plans->entry[at];
+        bool same = e->op == op && e->dtype == dtype;
         if (same && memcmp(pleat_conv_plan_shape(e->plan), g, sizeof *g) == 0) return e->plan;
     }
     pleat_conv_plan *plan = pleat_conv_plan_new(g, op, pl_element(dtype), ctx->path);
     if (plan == NULL) return NULL;
-    pl_plan_entry *e = &set->entry[set->next++ % PL_PLAN_WAYS];
-    pleat_conv_plan_free(e->plan);
-    *e = (pl_plan_entry){plan, hash, op, dtype};
+    if (plans->count == PL_MOST_PLANS) pl_plans_free(plans), at = first;
+    plans->entry[at] = (pl_plan_entry){plan, op, dtype};
+    plans->count++;
     return plan;
 }
 
 void pl_plans_free(pl_plans *plans) {
-    for (size_t i = 0; i < PL_PLAN_SETS; i++)
-        for (size_t k = 0; k < PL_PLAN_WAYS; k++) pleat_conv_plan_free(plans->set[i].entry[k].plan);
+    for (size_t i = 0; i < PL_PLAN_ROOM; i++) pleat_conv_plan_free(plans->entry[i].plan);
+    *plans = (pl_plans){.count = 0};
 }

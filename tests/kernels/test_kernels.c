@@ -331,25 +331,34 @@ Test(kernels, a_plan_says_what_it_is) {
 }
 
 /* A context keeps plans. What it gives is a plan for the shape, the operator and the type that are asked for, also where several of them
- * have the same place: that is so for some of many, if the sizes have as many bits as those that hold the operator in the hash. */
+ * have the same place: that is so for some of many, if the sizes have as many bits as those that hold the operator in the hash. Plan i of
+ * these: */
+static const pleat_conv_plan *plan_of(pleat_ctx *ctx, size_t i) {
+    pleat_conv_shape g = {.N = 1, .C = 2, .O = 2, .G = 1, .W = 5, .Q = 3, .R = 3, .S = 3};
+    for (size_t k = 0; k < 2; k++) g.stride[k] = g.dilation[k] = 1;
+    g.H = 3 + i / 6 * 263, g.P = 1 + i / 6 * 263;
+    bool wide = i % 2;
+    pleat_dtype dtype = wide ? PLEAT_F64 : PLEAT_F32;
+    const pleat_conv_plan *plan = pl_conv_plan(ctx, &g, ops[i % 3], dtype);
+    cr_assert_not_null(plan);
+    char text[200], want[40];
+    int n = snprintf(want, sizeof want, "%s %s: ", op_names[i % 3], wide ? "f64" : "f32");
+    cr_assert_eq(strncmp(pleat_conv_plan_print(plan, text, sizeof text), want, (size_t)n), 0, "%s%s", want,
+                 text);
+    cr_assert_eq(memcmp(pleat_conv_plan_shape(plan), &g, sizeof g), 0);
+    cr_assert_eq(pl_conv_plan(ctx, &g, ops[i % 3], dtype), plan, "it is made once");
+    return plan;
+}
+
+/* Those of a large network; and more than a context keeps. */
 Test(kernels, a_context_keeps_plans) {
+    enum { KEPT = 600, ALL = 2000 };
+    const pleat_conv_plan *plan[KEPT];
     pleat_ctx *ctx = pleat_ctx_new();
     cr_assert_not_null(ctx);
-    for (size_t i = 0; i < 600; i++) {
-        pleat_conv_shape g = {.N = 1, .C = 2, .O = 2, .G = 1, .W = 5, .Q = 3, .R = 3, .S = 3};
-        for (size_t k = 0; k < 2; k++) g.stride[k] = g.dilation[k] = 1;
-        g.H = 3 + i / 6 * 263, g.P = 1 + i / 6 * 263;
-        bool wide = i % 2;
-        pleat_dtype dtype = wide ? PLEAT_F64 : PLEAT_F32;
-        const pleat_conv_plan *plan = pl_conv_plan(ctx, &g, ops[i % 3], dtype);
-        cr_assert_not_null(plan);
-        char text[200], want[40];
-        int n = snprintf(want, sizeof want, "%s %s: ", op_names[i % 3], wide ? "f64" : "f32");
-        cr_assert_eq(strncmp(pleat_conv_plan_print(plan, text, sizeof text), want, (size_t)n), 0, "%s%s",
-                     want, text);
-        cr_assert_eq(memcmp(pleat_conv_plan_shape(plan), &g, sizeof g), 0);
-        cr_assert_eq(pl_conv_plan(ctx, &g, ops[i % 3], dtype), plan, "it is made once");
-    }
+    for (size_t i = 0; i < KEPT; i++) plan[i] = plan_of(ctx, i);
+    for (size_t i = 0; i < KEPT; i++) cr_assert_eq(plan_of(ctx, i), plan[i]);
+    for (size_t i = 0; i < ALL; i++) plan_of(ctx, i);
     pleat_ctx_free(ctx);
 }
 
