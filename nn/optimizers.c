@@ -16,6 +16,8 @@ typedef struct slot {
     pln_group_options options;
     pleat_tensor *state[PLN_STATES]; /* NULL after the last that the options need */
     double steps;
+    pln_pass pass; /* of the step that is running, */
+    size_t end;    /* and its pieces, counted with those of the moving parameters before it */
 } slot;
 
 struct pleat_nn_optimizer {
@@ -186,18 +188,39 @@ static pleat_status clip_norm(pleat_nn_optimizer *opt, double *scale) {
 
 /* ---- a step ------------------------------------------------------------------------------------------ */
 
-static void update_one(pleat_nn_optimizer *opt, size_t k, double scale) {
+enum { PIECE = 16384 }; /* elements of a parameter that a task updates */
+
+static slot *moving_slot(const pleat_nn_optimizer *opt, size_t k) { return &opt->slots[opt->index[k]]; }
+
+static void prepare_pass(pleat_nn_optimizer *opt, size_t k, double scale) {
     const pln_optimizer_args *a = &opt->args;
-    slot *s = &opt->slots[opt->index[k]];
-    pln_pass p = {.options = a->options, .scale = scale, .step = ++s->steps};
-    p.lr = a->lr * s->options.lr_scale;
-    p.decay = s->options.decay;
-    p.bound = a->clip_value > 0 ? a->clip_value : HUGE_VAL;
-    p.n = pleat_numel(s->param);
-    p.param = pln_elements(s->param);
-    p.grad = pln_const_elements(opt->grads[k]);
-    for (size_t i = 0; i < PLN_STATES && s->state[i]; i++) p.state[i] = pln_elements(s->state[i]);
-    (pleat_dtype_of(s->param) == PLEAT_F32 ? a->method->f32 : a->method->f64)(&p);
+    slot *s = moving_slot(opt, k);
+    pln_pass *p = &s->pass;
+    *p = (pln_pass){.options = a->options, .scale = scale, .step = ++s->steps};
+    p->lr = a->lr * s->options.lr_scale;
+    p->decay = s->options.decay;
+    p->bound = a->clip_value > 0 ? a->clip_value : HUGE_VAL;
+    p->n = pleat_numel(s->param);
+    p->param = pln_elements(s->param);
+    p->grad = pln_const_elements(opt->grads[k]);
+    for (size_t i = 0; i < PLN_STATES && s->state[i]; i++) p->state[i] = pln_elements(s->state[i]);
+    s->end = p->n / PIECE + (p->n % PIECE > 0) + (k ? moving_slot(opt, k - 1)->end : 0);
+}
+
+static void update_piece(void *arg, size_t task) {
+    const pleat_nn_optimizer *opt = arg;
+    size_t k = 0;
+    while (moving_slot(opt, k)->end <= task) k++;
+    const slot *s = moving_slot(opt, k);
+    pln_pass p = s->pass;
+    bool single = pleat_dtype_of(s->param) == PLEAT_F32;
+    size_t first = (task - (k ? moving_slot(opt, k - 1)->end : 0)) * PIECE;
+    size_t skip = first * (single ? sizeof(float) : sizeof(double));
+    p.n = p.n - first < PIECE ? p.n - first : PIECE;
+    p.param = (char *)p.param + skip;
+    p.grad = (const char *)p.grad + skip;
+    for (size_t i = 0; i < PLN_STATES && p.state[i]; i++) p.state[i] = (char *)p.state[i] + skip;
+    (single ? opt->args.method->f32 : opt->args.method->f64)(&p);
 }
 
 /* Update from the gradients in opt->grads. All of them are checked before a parameter changes. */
@@ -206,8 +229,14 @@ static pleat_status update(pleat_nn_optimizer *opt) {
     double scale = 1;
     for (size_t k = 0; k < opt->moving && !status; k++) status = take_grad(opt, k, opt->grads[k]);
     if (!status && opt->args.clip_norm > 0) status = clip_norm(opt, &scale);
-    for (size_t k = 0; k < opt->moving && !status; k++) update_one(opt, k, scale);
-    return status;
+    if (status || !opt->moving) return status;
+    double work = 0;
+    for (size_t k = 0; k < opt->moving; k++) {
+        prepare_pass(opt, k, scale);
+        work += (double)moving_slot(opt, k)->pass.n / 4;
+    }
+    pleat_parallel(opt->ctx, work, moving_slot(opt, opt->moving - 1)->end, update_piece, opt);
+    return PLEAT_OK;
 }
 
 /* Replace the error of pleat_grads about x number `input` by one that names the parameter. Other errors are

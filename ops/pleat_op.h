@@ -80,6 +80,14 @@ struct pleat_call {
 pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in, const void *attrs,
                           size_t attrs_bytes);
 
+/* Run body(arg, task) for each task from 0 to tasks-1, in any order, on the threads of the context; return when
+ * all are done. For the loops of a forward function. `work` is about the number of additions in all of them: if
+ * it is too small for a second thread to be worth while, the caller's thread runs all. A body must neither call
+ * functions of the library nor write what another task reads or writes. How the work is cut into tasks must not
+ * depend on the number of threads; then the result does not, either. */
+void pleat_parallel(pleat_ctx *ctx, double work, size_t tasks, void (*body)(void *arg, size_t task),
+                    void *arg);
+
 /* Complete an option that is a pair, by the rule of the conventions, for an op or a layer of your own. A pair
  * of zeros becomes `usual` (NULL: it stays), and PLEAT_NONE becomes 0. False after an error of `op` about
  * half a pair or, unless `zero` says that zeros are legal, a zero. For a pair of ptrdiff_t cast the

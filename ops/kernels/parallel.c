@@ -17,7 +17,11 @@
 
 enum {
     CLOSED = 1 << 30, /* in `inside`: no job to join */
-    SPINS = 4000,     /* some tens of microseconds of looking for the next job before a worker sleeps */
+    /* A worker looks for the next job some hundreds of microseconds before it sleeps, as waking it takes up to a tenth of that; after
+     * some tens it yields now and then to a thread that wants the core, such as a loader's. */
+    SPINS = 20000,
+    SPINS_ALONE = 4000,
+    SPINS_TO_YIELD = 64,
     MOST_CORES = 1 << 20,
 };
 
@@ -68,6 +72,7 @@ static void await_job(pleat_pool *p, uint64_t seen) {
     for (int i = 0; i < SPINS; i++) {
         if (something_new(p, seen)) return;
         pause_briefly();
+        if (i >= SPINS_ALONE && i % SPINS_TO_YIELD == 0) sched_yield();
     }
     pthread_mutex_lock(&p->mutex);
     atomic_fetch_add(&p->sleepers, 1);
@@ -160,6 +165,8 @@ int pleat_cores(void) {
     return cores > 0 ? cores : 1;
 }
 
+bool pl_pool_is_awake(pleat_pool *p) { return p != NULL && atomic_load(&p->sleepers) == 0; }
+
 void pl_parallel(pleat_pool *p, size_t tasks, pl_task body, void *arg) {
     if (tasks <= 1 || pleat_pool_threads(p) == 1) {
         for (size_t i = 0; i < tasks; i++) body(arg, i, 0);
@@ -175,7 +182,7 @@ void pl_parallel(pleat_pool *p, size_t tasks, pl_task body, void *arg) {
     take_tasks(p, 0);
     atomic_fetch_or(&p->inside, CLOSED);
     for (int i = 0; atomic_load(&p->inside) != CLOSED; i++) {
-        if (i < SPINS) {
+        if (i < SPINS_ALONE) {
             pause_briefly();
         } else {
             sched_yield(); /* it may be waiting for this very core */

@@ -12,4 +12,8 @@ typedef void (*pl_task)(void *arg, size_t task, size_t thread);
  * tasks of its own. */
 void pl_parallel(pleat_pool *pool, size_t tasks, pl_task body, void *arg);
 
+/* Do all threads of the pool look for work, so that sharing costs about a microsecond? They do for some tens of microseconds after
+ * the last. NULL: no. */
+bool pl_pool_is_awake(pleat_pool *pool);
+
 #endif

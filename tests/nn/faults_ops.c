@@ -94,10 +94,13 @@ static void context(world *w, const row *r) {
     pleat_ctx_free(c);
 }
 
+static void nothing(void *arg, size_t task) { (void)arg, (void)task; }
+
 /* Enough work that the context starts its threads; without any it is done by one. */
 static void threads(world *w, const row *r) {
     (void)r;
     pleat_set_threads(w->ctx, 2);
+    pleat_parallel(w->ctx, 1e6, 4, nothing, NULL);
     pleat_tensor *x = drawn(w, PLEAT_SHAPE(1, 4, 40, 40));
     pleat_tensor *y = pleat_conv2d(x, drawn(w, PLEAT_SHAPE(4, 4, 3, 3)));
     take(w, pleat_mean(y));
@@ -479,7 +482,7 @@ const row faults_ops[] = {
      " pleat_randn pleat_uniform pleat_assign ",
      make, .unary = NULL},
     {" pleat_ctx_new_with pleat_begin ", context, .unary = NULL},
-    {" pleat_set_threads ", threads, .unary = NULL},
+    {" pleat_set_threads pleat_parallel ", threads, .unary = NULL},
     {" pleat_pool_new ", pool, .unary = NULL},
     {" pleat_conv_plan_new ", conv_plan, .unary = NULL},
     {" pleat_clamp ", clamp, .unary = NULL},

@@ -69,6 +69,43 @@ Test(optim_borders, of_optimizers) {
     optimizers(PLEAT_F64);
 }
 
+/* A large parameter is updated in pieces, by several threads: with the bits of parameters of a third. */
+static void expect_thirds(pleat_dtype type, size_t third, size_t maker) {
+    size_t n = 3 * third;
+    pleat_nn_module *net = pleat_nn_prelu(ctx, n, type), *thirds[3], *parts;
+    pleat_tensor *start = pleat_randn(ctx, PLEAT_F64, 1, &n), *grads[3];
+    for (size_t i = 0; i < 3; i++) thirds[i] = pleat_nn_prelu(ctx, third, type);
+    parts = pleat_nn_sequential_of(ctx, 3, thirds);
+    put(pleat_nn_param(net, 0), pleat_f64(start));
+    for (size_t i = 0; i < 3; i++) put(pleat_nn_param(parts, i), pleat_f64(start) + i * third);
+    pleat_nn_optimizer *one = makers[maker](net), *three = makers[maker](parts);
+    for (size_t step = 0; step < STEPS; step++) {
+        pleat_tensor *g = whole(type, 1, &n);
+        for (size_t i = 0; i < 3; i++)
+            grads[i] = pleat_slice(g, (size_t[]){i * third}, (size_t[]){third}, NULL);
+        EXPECT_OK(pleat_nn_update(one, &g));
+        EXPECT_OK(pleat_nn_update(three, grads));
+    }
+    pleat_tensor *joined[3];
+    for (size_t i = 0; i < 3; i++) joined[i] = pleat_nn_param(parts, i);
+    cr_assert(same(pleat_nn_param(net, 0), pleat_concat(3, joined, 0)), "optimizer %zu, 3 x %zu: %s", maker,
+              third, difference());
+    pleat_nn_optimizer_free(one), pleat_nn_optimizer_free(three);
+    pleat_nn_free(net), pleat_nn_free(parts);
+}
+
+static void in_pieces(pleat_dtype type) {
+    static const size_t third[] = {5461, 5462, 16383, 16385, 200003};
+    for (size_t i = 0; i < sizeof third / sizeof *third; i++)
+        for (size_t k = 0; k < MAKERS; k++) {
+            pleat_scope s = pleat_begin(ctx);
+            expect_thirds(type, third[i], k);
+            pleat_end(s);
+        }
+}
+
+Test(optim_borders, of_pieces) { on_every_number_of_threads(in_pieces); }
+
 /* Halves, so that nothing is rounded. */
 static void averages(pleat_dtype type) {
     static const size_t n[] = {1, 7, 8, 9, ABOUT(128), ABOUT(256), ABOUT(384), ABOUT(512)};

@@ -1,5 +1,5 @@
 /* The same bits for every number of threads; and in the child of a fork, which has none of them. */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE
 
 #include <string.h>
 #include <sys/wait.h>
@@ -71,8 +71,8 @@ Test(threads, at_least_one) {
 Test(threads, help_with_each_of_the_family) {
     for (int op = 0; op < 3; op++) {
         pleat_ctx *own = pleat_ctx_new(.threads = 2);
-        pleat_tensor *x = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(16, 4, 32, 32)),
-                     *y = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(16, 4, 30, 30)),
+        pleat_tensor *x = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(32, 4, 32, 32)),
+                     *y = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(32, 4, 30, 30)),
                      *w = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(4, 4, 3, 3));
         cr_assert_null(own->pool);
         if (op == 0) pleat_conv2d(x, w);
@@ -81,6 +81,42 @@ Test(threads, help_with_each_of_the_family) {
         cr_assert_not_null(own->pool, "op %d of the family has one thread", op);
         pleat_ctx_free(own);
     }
+}
+
+typedef struct tally {
+    size_t count[100];
+} tally;
+
+static void count(void *arg, size_t task) { ((tally *)arg)->count[task] += task + 1; }
+
+/* Each task runs once: on one thread, on several, as much work as wakes them, and without a context. */
+Test(threads, run_the_tasks_of_an_own_op) {
+    for (int threads = 0; threads <= 3; threads++)
+        for (size_t tasks = 0; tasks <= 100; tasks += 25)
+            for (double work = 1; work <= 1e6; work *= 1e3) {
+                tally t = {{0}};
+                pleat_set_threads(ctx, threads);
+                pleat_parallel(threads ? ctx : NULL, work, tasks, count, &t);
+                for (size_t i = 0; i < 100; i++) cr_assert_eq(t.count[i], i < tasks ? i + 1 : 0);
+                cr_assert_eq(pleat_pool_threads(ctx->pool), ctx->pool != NULL && threads ? threads : 1);
+            }
+    cr_assert_not_null(ctx->pool, "a million additions are worth a thread");
+}
+
+/* A worker that looks for work shares what it would not be woken for. */
+Test(threads, share_less_while_they_are_awake) {
+    pleat_ctx *own = pleat_ctx_new(.threads = 2);
+    cr_assert_null(pl_pool_for(own, 20000), "too little to start a thread for");
+    pleat_pool *pool = pl_pool_for(own, 1e6);
+    cr_assert_not_null(pool);
+    bool shared = false, alone = false;
+    for (size_t i = 0; i < 2000 && !(shared && alone); i++) {
+        pl_pool_for(own, 20000) == pool ? (shared = true) : (alone = true);
+        usleep(1000); /* it is asleep after less than that, unless others keep it from running */
+        if (alone && !shared) pleat_parallel(own, 1e6, 100, count, &(tally){{0}});
+    }
+    cr_assert(shared && alone, "shared %d, alone %d", shared, alone);
+    pleat_ctx_free(own);
 }
 
 #ifdef UNBOXED /* ThreadSanitizer allows no new threads after a fork */
@@ -104,7 +140,7 @@ static int live_on(pleat_ctx *c, pleat_tensor *x, double expected) {
 Test(threads, a_child_has_one_and_frees_them) {
     for (int free_alone = 0; free_alone < 2; free_alone++) {
         pleat_ctx *own = pleat_ctx_new(.threads = 3);
-        pleat_tensor *x = pleat_randn(own, PLEAT_F32, PLEAT_SHAPE(300, 333));
+        pleat_tensor *x = pleat_randn(own, PLEAT_F32, PLEAT_SHAPE(600, 333));
         double expected = pleat_item(pleat_sum(pleat_exp(x)));
         cr_assert_eq(pleat_pool_threads(own->pool), 3);
         pid_t child = fork();
