@@ -34,8 +34,9 @@ pleat_nn_module *pleat_nn_softplus(pleat_ctx *ctx) {
     return pleat_nn_module_new(ctx, &softplus_kind, NULL, 0);
 }
 
-pln_end pln_end_of(const pleat_nn_module *m) {
-    return m->kind == &relu_kind ? PLN_RELU : m->kind == &relu6_kind ? PLN_RELU6 : PLN_PLAIN;
+bool pln_take_relu(const pleat_nn_module *next, pln_tail *tail) {
+    tail->relu = next->kind == &relu_kind, tail->relu6 = next->kind == &relu6_kind;
+    return tail->relu || tail->relu6;
 }
 
 /* ---- with a number ------------------------------------------------------------------------------------- */

@@ -79,13 +79,15 @@ pleat_nn_module *pleat_nn_linear_with(pleat_nn_linear_args args) {
 static bool is_line(const pleat_nn_module *m) { return pleat_rank(pleat_nn_own_param(m, 0)) == 3; }
 
 /* The options of both for their op. */
-static pleat_conv_args conv_args(const pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+static pleat_conv_args conv_args(const pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
     pleat_tensor *weight = pleat_nn_own_param(m, 0);
     return (pleat_conv_args){.a = is_line(m) ? pln_widen(x) : x,
                              .b = is_line(m) ? pln_widen(weight) : weight,
                              .bias = a->no_bias ? NULL : pleat_nn_own_param(m, 1),
-                             .relu = end == PLN_RELU,
+                             .norm = tail->norm,
+                             .relu = tail->relu,
+                             .relu6 = tail->relu6,
                              .stride = {a->stride[0], a->stride[1]},
                              .dilation = {a->dilation[0], a->dilation[1]},
                              .pads = {a->pad[0], a->pad[1], a->pad[0], a->pad[1]},
@@ -101,16 +103,16 @@ static bool fits(const pleat_nn_module *m, const pleat_tensor *x) {
     return pleat_rank(x) == (is_line(m) ? 3 : 4) && pleat_size(x, 1) == a->in;
 }
 
-static pleat_tensor *conv_run(pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+static pleat_tensor *conv_run(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
     if (!fits(m, x)) return pln_misfit(m, x, "[N,", a->in, is_line(m) ? ",L]" : ",H,W]");
-    return as_output(m, pleat_conv2d_with(conv_args(m, x, end)));
+    return as_output(m, pleat_conv2d_with(conv_args(m, x, tail)));
 }
 
-static pleat_tensor *conv_transpose_run(pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+static pleat_tensor *conv_transpose_run(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
     const pleat_nn_conv_args *a = pleat_nn_attrs(m);
     if (!fits(m, x)) return pln_misfit(m, x, "[N,", a->in, is_line(m) ? ",L]" : ",P,Q]");
-    pleat_conv_args args = conv_args(m, x, end);
+    pleat_conv_args args = conv_args(m, x, tail);
     for (size_t k = 0; k < 2; k++) {
         /* output_padding reduces the padding at the end; added to the size of the result, it could not reach
          * negative sizes */
@@ -126,9 +128,11 @@ static pleat_tensor *conv_transpose_run(pleat_nn_module *m, pleat_tensor *x, pln
     return as_output(m, pleat_conv2d_transpose_with(args));
 }
 
-static pleat_tensor *conv_forward(pleat_nn_module *m, pleat_tensor *x) { return conv_run(m, x, PLN_PLAIN); }
+static pleat_tensor *conv_forward(pleat_nn_module *m, pleat_tensor *x) {
+    return conv_run(m, x, &(pln_tail){0});
+}
 static pleat_tensor *conv_transpose_forward(pleat_nn_module *m, pleat_tensor *x) {
-    return conv_transpose_run(m, x, PLN_PLAIN);
+    return conv_transpose_run(m, x, &(pln_tail){0});
 }
 
 static void conv_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
@@ -185,10 +189,15 @@ static const pleat_nn_kind conv1d_kind = {"Conv1d", conv_forward, line_describe,
 static const pleat_nn_kind conv_transpose1d_kind = {"ConvTranspose1d", conv_transpose_forward, line_describe,
                                                     conv_transpose_macs};
 
-pln_forward *pln_forward_with(const pleat_nn_module *m, pln_end end) {
-    if (m->kind->forward == conv_forward) return end == PLN_RELU ? conv_run : NULL;
-    if (m->kind->forward == conv_transpose_forward) return end == PLN_RELU ? conv_transpose_run : NULL;
-    return pln_norm_forward(m);
+pln_forward *pln_forward_with(const pleat_nn_module *m) {
+    if (m->kind->forward == conv_forward) return conv_run;
+    return m->kind->forward == conv_transpose_forward ? conv_transpose_run : pln_norm_forward(m);
+}
+
+bool pln_take_norm(const pleat_nn_module *m, const pleat_nn_module *next, pln_tail *tail) {
+    if (m->kind->forward != conv_forward && m->kind->forward != conv_transpose_forward) return false;
+    const pleat_nn_conv_args *a = pleat_nn_attrs(m);
+    return pln_take_batch_norm(next, is_line(m) ? 3 : 4, a->out, a->dtype, tail);
 }
 
 /* Set the defaults; false after an error of `layer`. */

@@ -261,7 +261,7 @@ pleat_tensor *pln_leave(pleat_scope scope, pleat_tensor *y) {
 }
 
 /* The forward pass of a module, with its errors. */
-static pleat_tensor *run(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+static pleat_tensor *run(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
     if (!x || pleat_ctx_of(x) != m->ctx) {
         pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, m->kind->name, "x is %s",
                    x ? "of another context than the module" : "NULL");
@@ -269,7 +269,7 @@ static pleat_tensor *run(pln_forward *forward, pleat_nn_module *m, pleat_tensor 
     }
     if (pleat_is_poison(x)) return x;
     pleat_scope scope = pleat_begin(m->ctx);
-    pleat_tensor *y = forward(m, x, end);
+    pleat_tensor *y = forward(m, x, tail);
     for (const pleat_nn_module *above = m; y && above; above = above->parent)
         if (above->observer) above->observer->saw(above->observer, m, x, y);
     if (pln_leave(scope, y)) return y;
@@ -293,7 +293,8 @@ static void name_module(pleat_nn_module *m) {
     if (m != root) pleat_error_where(m->ctx, pln_path(m, root, where, sizeof where));
 }
 
-pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x,
+                             const pln_tail *tail) {
     pleat_ctx *ctx = m ? m->ctx : pleat_ctx_of(x);
     if (!m) {
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "forward",
@@ -302,15 +303,15 @@ pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_ten
     }
     bool clean = pleat_error(ctx)->code == PLEAT_OK;
     if (clean) root_of(m)->named = false;
-    pleat_tensor *y = run(forward, m, x, end);
+    pleat_tensor *y = run(forward, m, x, tail);
     if (clean && pleat_error(ctx)->code) name_module(m);
     return y;
 }
 
-static pleat_tensor *plain(pleat_nn_module *m, pleat_tensor *x, pln_end end) {
-    return (void)end, m->kind->forward(m, x);
+static pleat_tensor *plain(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
+    return (void)tail, m->kind->forward(m, x);
 }
 
 pleat_tensor *pleat_nn_forward(pleat_nn_module *m, pleat_tensor *x) {
-    return pln_forward_by(plain, m, x, PLN_PLAIN);
+    return pln_forward_by(plain, m, x, NULL);
 }

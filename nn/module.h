@@ -61,17 +61,27 @@ pleat_nn_module *pln_add_whole_buffer(pleat_nn_module *m, const char *name, plea
 /* Free m unless another module owns it, and return NULL. */
 pleat_nn_module *pln_discard(pleat_nn_module *m);
 
-/* m's forward pass with `end` behind it, in one pass over memory. Convolutions and their transposes
- * (nn/layers.c) have one for ReLU, norms (nn/norm_layers.c) for both; otherwise NULL. And is m a module that
- * another may end with (nn/activations.c)? */
-typedef enum pln_end { PLN_PLAIN, PLN_RELU, PLN_RELU6 } pln_end;
-typedef pleat_tensor *pln_forward(pleat_nn_module *m, pleat_tensor *x, pln_end end);
-pln_forward *pln_forward_with(const pleat_nn_module *m, pln_end end);
+/* What a forward pass takes with it of the modules behind, in one pass over memory. */
+typedef struct pln_tail {
+    pleat_conv_norm norm; /* zeros: none */
+    bool relu, relu6;
+} pln_tail;
+
+/* m's forward pass with a tail; NULL for modules that take none. Convolutions and their transposes
+ * (nn/layers.c) take all, norms (nn/norm_layers.c) no norm. */
+typedef pleat_tensor *pln_forward(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail);
+pln_forward *pln_forward_with(const pleat_nn_module *m);
 pln_forward *pln_norm_forward(const pleat_nn_module *m);
-pln_end pln_end_of(const pleat_nn_module *m);
+
+/* Add `next` to the tail of m, if m takes it as its norm: a batch norm in evaluation, for the result of a
+ * convolution, or for one of such rank, channels and type; or if it is a ReLU or ReLU6 (nn/activations.c). False otherwise. */
+bool pln_take_norm(const pleat_nn_module *m, const pleat_nn_module *next, pln_tail *tail);
+bool pln_take_batch_norm(const pleat_nn_module *next, size_t rank, size_t channels, pleat_dtype dtype,
+                         pln_tail *tail);
+bool pln_take_relu(const pleat_nn_module *next, pln_tail *tail);
 
 /* m's forward pass by `forward` in place of the function of its kind. */
-pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x, pln_end end);
+pleat_tensor *pln_forward_by(pln_forward *forward, pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail);
 
 /* End the scope, and move y, if it belongs to it, to the scope around it; y. */
 pleat_tensor *pln_leave(pleat_scope scope, pleat_tensor *y);

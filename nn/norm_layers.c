@@ -39,41 +39,41 @@ static void update_statistics(pleat_nn_module *m, const pleat_tensor *x, pleat_t
     pleat_set_recording(ctx, recording);
 }
 
-static pleat_tensor *batch_norm_run(pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+static pleat_tensor *batch_norm_run(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     pleat_tensor *weight = pleat_nn_own_param(m, 0), *bias = pleat_nn_own_param(m, 1), *mean, *var;
     if (!pleat_nn_is_training(m))
         return pleat_batch_norm(x, weight, bias, pleat_nn_own_buffer(m, 0), pleat_nn_own_buffer(m, 1),
-                                .eps = a->eps, .relu = end == PLN_RELU, .relu6 = end == PLN_RELU6);
+                                .eps = a->eps, .relu = tail->relu, .relu6 = tail->relu6);
     if (pleat_numel(x) / a->channels < 2)
         return pln_misfit(m, x, "at least ", 2, " values a channel in training: one has no variance");
-    pleat_tensor *y = pleat_batch_norm(x, weight, bias, .eps = a->eps, .relu = end == PLN_RELU,
-                                       .relu6 = end == PLN_RELU6, .batch_mean = &mean, .batch_var = &var);
+    pleat_tensor *y = pleat_batch_norm(x, weight, bias, .eps = a->eps, .relu = tail->relu,
+                                       .relu6 = tail->relu6, .batch_mean = &mean, .batch_var = &var);
     if (pleat_is_poison(y)) return y;
     update_statistics(m, x, mean, var);
     pleat_drop(mean), pleat_drop(var);
     return y;
 }
 
-static pleat_tensor *batch_norm1d_run(pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+static pleat_tensor *batch_norm1d_run(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     if ((pleat_rank(x) != 2 && pleat_rank(x) != 3) || pleat_size(x, 1) != a->channels)
         return pln_misfit(m, x, "[N,", a->channels, "] or the same with an axis L");
-    return batch_norm_run(m, x, end);
+    return batch_norm_run(m, x, tail);
 }
 
-static pleat_tensor *batch_norm2d_run(pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+static pleat_tensor *batch_norm2d_run(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     if (pleat_rank(x) != 4 || pleat_size(x, 1) != a->channels)
         return pln_misfit(m, x, "[N,", a->channels, ",H,W]");
-    return batch_norm_run(m, x, end);
+    return batch_norm_run(m, x, tail);
 }
 
 static pleat_tensor *batch_norm1d_forward(pleat_nn_module *m, pleat_tensor *x) {
-    return batch_norm1d_run(m, x, PLN_PLAIN);
+    return batch_norm1d_run(m, x, &(pln_tail){0});
 }
 static pleat_tensor *batch_norm2d_forward(pleat_nn_module *m, pleat_tensor *x) {
-    return batch_norm2d_run(m, x, PLN_PLAIN);
+    return batch_norm2d_run(m, x, &(pln_tail){0});
 }
 
 static void norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
@@ -131,16 +131,16 @@ pleat_nn_module *pleat_nn_batch_norm2d_with(pleat_nn_norm_args args) {
 
 /* ---- group_norm and instance_norm ---------------------------------------------------------------------- */
 
-static pleat_tensor *group_norm_run(pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+static pleat_tensor *group_norm_run(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     if (pleat_rank(x) < 2 || pleat_size(x, 1) != a->channels)
         return pln_misfit(m, x, "[N,", a->channels, ",..]");
     return pleat_group_norm(x, pleat_nn_own_param(m, 0), pleat_nn_own_param(m, 1), .groups = a->groups,
-                            .eps = a->eps, .relu = end == PLN_RELU, .relu6 = end == PLN_RELU6);
+                            .eps = a->eps, .relu = tail->relu, .relu6 = tail->relu6);
 }
 
 /* A group norm with a group for each channel. */
-static pleat_tensor *instance_norm_run(pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+static pleat_tensor *instance_norm_run(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     if (pleat_rank(x) < 3 || pleat_size(x, 1) != a->channels)
         return pln_misfit(m, x, "[N,", a->channels, ",..], of rank 3 or more");
@@ -148,14 +148,14 @@ static pleat_tensor *instance_norm_run(pleat_nn_module *m, pleat_tensor *x, pln_
     for (size_t k = 2; k < pleat_rank(x); k++) values *= pleat_size(x, k);
     if (values < 2) return pln_misfit(m, x, "at least ", 2, " values a channel: one has no variance");
     return pleat_group_norm(x, pleat_nn_own_param(m, 0), pleat_nn_own_param(m, 1), .groups = a->channels,
-                            .eps = a->eps, .relu = end == PLN_RELU, .relu6 = end == PLN_RELU6);
+                            .eps = a->eps, .relu = tail->relu, .relu6 = tail->relu6);
 }
 
 static pleat_tensor *group_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
-    return group_norm_run(m, x, PLN_PLAIN);
+    return group_norm_run(m, x, &(pln_tail){0});
 }
 static pleat_tensor *instance_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
-    return instance_norm_run(m, x, PLN_PLAIN);
+    return instance_norm_run(m, x, &(pln_tail){0});
 }
 
 static void instance_norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
@@ -200,18 +200,18 @@ typedef struct layer_norm_attrs {
     double eps;
 } layer_norm_attrs;
 
-static pleat_tensor *layer_norm_run(pleat_nn_module *m, pleat_tensor *x, pln_end end) {
+static pleat_tensor *layer_norm_run(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
     const layer_norm_attrs *a = pleat_nn_attrs(m);
     size_t rank = pleat_rank(x);
     if (rank < a->rank || memcmp(pleat_shape(x) + rank - a->rank, a->shape, a->rank * sizeof *a->shape))
         return pln_misfit(m, x, "the sizes it was made for at the end, the last of them ",
                           a->shape[a->rank - 1], "");
     return pleat_layer_norm(x, pleat_nn_own_param(m, 0), pleat_nn_own_param(m, 1), .axes = a->rank,
-                            .eps = a->eps, .relu = end == PLN_RELU, .relu6 = end == PLN_RELU6);
+                            .eps = a->eps, .relu = tail->relu, .relu6 = tail->relu6);
 }
 
 static pleat_tensor *layer_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
-    return layer_norm_run(m, x, PLN_PLAIN);
+    return layer_norm_run(m, x, &(pln_tail){0});
 }
 
 static void layer_norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
@@ -241,7 +241,7 @@ pleat_nn_module *pleat_nn_layer_norm_with(pleat_nn_layer_norm_args args) {
     return m;
 }
 
-/* ---- with a ReLU ---------------------------------------------------------------------------------------- */
+/* ---- with others ---------------------------------------------------------------------------------------- */
 
 pln_forward *pln_norm_forward(const pleat_nn_module *m) {
     static const struct {
@@ -255,6 +255,16 @@ pln_forward *pln_norm_forward(const pleat_nn_module *m) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (m->kind == all[i].kind) return all[i].run;
     return NULL;
+}
+
+bool pln_take_batch_norm(const pleat_nn_module *next, size_t rank, size_t channels, pleat_dtype dtype,
+                         pln_tail *tail) {
+    if (next->kind != (rank == 4 ? &batch_norm2d_kind : &batch_norm1d_kind)) return false;
+    const pleat_nn_norm_args *a = pleat_nn_attrs(next);
+    if (pleat_nn_is_training(next) || a->channels != channels || a->dtype != dtype) return false;
+    tail->norm = (pleat_conv_norm){pleat_nn_own_param(next, 0), pleat_nn_own_param(next, 1),
+                                   pleat_nn_own_buffer(next, 0), pleat_nn_own_buffer(next, 1), a->eps};
+    return true;
 }
 
 /* ---- dropout ------------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
-/* Sequential: one module after another; a convolution or a norm and the ReLU that follows it are computed in
- * one pass. */
+/* Sequential: one module after another; a convolution, the norm behind it in evaluation, and the ReLU behind
+ * either are computed in one pass. */
 #include <stdio.h>
 
 #include "module.h"
@@ -10,11 +10,20 @@ static bool is_observed(const pleat_nn_module *m) {
     return false;
 }
 
-/* The function that computes m and the ReLU or ReLU6 after it in one pass, or NULL. NULL also for an observed
- * module, as an observer must see each of the two. */
-static pln_forward *with_next(const pleat_nn_module *m, const pleat_nn_module *next) {
-    if (!m || !next || !pln_end_of(next) || is_observed(m) || is_observed(next)) return NULL;
-    return pln_forward_with(m, pln_end_of(next));
+/* Child i, or NULL: there is none, or it is observed, as an observer must see each of them. */
+static const pleat_nn_module *unseen(const pleat_nn_module *m, size_t i) {
+    const pleat_nn_module *child = i < m->count ? m->entries[i].child : NULL;
+    return child && !is_observed(child) ? child : NULL;
+}
+
+/* The tail of child i. Returns of how many modules. */
+static size_t take_tail(const pleat_nn_module *m, size_t i, pln_tail *tail) {
+    const pleat_nn_module *child = unseen(m, i), *next = unseen(m, i + 1);
+    size_t n = 0;
+    if (!child || !pln_forward_with(child)) return 0;
+    if (next && pln_take_norm(child, next, tail)) next = unseen(m, i + 1 + ++n);
+    if (next && pln_take_relu(next, tail)) n++;
+    return n;
 }
 
 /* A tensor between two children is dropped when the second has read it. */
@@ -22,13 +31,13 @@ static pleat_tensor *sequential_forward(pleat_nn_module *m, pleat_tensor *x) {
     pleat_scope scope = pleat_begin(m->ctx);
     for (size_t i = 0; i < m->count; i++) {
         pleat_nn_module *child = m->entries[i].child;
-        const pleat_nn_module *next = i + 1 < m->count ? m->entries[i + 1].child : NULL;
-        pln_forward *both = with_next(child, next);
+        pln_tail tail = {0};
+        size_t taken = take_tail(m, i, &tail);
         pleat_tensor *y =
-            both ? pln_forward_by(both, child, x, pln_end_of(next)) : pleat_nn_forward(child, x);
+            taken ? pln_forward_by(pln_forward_with(child), child, x, &tail) : pleat_nn_forward(child, x);
         if (y != x && pleat_in_scope(scope, x)) pleat_drop(x);
         x = y;
-        i += both != NULL;
+        i += taken;
     }
     return pln_leave(scope, x);
 }

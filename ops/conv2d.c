@@ -1,6 +1,7 @@
 /* conv2d, conv2d_transpose, conv2d_weight: the three partial derivatives of one trilinear form T(x, w, y). Law: for all
  * x, w, y:  <conv2d(x, w), y> = <conv2d_transpose(y, w), x> = <conv2d_weight(x, y), w>. The first two take a bias and relu
- * with them:  conv2d(x, w, .bias = b, .relu) = relu(conv2d(x, w) + b), bit for bit, and so are the gradients. */
+ * with them, and a norm by given statistics between the two:  conv2d(x, w, .bias = b, .norm = N, .relu) = relu(N(conv2d(x, w) + b)),
+ * bit for bit, and so are the gradients. */
 #include <string.h>
 
 #include "kernels/pleat_kernels.h"
@@ -10,17 +11,19 @@
 typedef struct options {
     size_t stride[2], dilation[2], groups, size[2], kernel[2];
     ptrdiff_t pads[4]; /* top, left, bottom, right */
-    bool relu;         /* the result is rectified as it is written */
-    bool adjoint;      /* g is given: it is that of the call whose vjp this is */
+    pl_rectifier end;  /* the result is rectified as it is written */
+    bool bias,
+        norm; /* the inputs behind the operands: a bias; mean and factor of a norm, and its bias if there is one */
+    bool adjoint; /* g is given: it is that of the call whose vjp this is */
     pleat_conv_shape g;
 } options;
 
-/* Which tensors of the form an op is given; the third is its result. (A third input is no tensor of the form but a bias.) */
+/* Which tensors of the form an op is given; the third is its result. (Further inputs are no tensors of the form.) */
 typedef struct operands {
     const pleat_tensor *x, *w, *y;
 } operands;
 
-static const pleat_op conv2d_op, transpose_op, weight_op;
+static const pleat_op conv2d_op, transpose_op, weight_op, rectified_op;
 
 static operands operands_of(const pleat_call *c) {
     if (c->op == &conv2d_op) return (operands){.x = c->in[0], .w = c->in[1]};
@@ -44,7 +47,7 @@ static bool ranks_are_fine(const pleat_call *c) {
 
 /* A number for each channel of the result. */
 static bool bias_fits(const pleat_call *c, const pleat_conv_shape *g) {
-    if (c->n < 3) return true;
+    if (!((const options *)c->attrs)->bias) return true;
     const pleat_tensor *bias = c->in[2];
     bool forward = c->op == &conv2d_op;
     size_t channels = forward ? g->O : g->C;
@@ -149,8 +152,9 @@ static size_t conv_attributes(const pleat_call *c, pleat_attr *out) {
     out[2] = pl_attr_whole("pads", 4, (const size_t *)pads, (pads[0] | pads[1] | pads[2] | pads[3]) == 0);
     out[3] = pl_attr_whole("groups", 1, &p->groups, p->groups == 1);
     out[4] = pl_attr_whole(weight ? "kernel" : "size", 2, c->shape + 2, own && !weight);
-    out[5] = pl_attr_flag("relu", p->relu);
-    return weight ? 5 : 6;
+    out[5] = pl_attr_rectifier(p->end);
+    out[6] = pl_attr_flag("norm", p->norm);
+    return weight ? 5 : 7;
 }
 
 static bool conv_shape(pleat_call *c) {
@@ -175,6 +179,11 @@ static int run_plan(const pleat_call *c, const pleat_conv_plan *plan, pleat_tens
                                   : pleat_conv_run(plan, a, out, b, work);
 }
 
+/* of the norm whose inputs begin at i */
+static double *numbers_of_norm(const pleat_call *c, size_t i) {
+    return pl_rescale_numbers(c->ctx, c->in[i], c->in[i + 1], i + 2 < c->n ? c->in[i + 2] : NULL);
+}
+
 static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     const options *p = c->attrs;
     const pleat_conv_shape *g = &p->g;
@@ -182,19 +191,23 @@ static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     if (plan == NULL) return pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for a plan");
     double macs = (double)g->N * (double)g->O * (double)g->P * (double)g->Q * (double)g->R * (double)g->S *
                   (double)(g->C / g->G); /* of each of the three operators */
-    pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16), .relu = p->relu};
+    pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16)};
+    work.relu = p->end != PL_LINEAR, work.most = p->end == PL_RELU6 ? 6 : 0;
     work.bytes = pleat_conv_plan_bytes(plan, pleat_pool_threads(work.pool));
     work.memory = pl_take(&c->ctx->memory, work.bytes);
     pleat_tensor *dense[3];
-    bool ready = work.memory != NULL;
-    for (size_t i = 0; i < c->n; i++) {
+    size_t given = 2 + p->bias;
+    double *numbers = p->norm ? numbers_of_norm(c, given) : NULL;
+    bool ready = work.memory != NULL && (numbers != NULL || !p->norm);
+    for (size_t i = 0; i < given; i++) {
         dense[i] = pl_dense(c->in[i]);
         ready = ready && !dense[i]->poison;
     }
-    if (c->n == 3) work.bias = dense[2]->data;
+    if (p->bias) work.bias = dense[2]->data;
+    if (numbers != NULL) work.factor = numbers, work.shift = numbers + c->shape[1];
     ready = ready && run_plan(c, plan, dense, &work) == 0;
-    for (size_t i = 0; i < c->n; i++) pl_release(dense[i]);
-    pl_give(&c->ctx->memory, work.memory);
+    for (size_t i = 0; i < given; i++) pl_release(dense[i]);
+    pl_give(&c->ctx->memory, work.memory), pl_give(&c->ctx->memory, numbers);
     return ready || pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for %zu bytes of workspace", work.bytes);
 }
 
@@ -207,7 +220,7 @@ static bool weight_forward(const pleat_call *c) { return conv_run(c, PLEAT_CONV_
 /* One of the family, in the geometry of call c. It is linear, whatever c adds to its result. */
 static pleat_tensor *sibling(const pleat_call *c, const pleat_op *op, pleat_tensor *a, pleat_tensor *b) {
     options p = *(const options *)c->attrs;
-    p.adjoint = true, p.relu = false;
+    p.adjoint = true, p.end = PL_LINEAR, p.bias = false;
     return pleat_apply(op, 2, (pleat_tensor *[]){a, b}, &p, sizeof p);
 }
 
@@ -239,7 +252,7 @@ static const pleat_op weight_op = {"conv2d_weight", conv_shape, weight_forward, 
 /* ---- relu ------------------------------------------------------------------------------------------------ */
 
 /* A rectified convolution is a pair of calls over one array. The first is the convolution; its forward rectifies what it
- * writes, but its vjp is that of the linear op. The second is this op, a view of the first, whose vjp is the gate of relu.
+ * writes, but its vjp is that of the linear op. The second is this op, a view of the first, whose vjp is the gate of relu or relu6.
  * Both are right together: a cotangent that has passed the gate is 0 wherever relu changed a value, and from there on all
  * is linear. The gate may look at the result instead of what relu was given, for the one is > 0 where the other is, and a
  * NaN is in neither. One op with three inputs would compute the gate once for each of them. */
@@ -250,14 +263,15 @@ static bool rectified_shape(pleat_call *c) {
 }
 
 static pleat_tensor *rectified_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
-    return pl_gate(g, c->in[i]);
+    return pl_passed(g, c->in[i], c->op == &rectified_op ? PL_RELU : PL_RELU6);
 }
 
 static const pleat_op rectified_op = {"relu", rectified_shape, NULL, rectified_vjp, NULL};
+static const pleat_op rectified6_op = {"relu6", rectified_shape, NULL, rectified_vjp, NULL};
 
 /* The pair of y, whose call alone would have the wrong gradient: so nobody else gets to see it. */
-static pleat_tensor *rectified(pleat_tensor *y) {
-    pleat_tensor *view = pleat_apply(&rectified_op, 1, &y, NULL, 0);
+static pleat_tensor *rectified(pleat_tensor *y, pl_rectifier by) {
+    pleat_tensor *view = pleat_apply(by == PL_RELU ? &rectified_op : &rectified6_op, 1, &y, NULL, 0);
     pleat_drop(y);
     return view;
 }
@@ -273,10 +287,16 @@ static bool bad_option(const pleat_op *op, const pleat_conv_args *a, const char 
     return false;
 }
 
+static bool has_norm(const pleat_conv_args *a) {
+    const pleat_conv_norm *n = &a->norm;
+    return n->weight != NULL || n->bias != NULL || n->mean != NULL || n->var != NULL || n->eps != 0;
+}
+
 static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *p) {
     static const size_t ones[2] = {1, 1};
     pleat_ctx *ctx = context_of(a);
-    *p = (options){.groups = a->groups == 0 ? 1 : a->groups, .relu = a->relu};
+    *p = (options){.groups = a->groups == 0 ? 1 : a->groups, .bias = a->bias != NULL};
+    p->end = pl_rectifier_of(a->relu, a->relu6);
     memcpy(p->stride, a->stride, sizeof p->stride);
     memcpy(p->dilation, a->dilation, sizeof p->dilation);
     memcpy(p->size, a->size, sizeof p->size);
@@ -292,20 +312,56 @@ static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *
         return bad_option(op, a, "the kernel's size must be given: .kernel = {R, S}");
     if (weight && p->size[0] != 0)
         return bad_option(op, a, "size means nothing here, the result's is .kernel");
-    if (weight && (a->bias != NULL || a->relu))
-        return bad_option(op, a, "bias and relu mean nothing here, they belong to maps and images");
+    if (weight && (a->bias != NULL || has_norm(a) || p->end != PL_LINEAR))
+        return bad_option(op, a, "bias, norm and relu mean nothing here, they belong to maps and images");
     if (!weight && p->kernel[0] != 0)
         return bad_option(op, a, "kernel means nothing here, the weights have it");
     return true;
+}
+
+/* ---- norm ------------------------------------------------------------------------------------------------ */
+
+/* Check the norm of a call whose operands are tensors, for the channels of its result. False after an error. */
+static bool read_norm(const pleat_op *op, const pleat_conv_args *a, const options *p, pleat_norm_args *out) {
+    const pleat_conv_norm *n = &a->norm;
+    size_t channels;
+    *out = (pleat_norm_args){.x = a->a, .weight = n->weight, .bias = n->bias, .mean = n->mean, .var = n->var};
+    out->eps = n->eps, out->relu = a->relu, out->relu6 = a->relu6;
+    if (n->mean == NULL || n->var == NULL) return bad_option(op, a, "a norm needs .mean and .var");
+    if (pl_rank(a->a) != 4 || pl_rank(a->b) != 4) return true; /* the convolution says so */
+    if (op == &conv2d_op)
+        channels = a->b->shape[0];
+    else if (!pl_mul_ok(a->b->shape[1], p->groups, &channels))
+        return true;
+    return pl_norm_given(op->name, out, &channels);
+}
+
+/* With a norm. Its gradients are those of batch_norm; where nobody can ask for them, it is part of the convolution's pass. */
+static pleat_tensor *normed(const pleat_op *op, const pleat_conv_args *a, options *p) {
+    pleat_norm_args norm;
+    pleat_tensor *in[6] = {a->a, a->b, a->bias};
+    size_t n = 2 + p->bias;
+    if (!read_norm(op, a, p, &norm)) return pleat_poison(context_of(a));
+    if (context_of(a) == NULL || !context_of(a)->recording) {
+        p->norm = true;
+        in[n++] = norm.mean, in[n++] = pl_norm_factor(&norm);
+        if (norm.bias != NULL) in[n++] = norm.bias;
+        return pleat_apply(op, n, in, p, sizeof *p);
+    }
+    p->end = PL_LINEAR;
+    pleat_tensor *x = norm.x = pleat_apply(op, n, in, p, sizeof *p), *y = pleat_batch_norm_with(norm);
+    pleat_drop(x);
+    return y;
 }
 
 static pleat_tensor *family(const pleat_op *op, const pleat_conv_args *a) {
     options p;
     if (a->a != NULL && a->a->poison) return pleat_apply(op, 1, (pleat_tensor *[]){a->a}, NULL, 0);
     if (!read_options(op, a, &p)) return pleat_poison(context_of(a));
+    if (has_norm(a)) return normed(op, a, &p);
     pleat_tensor *in[] = {a->a, a->b, a->bias};
-    pleat_tensor *y = pleat_apply(op, a->bias != NULL ? 3 : 2, in, &p, sizeof p);
-    return p.relu ? rectified(y) : y;
+    pleat_tensor *y = pleat_apply(op, 2 + p.bias, in, &p, sizeof p);
+    return p.end != PL_LINEAR ? rectified(y, p.end) : y;
 }
 
 pleat_tensor *pleat_conv2d_with(pleat_conv_args args) { return family(&conv2d_op, &args); }

@@ -51,10 +51,19 @@ static bool usable(const char *op, pleat_norm_args *a, size_t least_rank) {
 
 /* ---- batch_norm -------------------------------------------------------------------------------------- */
 
-static pleat_tensor *by_given_statistics(const pleat_norm_args *a) {
-    pleat_tensor *factor = pleat_pow(pleat_shift(a->var, a->eps), -0.5);
-    if (a->weight != NULL) factor = pleat_mul(factor, a->weight);
-    return pl_rescale(a->x, a->mean, factor, a->bias, pl_rectifier_of(a->relu, a->relu6));
+bool pl_norm_given(const char *op, pleat_norm_args *a, const size_t *channels) {
+    if (!usable(op, a, 2)) return false;
+    if ((a->mean == NULL) != (a->var == NULL)) {
+        pl_reject(a->x, op, PLEAT_ERR_ARGUMENT, "give mean and var, or none of them");
+        return false;
+    }
+    return has_shape(op, "weight", a->weight, 1, channels) && has_shape(op, "bias", a->bias, 1, channels) &&
+           has_shape(op, "mean", a->mean, 1, channels) && has_shape(op, "var", a->var, 1, channels);
+}
+
+pleat_tensor *pl_norm_factor(const pleat_norm_args *a) {
+    pleat_tensor *rate = pleat_pow(pleat_shift(a->var, a->eps), -0.5);
+    return a->weight != NULL ? pleat_mul(rate, a->weight) : rate;
 }
 
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {
@@ -65,16 +74,12 @@ pleat_tensor *pleat_batch_norm_with(pleat_norm_args a) {
     if (!usable(op, &a, 2)) return pleat_poison(context_of(&a));
     if (a.groups != 0 || a.axes != 0)
         return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "groups and axes are options of the other norms");
-    if ((a.mean == NULL) != (a.var == NULL))
-        return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT, "give mean and var, or none of them");
-    size_t *C = &a.x->shape[1];
-    if (!has_shape(op, "weight", a.weight, 1, C) || !has_shape(op, "bias", a.bias, 1, C) ||
-        !has_shape(op, "mean", a.mean, 1, C) || !has_shape(op, "var", a.var, 1, C))
-        return pleat_poison(a.x->ctx);
+    if (!pl_norm_given(op, &a, &a.x->shape[1])) return pleat_poison(a.x->ctx);
     if (a.mean != NULL && (a.batch_mean != NULL || a.batch_var != NULL))
         return pl_reject(a.x, op, PLEAT_ERR_ARGUMENT,
                          "with mean and var given, the batch's own are not computed");
-    if (a.mean != NULL) return by_given_statistics(&a);
+    pl_rectifier end = pl_rectifier_of(a.relu, a.relu6);
+    if (a.mean != NULL) return pl_rescale(a.x, a.mean, pl_norm_factor(&a), a.bias, end);
     unsigned axes = ((1u << a.x->rank) - 1) & ~2u;
     return has_mean(op, a.x, axes) ? pl_norm_affine(PL_BATCH_NORM, &a) : pleat_poison(a.x->ctx);
 }

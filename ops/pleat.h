@@ -548,28 +548,39 @@ pleat_tensor *pleat_detach(pleat_tensor *x);
  * are not flushed. The error of a result of K terms is at most K u sum |a||b|, to first order in u = 2^-24 in
  * f32 and 2^-53 in f64. */
 
+/* batch_norm by given statistics, each [C] of the result's channels. */
+typedef struct pleat_conv_norm {
+    pleat_tensor *weight, *bias; /* each may be NULL */
+    pleat_tensor *mean, *var;    /* both */
+    double eps;                  /* default 1e-5 */
+} pleat_conv_norm;
+
 typedef struct pleat_conv_args {
     int unset_;
-    pleat_tensor *a, *b; /* the two operands, in the order of the function's comment */
-    size_t stride[2];    /* along H, W; 1 or more; default {1, 1} */
-    size_t dilation[2];  /* along H, W; 1 or more; default {1, 1} */
-    ptrdiff_t pad[2];    /* both sides of H, both sides of W; default {0, 0}; may be negative */
-    ptrdiff_t pads[4];   /* in place of pad, one value per side: top, left, bottom, right (ONNX's order) */
-    size_t groups;       /* G, a divisor of C and O; default 1; C for a depthwise convolution */
-    size_t size[2];      /* the size of the result, {P, Q} or {H, W}; default: see each function */
-    size_t kernel[2];    /* {R, S}, conv2d_weight only */
-    pleat_tensor *bias;  /* added to each channel of the result: [O], conv2d_transpose [C]; default none */
-    bool relu;           /* apply relu after the bias; bias and relu are errors for conv2d_weight */
+    pleat_tensor *a, *b;  /* the two operands, in the order of the function's comment */
+    size_t stride[2];     /* along H, W; 1 or more; default {1, 1} */
+    size_t dilation[2];   /* along H, W; 1 or more; default {1, 1} */
+    ptrdiff_t pad[2];     /* both sides of H, both sides of W; default {0, 0}; may be negative */
+    ptrdiff_t pads[4];    /* in place of pad, one value per side: top, left, bottom, right (ONNX's order) */
+    size_t groups;        /* G, a divisor of C and O; default 1; C for a depthwise convolution */
+    size_t size[2];       /* the size of the result, {P, Q} or {H, W}; default: see each function */
+    size_t kernel[2];     /* {R, S}, conv2d_weight only */
+    pleat_tensor *bias;   /* added to each channel of the result: [O], conv2d_transpose [C]; default none */
+    pleat_conv_norm norm; /* applied after the bias; default none */
+    bool relu, relu6;     /* applied last; bias, norm and relu are errors for conv2d_weight */
 } pleat_conv_args;
 
-/* bias and relu are applied without another pass over memory. Values and gradients of every order are bit for
- * bit those of
+/* bias, norm and relu (relu6) are applied without another pass over memory. Values and gradients of every
+ * order are bit for bit those of
  *
- *   pleat_relu(pleat_add(pleat_conv2d(x, w), pleat_reshape(b, PLEAT_SHAPE(O, 1, 1))))
+ *   y = pleat_add(pleat_conv2d(x, w), pleat_reshape(b, PLEAT_SHAPE(O, 1, 1)))
+ *   y = pleat_batch_norm(y, norm.weight, norm.bias, norm.mean, norm.var, .eps = norm.eps)
+ *   y = pleat_relu(y)
  *
- * The gradient of the bias is the sum of the cotangent over batch and pixels. Error: a bias of another type,
- * of a rank other than 1, or with another number of elements than the result has channels; bias or relu for
- * conv2d_weight. */
+ * The gradient of the bias is the sum of the cotangent over batch and pixels. While recording is on, a norm is
+ * a call of its own behind the convolution, as its gradient needs the map between the two. Error: a bias of
+ * another type, of a rank other than 1, or with another number of elements than the result has channels, and a
+ * part of the norm alike; a norm without mean or var; any of them for conv2d_weight. */
 
 /* x [N,C,H,W], w [O,C/G,R,S], bias [O] -> y [N,O,P,Q]      y = relu(conv2d(x, w) + bias)
  * Default P = floor((H + top + bottom - ((R-1)*dh + 1)) / sh) + 1, and Q alike. Error: a kernel larger than

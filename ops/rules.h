@@ -30,6 +30,11 @@ pleat_tensor *pl_centre(pleat_tensor *x);
 typedef enum pl_norm_kind { PL_BATCH_NORM, PL_GROUP_NORM, PL_LAYER_NORM } pl_norm_kind;
 pleat_tensor *pl_norm_affine(pl_norm_kind kind, const pleat_norm_args *a);
 
+/* The checks of batch_norm's options but mean and var of the batch, for x [N,channels,..]; sets the default of eps.
+ * False after an error of `op`. And weight / sqrt(var + eps) (norms.c). */
+bool pl_norm_given(const char *op, pleat_norm_args *a, const size_t *channels);
+pleat_tensor *pl_norm_factor(const pleat_norm_args *a);
+
 /* factor x + (bias - factor mean), then the rectifier; x [N,C,..], the others [C], bias or NULL; in double, rounded once
  * (rescale.c). */
 pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor, pleat_tensor *bias,

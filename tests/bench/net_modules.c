@@ -6,8 +6,8 @@
 static pleat_tensor *residual_forward(pleat_nn_module *m, pleat_tensor *x) {
     const bool *relu = pleat_nn_attrs(m);
     pleat_tensor *y = pleat_nn_forward(pleat_nn_child(m, 0), x);
-    y = pleat_add(y, pleat_nn_child_count(m) > 1 ? pleat_nn_forward(pleat_nn_child(m, 1), x) : x);
-    return *relu ? pleat_relu(y) : y;
+    if (pleat_nn_child_count(m) > 1) x = pleat_nn_forward(pleat_nn_child(m, 1), x);
+    return *relu ? pleat_add_relu(y, x) : pleat_add(y, x);
 }
 
 static const pleat_nn_kind residual_kind = {.name = "Residual", .forward = residual_forward};

@@ -79,10 +79,45 @@ Test(lines, sequential_computes_a_relu_with_them) {
     pleat_tensor *x = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(3, 4, 8)), *y = pleat_nn_forward(m, x), *z = x;
     for (size_t i = 0; i < 4; i++) z = pleat_nn_forward(pleat_nn_child(m, i), z);
     EXPECT_SAME(y, z);
-    for (size_t i = 0; i < 4; i += 2) cr_assert(pln_forward_with(pleat_nn_child(m, i), PLN_RELU));
+    for (size_t i = 0; i < 4; i += 2) cr_assert(pln_forward_with(pleat_nn_child(m, i)));
     pleat_tensor *none = pleat_nn_forward(m, pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(0, 4, 8)));
     EXPECT_HOLDS(none, PLEAT_SHAPE(0, 2, 8), VALUES(0));
     pleat_nn_free(m);
+}
+
+/* In evaluation a norm and a rectifier are computed with the convolution before them. */
+static void expect_in_one_pass(pleat_nn_module *m, pleat_tensor *x) {
+    pln_tail tail = {0};
+    cr_assert_not(pln_take_norm(pleat_nn_child(m, 0), pleat_nn_child(m, 1), &tail),
+                  "in training it has the batch's");
+    pleat_nn_set_training(m, false);
+    cr_assert(pln_take_norm(pleat_nn_child(m, 0), pleat_nn_child(m, 1), &tail));
+    cr_assert_not(pln_take_norm(pleat_nn_child(m, 1), pleat_nn_child(m, 0), &tail));
+    for (int recording = 0; recording < 2; recording++) {
+        pleat_set_recording(ctx, recording);
+        pleat_tensor *z = x;
+        for (size_t i = 0; i < 3; i++) z = pleat_nn_forward(pleat_nn_child(m, i), z);
+        EXPECT_SAME(pleat_nn_forward(m, x), z);
+    }
+    pleat_nn_free(m);
+}
+
+Test(lines, take_a_norm_and_a_relu_with_them) {
+    pleat_tensor *line = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(3, 4, 37)),
+                 *image = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(3, 4, 9, 11));
+    expect_in_one_pass(pleat_nn_sequential(ctx, pleat_nn_conv1d(ctx, 4, 5, .kernel = 3),
+                                           pleat_nn_batch_norm1d(ctx, 5), pleat_nn_relu(ctx)),
+                       line);
+    expect_in_one_pass(pleat_nn_sequential(ctx, pleat_nn_conv_transpose1d(ctx, 4, 5, .kernel = 3),
+                                           pleat_nn_batch_norm1d(ctx, 5), pleat_nn_relu6(ctx)),
+                       line);
+    expect_in_one_pass(pleat_nn_sequential(ctx, pleat_nn_conv2d(ctx, 4, 5, .kernel = {3, 3}),
+                                           pleat_nn_batch_norm2d(ctx, 5), pleat_nn_relu6(ctx)),
+                       image);
+    expect_in_one_pass(pleat_nn_sequential(ctx, pleat_nn_conv_transpose2d(ctx, 4, 5, .kernel = {3, 3}),
+                                           pleat_nn_batch_norm2d(ctx, 5, .no_affine = true),
+                                           pleat_nn_tanh(ctx)),
+                       image);
 }
 
 static void expect_state(pleat_nn_module *m, const char *expected) {

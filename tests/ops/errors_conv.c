@@ -130,9 +130,9 @@ Test(conv_errors, bias_and_relu) {
     EXPECT_REFUSED(pleat_conv2d(image, w, .bias = as_type(three, PLEAT_F64)), PLEAT_ERR_DTYPE, "conv2d",
                    "tensor 0 is f32 and tensor 2 is f64");
     EXPECT_REFUSED(pleat_conv2d_weight(image, map, .kernel = {3, 3}, .bias = three), PLEAT_ERR_ARGUMENT,
-                   "conv2d_weight", "bias and relu mean nothing here");
+                   "conv2d_weight", "bias, norm and relu mean nothing here");
     EXPECT_REFUSED(pleat_conv2d_weight(image, map, .kernel = {3, 3}, .relu = true), PLEAT_ERR_ARGUMENT,
-                   "conv2d_weight", "bias and relu mean nothing here");
+                   "conv2d_weight", "bias, norm and relu mean nothing here");
     EXPECT_REFUSED(pleat_conv2d(image, w, .stride = {0, 2}, .relu = true), PLEAT_ERR_ARGUMENT, "conv2d",
                    "stride");
     EXPECT_REFUSED(pleat_conv2d(image, zeros(3, 2, 9, 3), .relu = true), PLEAT_ERR_SHAPE, "conv2d", "axis H");

@@ -1,5 +1,5 @@
-/* A bias and relu within a convolution are a bias and relu behind it: the same bits of values and of gradients, in random
- * geometries, for any number of threads. */
+/* A bias, a norm by given statistics and relu or relu6 within a convolution are the same behind it: the same bits of values, recorded
+ * and not, and of gradients, in random geometries, for any number of threads. */
 #include <math.h>
 
 #include "conv_cases.h"
@@ -10,10 +10,34 @@ enum { RANDOM = 300, XS = 3 };
 
 /* The ways to end an op. */
 typedef struct ending {
-    bool bias, relu;
+    bool bias, relu, relu6;
+    unsigned norm; /* 0: none; bit 1: with a weight, bit 2: with a bias */
 } ending;
 
-static const ending endings[] = {{true, false}, {false, true}, {true, true}};
+static const ending endings[] = {{.bias = true},
+                                 {.relu = true},
+                                 {.bias = true, .relu = true},
+                                 {.bias = true, .relu6 = true},
+                                 {.norm = 1},
+                                 {.norm = 3, .relu = true},
+                                 {.bias = true, .norm = 7, .relu6 = true}};
+
+/* The norm of an ending, for so many channels: the same for the same number. */
+static pleat_conv_norm norm_of(ending e, size_t channels, pleat_dtype type) {
+    pleat_conv_norm n = {.eps = 1e-3};
+    double v[4][64];
+    if (!e.norm) return (pleat_conv_norm){0};
+    cr_assert_leq(channels, 64);
+    for (size_t i = 0; i < channels; i++) {
+        double t = (double)(i + 1);
+        v[0][i] = sin(t), v[1][i] = cos(t), v[2][i] = 3 * sin(2 * t), v[3][i] = 1 + fabs(cos(3 * t));
+    }
+    if (e.norm & 2) n.weight = pleat_from_f64(ctx, type, 1, &channels, v[0]);
+    if (e.norm & 4) n.bias = pleat_from_f64(ctx, type, 1, &channels, v[1]);
+    n.mean = pleat_from_f64(ctx, type, 1, &channels, v[2]);
+    n.var = pleat_from_f64(ctx, type, 1, &channels, v[3]);
+    return n;
+}
 
 /* xs: the op's two tensors and a bias. Within the op, */
 static pleat_tensor *within(const pleat_conv_shape *g, letter of, pleat_tensor *const xs[XS], ending e) {
@@ -21,15 +45,20 @@ static pleat_tensor *within(const pleat_conv_shape *g, letter of, pleat_tensor *
     t[of == X ? Y : X] = xs[0];
     pleat_conv_args a = derivative_args(g, of, t);
     a.bias = e.bias ? xs[2] : NULL;
-    a.relu = e.relu;
+    a.norm = norm_of(e, of == X ? g->C : g->O, pleat_dtype_of(xs[0]));
+    a.relu = e.relu, a.relu6 = e.relu6;
     return of == X ? pleat_conv2d_transpose_with(a) : pleat_conv2d_with(a);
 }
 
 /* and behind it. */
 static pleat_tensor *behind(const pleat_conv_shape *g, letter of, pleat_tensor *const xs[XS], ending e) {
-    pleat_tensor *y = within(g, of, xs, (ending){false, false});
+    pleat_tensor *y = within(g, of, xs, (ending){0});
     if (e.bias) y = pleat_add(y, pleat_reshape(xs[2], PLEAT_SHAPE(pleat_numel(xs[2]), 1, 1)));
-    return e.relu ? pleat_relu(y) : y;
+    if (e.norm) {
+        pleat_conv_norm n = norm_of(e, pleat_size(y, 1), pleat_dtype_of(y));
+        y = pleat_batch_norm(y, n.weight, n.bias, n.mean, n.var, .eps = n.eps);
+    }
+    return e.relu ? pleat_relu(y) : e.relu6 ? pleat_relu6(y) : y;
 }
 
 static void expect_same(pleat_tensor *found, pleat_tensor *expected, const pleat_conv_shape *g,
@@ -53,6 +82,9 @@ static void compare(const pleat_conv_shape *g, letter of, pleat_tensor *const xs
     pleat_tensor *y[] = {within(g, of, xs, e), behind(g, of, xs, e)}, *gs[2][XS], *ggs[2][XS], *vs[XS];
     pleat_tensor *u = whole(pleat_dtype_of(y[0]), 4, pleat_shape(y[0]));
     expect_same(y[0], y[1], g, "values");
+    pleat_set_recording(ctx, false);
+    expect_same(within(g, of, xs, e), y[1], g, "values without recording");
+    pleat_set_recording(ctx, true);
     for (size_t k = 0; k < 2; k++) EXPECT_OK(pleat_grads(y[k], u, XS, xs, gs[k], PLEAT_GRADS_RECORD));
     for (size_t i = 0; i < XS; i++) expect_same(gs[0][i], gs[1][i], g, "gradients");
     if (!exact) return;
@@ -139,7 +171,7 @@ Test(fused, results_do_not_depend_on_the_threads) {
                                     bias_for(&large, of, type, false)};
             for (int k = 0; k < 2; k++) {
                 pleat_set_threads(ctx, 1 + 2 * k);
-                y[k] = within(&c.g, of, xs, (ending){true, true});
+                y[k] = within(&c.g, of, xs, (ending){.bias = true, .relu = true});
                 EXPECT_OK(pleat_grads(pleat_sum(pleat_square(y[k])), NULL, XS, xs, gs[k], 0));
             }
             EXPECT_SAME(y[1], y[0]);
@@ -157,13 +189,15 @@ Test(fused, nan_is_not_hidden) {
             double numbers[8] = {0, NAN, 1, -1, -0.0, INFINITY, -INFINITY, 2};
             pleat_tensor *xs[XS] = {c.t[of == X ? Y : X], c.t[W],
                                     pleat_from_f64(ctx, type, PLEAT_SHAPE(channels), numbers)};
-            compare(&c.g, of, xs, (ending){true, true}, false);
-            pleat_tensor *y = within(&c.g, of, xs, (ending){true, true});
+            compare(&c.g, of, xs, (ending){.bias = true, .relu = true}, false);
+            compare(&c.g, of, xs, (ending){.bias = true, .norm = 7, .relu6 = true}, false);
+            pleat_tensor *y = within(&c.g, of, xs, (ending){.bias = true, .relu = true});
             cr_assert(isnan(pleat_at(y, (size_t[]){0, 1, 2, 3})));
             cr_assert_geq(pleat_at(y, (size_t[]){0, 0, 2, 3}), 0);
             xs[0] = pleat_full_like(xs[0], NAN);
-            compare(&c.g, of, xs, (ending){false, true}, false);
-            cr_assert(isnan(pleat_at(within(&c.g, of, xs, (ending){false, true}), (size_t[]){0, 0, 2, 3})));
+            compare(&c.g, of, xs, (ending){.bias = false, .relu = true}, false);
+            cr_assert(isnan(pleat_at(within(&c.g, of, xs, (ending){.bias = false, .relu = true}),
+                                     (size_t[]){0, 0, 2, 3})));
         }
 }
 
@@ -176,12 +210,12 @@ Test(fused, results_live_as_long_as_others) {
         pleat_set_recording(ctx, recording);
         size_t before = pleat_memory(ctx).tensors;
         pleat_scope s = pleat_begin(ctx);
-        pleat_tensor *y = pleat_keep(within(&c.g, Y, xs, (ending){true, true}));
+        pleat_tensor *y = pleat_keep(within(&c.g, Y, xs, (ending){.bias = true, .relu = true}));
         cr_assert_eq(pleat_memory(ctx).tensors, before + 1 + (size_t)recording);
         pleat_end(s);
         cr_assert_eq(pleat_memory(ctx).tensors, before + 1 + (size_t)recording);
         cr_assert(pleat_is_contiguous(y));
-        pleat_tensor *other = behind(&c.g, Y, xs, (ending){true, true});
+        pleat_tensor *other = behind(&c.g, Y, xs, (ending){.bias = true, .relu = true});
         EXPECT_SAME(y, other);
         cr_assert_eq(pleat_const_f32(y)[77], pleat_const_f32(other)[77]);
         if (!recording) continue;

@@ -53,7 +53,7 @@ Test(debug, attributes_as_data) {
         pleat_call_of(pleat_conv2d_transpose(x, w, .stride = {2, 1}, .size = {9, 5}, .relu = true));
     cr_assert_str_eq(c->op->name, "relu");
     c = pleat_call_of(c->in[0]);
-    cr_assert_eq(pleat_call_attributes(c, a), 6);
+    cr_assert_eq(pleat_call_attributes(c, a), 7);
     cr_expect(!strcmp(a[0].name, "stride") && a[0].whole[0] == 2 && a[0].whole[1] == 1 && !a[0].usual);
     cr_expect(!strcmp(a[1].name, "dilation") && a[1].whole[0] == 1 && a[1].count == 2 && a[1].usual);
     cr_expect(!strcmp(a[2].name, "pads") && a[2].count == 4 && a[2].usual);
