@@ -110,15 +110,21 @@ bool pleat_path_parse(const char *engine, const char *isa, pleat_path *path) {
 /* The engines in the order in which they are tried. The last one takes every shape. */
 static const pl_engine *const engines[] = {
 #ifdef PL_X86
+    &pl_planes_avx512_f32,
+    &pl_planes_avx512_f64,
     &pl_direct_avx512_f32,
     &pl_direct_avx512_f64,
     &pl_implicit_gemm_avx512_f32,
     &pl_implicit_gemm_avx512_f64,
+    &pl_planes_avx2_f32,
+    &pl_planes_avx2_f64,
     &pl_direct_avx2_f32,
     &pl_direct_avx2_f64,
     &pl_implicit_gemm_avx2_f32,
     &pl_implicit_gemm_avx2_f64,
 #endif
+    &pl_planes_baseline_f32,
+    &pl_planes_baseline_f64,
     &pl_direct_baseline_f32,
     &pl_direct_baseline_f64,
     &pl_implicit_gemm_baseline_f32,

@@ -75,11 +75,14 @@ double pl_definition_f64(const pleat_conv_plan *plan, const pl_conv_call *call, 
 PL_DECLARE(reference)
 PL_DECLARE(im2col)
 PL_DECLARE(implicit_gemm_baseline)
+PL_DECLARE(planes_baseline)
 PL_DECLARE(direct_baseline)
 #ifdef PL_X86
 PL_DECLARE(implicit_gemm_avx2)
+PL_DECLARE(planes_avx2)
 PL_DECLARE(direct_avx2)
 PL_DECLARE(implicit_gemm_avx512)
+PL_DECLARE(planes_avx512)
 PL_DECLARE(direct_avx512)
 #endif
 #undef PL_DECLARE

@@ -89,6 +89,27 @@ static inline vec zip(vec a, vec b, bool second) {
 #endif
 }
 
+/* Sums of the lanes of `count` vectors, a power of two and at most LANES: the i-th to out[i]. Each round halves the vectors, and so the lanes
+ * of a sum. Loops count by ones, to limits that a compiler sees: then it keeps all vectors in registers. */
+static inline __attribute__((always_inline)) void sum_lanes(size_t count, vec *v, T *out) {
+    T sums[LANES];
+    UNROLL(4)
+    for (size_t round = 1; round <= 4; round++) {
+        UNROLL(8)
+        for (size_t i = 0; i < 8; i++)
+            if (i < count >> round) {
+                vec a = v[i], b = v[i + (count >> round)];
+                v[i] = zip(a, b, false) + zip(a, b, true);
+            }
+    }
+    vec sum = v[0];
+    UNROLL(4)
+    for (size_t round = 0; round < 4; round++)
+        if (count << round < LANES) sum = zip(sum, sum, false) + zip(sum, sum, true);
+    store(count == LANES ? out : sums, sum);
+    for (size_t i = 0; i < count && count < LANES; i++) out[i] = sums[i * (LANES / count)];
+}
+
 typedef T quad __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
 
 /* What sums meet on their way into the result: what is there already, the bias, relu, in whose comparisons a NaN stays. */
