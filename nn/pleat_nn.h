@@ -333,8 +333,9 @@ pleat_nn_module *pleat_nn_flatten(pleat_ctx *ctx);
 pleat_nn_module *pleat_nn_unflatten(pleat_ctx *ctx, size_t rank, const size_t *shape);
 
 /* y = last(... second(first(x))); the children are named "0", "1", ... A convolution, its transpose or a
- * norm, and a ReLU directly after it are computed in one pass over memory, with the same bits, and so are a norm
- * and a ReLU6; they remain two modules. torch.nn.Sequential. */
+ * norm, and a ReLU or ReLU6 directly after it are computed in one pass over memory, with the same bits; in
+ * evaluation and without recording so is a batch norm between the two. They remain modules of their own.
+ * torch.nn.Sequential. */
 pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_module *const *children);
 #define pleat_nn_sequential(ctx, ...)                                          \
     pleat_nn_sequential_of((ctx), PLEAT_COUNT(pleat_nn_module *, __VA_ARGS__), \

@@ -321,18 +321,17 @@ static bool read_options(const pleat_op *op, const pleat_conv_args *a, options *
 
 /* ---- norm ------------------------------------------------------------------------------------------------ */
 
-/* Check the norm of a call whose operands are tensors, for the channels of its result. False after an error. */
+/* Check the norm of a call whose weights have rank 4, for the channels of its result. False after an error. */
 static bool read_norm(const pleat_op *op, const pleat_conv_args *a, const options *p, pleat_norm_args *out) {
     const pleat_conv_norm *n = &a->norm;
     size_t channels;
     *out = (pleat_norm_args){.x = a->a, .weight = n->weight, .bias = n->bias, .mean = n->mean, .var = n->var};
     out->eps = n->eps, out->relu = a->relu, out->relu6 = a->relu6;
     if (n->mean == NULL || n->var == NULL) return bad_option(op, a, "a norm needs .mean and .var");
-    if (pl_rank(a->a) != 4 || pl_rank(a->b) != 4) return true; /* the convolution says so */
     if (op == &conv2d_op)
         channels = a->b->shape[0];
     else if (!pl_mul_ok(a->b->shape[1], p->groups, &channels))
-        return true;
+        channels = 0; /* as many as no image has */
     return pl_norm_given(op->name, out, &channels);
 }
 
@@ -341,6 +340,8 @@ static pleat_tensor *normed(const pleat_op *op, const pleat_conv_args *a, option
     pleat_norm_args norm;
     pleat_tensor *in[6] = {a->a, a->b, a->bias};
     size_t n = 2 + p->bias;
+    if (pl_rank(a->a) != 4 || pl_rank(a->b) != 4)
+        return pleat_apply(op, n, in, p, sizeof *p); /* which says so */
     if (!read_norm(op, a, p, &norm)) return pleat_poison(context_of(a));
     if (context_of(a) == NULL || !context_of(a)->recording) {
         p->norm = true;

@@ -582,13 +582,13 @@ typedef struct pleat_conv_args {
  * another type, of a rank other than 1, or with another number of elements than the result has channels, and a
  * part of the norm alike; a norm without mean or var; any of them for conv2d_weight. */
 
-/* x [N,C,H,W], w [O,C/G,R,S], bias [O] -> y [N,O,P,Q]      y = relu(conv2d(x, w) + bias)
+/* x [N,C,H,W], w [O,C/G,R,S], bias [O] -> y [N,O,P,Q]      y = relu(norm(conv2d(x, w) + bias))
  * Default P = floor((H + top + bottom - ((R-1)*dh + 1)) / sh) + 1, and Q alike. Error: a kernel larger than
  * the padded image. As torch.nn.functional.conv2d with its bias, and torch.relu after it. */
 pleat_tensor *pleat_conv2d_with(pleat_conv_args args);
 #define pleat_conv2d(...) pleat_conv2d_with(PLEAT_OPTIONS(pleat_conv_args, __VA_ARGS__))
 
-/* y [N,O,P,Q], w [O,C/G,R,S], bias [C] -> x [N,C,H,W]      x = relu(conv2d_transpose(y, w) + bias)
+/* y [N,O,P,Q], w [O,C/G,R,S], bias [C] -> x [N,C,H,W]      x = relu(norm(conv2d_transpose(y, w) + bias))
  * Default H = (P-1)*sh + (R-1)*dh + 1 - top - bottom, and W alike: the smallest image that conv2d takes to
  * y's size. As torch.nn.functional.conv_transpose2d, where .size is this default plus output_padding. */
 pleat_tensor *pleat_conv2d_transpose_with(pleat_conv_args args);

@@ -215,6 +215,11 @@ static void conv2d(world *w, const row *r) {
     pleat_tensor *y = pleat_conv2d(xs[0], xs[1], .stride = {2, 1}, .pad = {1, PLEAT_NONE}, .groups = 2,
                                    .bias = xs[2], .relu = true);
     take_with_gradients(w, y, 3, xs);
+    pleat_conv_norm norm = {xs[2], xs[2], xs[2], pleat_square(xs[2]), .eps = 1};
+    for (int recording = 0; recording < 2; recording++) {
+        pleat_set_recording(w->ctx, recording);
+        take(w, pleat_conv2d(xs[0], xs[1], .groups = 2, .bias = xs[2], .norm = norm, .relu6 = true));
+    }
 }
 
 static void conv2d_transpose(world *w, const row *r) {

@@ -120,6 +120,23 @@ Test(lines, take_a_norm_and_a_relu_with_them) {
                        image);
 }
 
+/* Neither another number of channels, nor another type or rank. */
+Test(lines, take_no_norm_that_does_not_fit) {
+    pln_tail tail = {0};
+    pleat_nn_module *conv = pleat_nn_conv2d(ctx, 4, 5, .kernel = {3, 3}),
+                    *norms[] = {pleat_nn_batch_norm2d(ctx, 4), pleat_nn_batch_norm1d(ctx, 5),
+                                pleat_nn_batch_norm2d(ctx, 5, .dtype = PLEAT_F64),
+                                pleat_nn_group_norm(ctx, 5, .groups = 5)};
+    for (size_t i = 0; i < 4; i++) {
+        cr_assert(norms[i], "%s", pleat_error(ctx)->text);
+        pleat_nn_set_training(norms[i], false);
+        cr_expect_not(pln_take_norm(conv, norms[i], &tail), "norm %zu", i);
+        pleat_nn_free(norms[i]);
+    }
+    cr_expect_null(tail.norm.mean);
+    pleat_nn_free(conv);
+}
+
 static void expect_state(pleat_nn_module *m, const char *expected) {
     char text[400] = "", name[64], shape[64];
     cr_assert(m, "%s", pleat_error(ctx)->text);

@@ -103,6 +103,26 @@ Test(training, labels_allocate_nothing_once_warm) {
     pleat_ctx_free(ctx);
 }
 
+Test(training, evaluation_allocates_nothing_once_warm) {
+    if (!mallocs_are_counted()) cr_skip_test("a sanitizer's malloc cannot be counted");
+    pleat_ctx *ctx = pleat_ctx_new(.threads = 1);
+    pleat_nn_module *net = pleat_nn_sequential(ctx, pleat_nn_conv2d(ctx, 3, 8, .kernel = {3, 3}),
+                                               pleat_nn_batch_norm2d(ctx, 8), pleat_nn_relu6(ctx));
+    pleat_tensor *x = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(4, 3, 20, 20));
+    pleat_nn_set_training(net, false);
+    pleat_set_recording(ctx, false);
+    for (int pass = 0; pass < 4; pass++) {
+        if (pass == 2) mallocs_start();
+        pleat_scope s = pleat_begin(ctx);
+        pleat_nn_forward(net, x);
+        pleat_end(s);
+    }
+    cr_expect_eq(mallocs_stop(), 0);
+    cr_expect_eq(pleat_error(ctx)->code, PLEAT_OK, "%s", pleat_error(ctx)->text);
+    pleat_nn_free(net);
+    pleat_ctx_free(ctx);
+}
+
 Test(training, mallocs_are_seen) {
     if (!mallocs_are_counted()) cr_skip_test("a sanitizer's malloc cannot be counted");
     mallocs_start();

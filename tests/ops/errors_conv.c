@@ -143,6 +143,45 @@ Test(conv_errors, bias_and_relu) {
     EXPECT_OK(pleat_error(ctx)->code);
 }
 
+/* recorded or not */
+static void expect_norm_refused(void) {
+    pleat_tensor *image = zeros(1, 2, 5, 5), *w = zeros(3, 2, 3, 3), *map = zeros(1, 3, 3, 3);
+    pleat_tensor *two = whole(PLEAT_F32, PLEAT_SHAPE(2)), *three = whole(PLEAT_F32, PLEAT_SHAPE(3));
+    EXPECT_REFUSED(pleat_conv2d(image, w, .norm = {.mean = three}), PLEAT_ERR_ARGUMENT, "conv2d",
+                   "a norm needs .mean and .var");
+    EXPECT_REFUSED(pleat_conv2d(image, w, .norm = {.eps = 1}), PLEAT_ERR_ARGUMENT, "conv2d",
+                   ".mean and .var");
+    EXPECT_REFUSED(pleat_conv2d(image, w, .norm = {.mean = three, .var = three, .eps = -1}),
+                   PLEAT_ERR_ARGUMENT, "conv2d", "eps must be finite and greater than 0");
+    EXPECT_REFUSED(pleat_conv2d(image, w, .norm = {.mean = two, .var = three}), PLEAT_ERR_SHAPE, "conv2d",
+                   "the mean is [2] and must be [3]");
+    EXPECT_REFUSED(pleat_conv2d_transpose(map, w, .norm = {.weight = three, .mean = two, .var = two}),
+                   PLEAT_ERR_SHAPE, "conv2d_transpose", "the weight is [3] and must be [2]");
+    EXPECT_REFUSED(pleat_conv2d(three, w, .norm = {.weight = two, .mean = three, .var = three}),
+                   PLEAT_ERR_SHAPE, "conv2d", "tensor 0 must be [N,C,H,W]");
+    EXPECT_REFUSED(pleat_conv2d(NULL, w, .norm = {.mean = three, .var = three}), PLEAT_ERR_ARGUMENT, "conv2d",
+                   "tensor 0 is a null pointer");
+    EXPECT_REFUSED(pleat_conv2d(image, NULL, .norm = {.mean = three, .var = three}), PLEAT_ERR_ARGUMENT,
+                   "conv2d", "tensor 1 is a null pointer");
+    EXPECT_REFUSED(pleat_conv2d_weight(image, map, .kernel = {3, 3}, .norm = {.mean = three, .var = three}),
+                   PLEAT_ERR_ARGUMENT, "conv2d_weight", "bias, norm and relu mean nothing here");
+    cr_assert(pleat_is_poison(pleat_conv2d(image, w, .norm = {.mean = pleat_poison(ctx), .var = three})));
+    cr_assert(pleat_is_poison(pleat_conv2d(image, pleat_poison(ctx), .norm = {.mean = three, .var = three})));
+    EXPECT_OK(pleat_error(ctx)->code);
+}
+
+Test(conv_errors, norm) {
+    for (int recording = 0; recording < 2; recording++) {
+        pleat_set_recording(ctx, recording);
+        expect_norm_refused();
+    }
+    pleat_set_recording(ctx, false);
+    pleat_tensor *three = whole(PLEAT_F32, PLEAT_SHAPE(3));
+    EXPECT_REFUSED(pleat_conv2d(zeros(1, 2, 5, 5), zeros(3, 2, 3, 3),
+                                .norm = {.mean = as_type(three, PLEAT_F64), .var = three}),
+                   PLEAT_ERR_DTYPE, "conv2d", "tensor 0 is f32 and tensor 2 is f64");
+}
+
 Test(conv_errors, without_channels_image_map_or_kernel) {
     pleat_tensor *image = zeros(1, 2, 5, 5), *w = zeros(3, 2, 3, 3), *map = zeros(1, 3, 3, 3);
     EXPECT_REFUSED(pleat_conv2d(zeros(1, 0, 5, 5), zeros(3, 0, 3, 3)), PLEAT_ERR_SHAPE, "conv2d", "[1,0,5,5]",

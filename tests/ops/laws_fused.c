@@ -176,6 +176,13 @@ Test(fused, results_do_not_depend_on_the_threads) {
             }
             EXPECT_SAME(y[1], y[0]);
             for (size_t i = 0; i < XS; i++) EXPECT_SAME(gs[1][i], gs[0][i]);
+            pleat_set_recording(ctx, false);
+            for (int k = 0; k < 2; k++) {
+                pleat_set_threads(ctx, 2 + k);
+                EXPECT_SAME(within(&c.g, of, xs, (ending){.norm = 7}),
+                            behind(&c.g, of, xs, (ending){.norm = 7}));
+            }
+            pleat_set_recording(ctx, true);
         }
 }
 
@@ -198,6 +205,26 @@ Test(fused, nan_is_not_hidden) {
             compare(&c.g, of, xs, (ending){.bias = false, .relu = true}, false);
             cr_assert(isnan(pleat_at(within(&c.g, of, xs, (ending){.bias = false, .relu = true}),
                                      (size_t[]){0, 0, 2, 3})));
+        }
+}
+
+/* Whatever the numbers of a norm are, also those of which batch_norm makes NaN. */
+Test(fused, norms_that_are_not_finite) {
+    static const double numbers[8] = {NAN, INFINITY, -INFINITY, 0, -0.0, 1e38, -1, 1e-45};
+    pleat_set_recording(ctx, false);
+    for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++)
+        for (size_t shift = 0; shift < 8; shift++) {
+            double turned[4][8];
+            pleat_tensor *of[4];
+            for (size_t i = 0; i < 32; i++) turned[i / 8][i % 8] = numbers[(i + i / 8 * shift) % 8];
+            for (size_t i = 0; i < 4; i++) of[i] = pleat_from_f64(ctx, type, PLEAT_SHAPE(8), turned[i]);
+            conv_case c;
+            fill_case(&c, 1, type);
+            pleat_conv_args a = {.a = c.t[Y], .b = c.t[W], .groups = 2};
+            pleat_tensor *plain = pleat_conv2d_transpose_with(a);
+            a.relu6 = shift % 2, a.norm = (pleat_conv_norm){of[0], of[1], of[2], of[3], .eps = 1};
+            EXPECT_SAME(pleat_conv2d_transpose_with(a),
+                        pleat_batch_norm(plain, of[0], of[1], of[2], of[3], .eps = 1, .relu6 = shift % 2));
         }
 }
 
