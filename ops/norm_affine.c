@@ -1,11 +1,14 @@
-/* relu(weight normalized(x) + bias), or relu6 of it, in two passes, of which one reads x for its mean and variance, and one
- * writes; and its gradients of x, weight and bias, likewise. The family of batch_norm, group_norm and
- * layer_norm. Laws: without weight, bias and relu it is normalize; the gradient of x is orthogonal to ones
- * and to normalized(x).
+/* relu(weight normalized(x) + bias), or relu6 of it, in two passes, of which one reads x for its mean and
+ * variance, and one writes; and its gradients of x, weight and bias, likewise. The family of batch_norm,
+ * group_norm and layer_norm. Laws: without weight, bias and relu it is normalize; the gradient of x is
+ * orthogonal to ones and to normalized(x).
  *
- * What is rounded: an element of y or of a gradient is one expression of doubles, rounded once; relu looks
- * at the rounded number. Mean, variance and sums are doubles throughout, and go from the forward pass to
- * the gradients as such. */
+ * What is rounded: an element of y is (x - mean) (weight / deviation) + bias, and one of a gradient likewise
+ * one expression of doubles, rounded once; a rectifier looks at the rounded number. Mean, variance and sums
+ * are doubles throughout, and go from the forward pass to the gradients as such.
+ *
+ * The order of sums: an element is added to the sum of its column, or of its place in a row modulo LANES;
+ * then the sums of a slab are added, by fold. The sizes decide it, and no thread. */
 #include "kernels/parallel.h"
 #include "rules.h"
 
@@ -21,14 +24,24 @@ typedef struct job {
     size_t A, K, G, P, Q, each; /* each: slabs, which are numbers of K, of a task */
     bool columns;               /* slabs side by side */
     pl_rectifier end;
-    bool apart;                 /* several k have the same weight, so each task has its own sums */
-    const void *x, *g;          /* g: the cotangent; NULL in the forward pass */
-    void *y;                    /* or the gradient of x; NULL: only the sums are wanted */
-    const void *weight, *bias;  /* [G,P] */
-    double *first, *mean, *var; /* [K]; the mean is first + mean: so is no digit lost of numbers far from 0 */
+    bool apart;                  /* several k have the same weight, so each task has its own sums */
+    const void *x, *g;           /* g: the cotangent; NULL in the forward pass */
+    void *y;                     /* or the gradient of x; NULL: only the sums are wanted */
+    const double *weight, *bias; /* [G,P] */
+    double *mean, *rest, *var;   /* [K]; a mean is mean + rest: so is no digit lost of numbers far from 0 */
     double eps;
+    /* The doubles from above, without it, to last are positive and less than `most`, the upper end of the
+     * rectifier, when they are rounded. */
+    double above, last, most;
     double *sums; /* [2,G,P], of a task or of all: what the gradients of weight and bias are */
 } job;
+
+/* What the elements of a loop are normalised by: rate is 1 / deviation, and factor weight times that. Of a
+ * gradient the means over a slab of factor g, and of that times the normalised x, times the rate. */
+typedef struct numbers {
+    const double *mean, *rest, *rate, *factor, *weight, *bias, *plain, *along;
+    double above, last, most;
+} numbers;
 
 /* the steps of an array of numbers: of the slab, and of the weights */
 typedef struct steps {
@@ -41,16 +54,40 @@ typedef struct steps {
 #define PIXELS ((steps){0, 0})
 
 enum {
-    LANES = 16,
-    CHUNK = 4096, /* elements that stay in the first cache */
-    WIDTH = 128,  /* columns side by side; rows of less than half of it are columns */
+    LANES = 64,    /* sums of a row, which the first cache holds beside the rows */
+    WIDTH = 256,   /* columns side by side, each with its sums; rows of less than half of it are columns */
+    CHUNK = 16384, /* elements that are summed before their moments are merged with those before */
     WORTH = 16384,
     MOST_TASKS = 32, /* of those that have sums apart */
 };
 
+#define INLINE static inline __attribute__((always_inline))
+#define COLUMN _Alignas(64) double
+
 static double rate_of(const job *j, size_t k) { return 1 / sqrt(j->var[k] + j->eps); }
 
-#define INLINE static inline __attribute__((always_inline))
+/* The sum of v, in eight lanes. */
+INLINE double fold(size_t n, const double *v) {
+    double lane[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t l = 0; l < 8; l++) lane[l] += v[i + l];
+    for (size_t l = 0; i + l < n; l++) lane[l] += v[i + l];
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+/* to[s,q] = from[s] */
+INLINE void spread(size_t slabs, size_t Q, const double *from, double *to) {
+    for (size_t s = 0; s < slabs; s++)
+        for (size_t q = 0; q < Q; q++) to[s * Q + q] = from[s];
+}
+
+/* Ask for `bytes` of memory from `at` on: a row's successor in a slab is far from it, and hardware does not
+ * know. */
+INLINE void fetch(const void *at, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)at + i);
+}
+
 #define T float
 #define SUFFIX _f32
 #include "norm_affine.inc"
@@ -105,7 +142,7 @@ typedef struct plan {
     pl_rectifier end;
     bool summed; /* the sums are there */
     double numbers
-        []; /* first, mean and var of each of the I G slabs; then the gradients of weight and bias, [2,C] */
+        []; /* mean, rest and var of each of the I G slabs; then the gradients of weight and bias, [2,C] */
 } plan;
 
 static size_t slabs_of(const plan *p) { return p->I * p->G; }
@@ -135,50 +172,69 @@ static plan *plan_copy(pleat_ctx *ctx, const plan *p, bool whole) {
  * copies it after the pass. */
 static plan *plan_of(const pleat_call *c) { return (plan *)c->attrs; }
 
-/* The inputs of a call, dense: x, then weight, bias and cotangent if there are any; and ones and zeros in
- * place of those that are not. */
+/* The inputs of a call: x and the cotangent, if there is one, dense; weight and bias [2,C]. */
 typedef struct inputs {
-    pleat_tensor *x, *weight, *bias, *g;
+    pleat_tensor *x, *g;
+    double *weights;
 } inputs;
 
-static pleat_tensor *constant(const pleat_call *c, size_t n, double value) {
-    pleat_tensor *t = pleat_full(c->ctx, c->dtype, 1, &n, value);
-    if (!t->poison) pl_unlist(t);
-    return t;
+/* The elements of t, or n times `otherwise` in place of NULL. Returns false without memory for a dense t. */
+static bool widen(pleat_tensor *t, size_t n, double otherwise, double *out) {
+    pleat_tensor *dense = t != NULL ? pl_dense(t) : NULL;
+    bool fine = dense == NULL || !dense->poison;
+    for (size_t i = 0; fine && i < n; i++)
+        out[i] = dense == NULL               ? otherwise
+                 : dense->dtype == PLEAT_F64 ? ((const double *)dense->data)[i]
+                                             : (double)((const float *)dense->data)[i];
+    if (dense != NULL) pl_release(dense);
+    return fine;
 }
 
-static bool take_inputs(const pleat_call *c, bool weight, bool bias, size_t C, inputs *in) {
-    size_t i = 1;
+static bool take_inputs(const pleat_call *c, const plan *p, inputs *in) {
+    size_t C = weights_of(p), bytes;
+    pleat_tensor *const *bias = c->in + 1 + p->weight;
+    bool gradient = c->n > 1 + (size_t)p->weight + p->bias;
     in->x = pl_dense(c->in[0]);
-    in->weight = weight ? pl_dense(c->in[i++]) : constant(c, C, 1);
-    in->bias = bias ? pl_dense(c->in[i++]) : constant(c, C, 0);
-    in->g = i < c->n ? pl_dense(c->in[i]) : NULL;
-    return !in->x->poison && !in->weight->poison && !in->bias->poison && (in->g == NULL || !in->g->poison);
+    in->g = gradient ? pl_dense(c->in[c->n - 1]) : NULL;
+    in->weights = pl_mul_ok(2 * C, sizeof *in->weights, &bytes) ? pl_take(&c->ctx->memory, bytes) : NULL;
+    return !in->x->poison && (!gradient || !in->g->poison) && in->weights != NULL &&
+           widen(p->weight ? c->in[1] : NULL, C, 1, in->weights) &&
+           widen(p->bias ? *bias : NULL, C, 0, in->weights + C);
 }
 
-static void give_inputs(const inputs *in) {
-    pl_release(in->x), pl_release(in->weight), pl_release(in->bias);
+static void give_inputs(const pleat_call *c, const inputs *in) {
+    pl_release(in->x);
     if (in->g != NULL) pl_release(in->g);
+    pl_give(&c->ctx->memory, in->weights);
+}
+
+/* A result is rectified once it is rounded: so half of the least positive float is 0, and halfway between 6
+ * and the float before is 6. Both are even. */
+static void rectify(job *j, pl_rectifier end, bool wide) {
+    j->end = end;
+    j->above = wide ? 0 : 0x1p-150;
+    j->last = j->most = INFINITY;
+    if (end == PL_RELU6) j->most = 6, j->last = nextafter(wide ? 6 : 6 - 0x1p-22, 0);
 }
 
 static job job_of(plan *p, const inputs *in, void *y) {
     size_t K = slabs_of(p);
-    double *first = p->numbers;
+    double *mean = p->numbers;
     job j = {.A = p->A,
              .K = K,
              .G = p->G,
              .P = p->P,
              .Q = p->Q,
-             .end = p->end,
              .eps = p->eps,
              .x = in->x->data,
              .y = y,
              .g = in->g != NULL ? in->g->data : NULL,
-             .weight = in->weight->data,
-             .bias = in->bias->data,
-             .first = first,
-             .mean = first + K,
-             .var = first + 2 * K};
+             .weight = in->weights,
+             .bias = in->weights + weights_of(p),
+             .mean = mean,
+             .rest = mean + K,
+             .var = mean + 2 * K};
+    rectify(&j, p->end, in->x->dtype == PLEAT_F64);
     cut(&j);
     return j;
 }
@@ -188,7 +244,7 @@ static job job_of(plan *p, const inputs *in, void *y) {
 static bool run(const pleat_call *c, void *y) {
     plan *p = plan_of(c);
     inputs in;
-    bool done = take_inputs(c, p->weight, p->bias, weights_of(p), &in);
+    bool done = take_inputs(c, p, &in);
     if (done && c->in[0]->numel > 0) {
         job j = job_of(p, &in, y);
         if (in.g == NULL)
@@ -199,8 +255,8 @@ static bool run(const pleat_call *c, void *y) {
         memset(sums_of(p), 0, 2 * weights_of(p) * sizeof(double));
     }
     if (done && in.g != NULL) p->summed = true;
-    give_inputs(&in);
-    if (!done) pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for the sums");
+    give_inputs(c, &in);
+    if (!done) pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for weights and sums");
     return done;
 }
 
@@ -377,12 +433,9 @@ static plan plan_for(pl_norm_kind kind, const pleat_norm_args *a) {
 
 static void tell_moments(const plan *p, const pleat_norm_args *a) {
     size_t C = slabs_of(p);
-    const double *mean = p->numbers + C, *var = p->numbers + 2 * C;
-    if (a->batch_var != NULL) *a->batch_var = pleat_from_f64(a->x->ctx, a->x->dtype, 1, &C, var);
-    if (a->batch_mean == NULL) return;
-    double *whole = sums_of((plan *)p);
-    for (size_t k = 0; k < C; k++) whole[k] = p->numbers[k] + mean[k];
-    *a->batch_mean = pleat_from_f64(a->x->ctx, a->x->dtype, 1, &C, whole);
+    if (a->batch_var != NULL)
+        *a->batch_var = pleat_from_f64(a->x->ctx, a->x->dtype, 1, &C, p->numbers + 2 * C);
+    if (a->batch_mean != NULL) *a->batch_mean = pleat_from_f64(a->x->ctx, a->x->dtype, 1, &C, p->numbers);
 }
 
 pleat_tensor *pl_norm_affine(pl_norm_kind kind, const pleat_norm_args *a) {
