@@ -6,6 +6,7 @@
 #include "kernels/sizes.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 #if defined(__AVX512F__)
 #    define REGISTERS 32
@@ -151,11 +152,13 @@ static inline void transpose_4x4(const T *from, size_t from_step, T *to, size_t 
     *(quad *)(to + 3 * to_step) = (quad){r[2], r[3], s[2], s[3]};
 }
 
-/* The same for a block of vectors: each round of zips moves one bit of the index from the rows to the columns. */
-static inline void transpose_block(const T *from, size_t from_step, T *to, size_t to_step) {
+/* The same for a block of vectors, or for LANES rows of `columns` elements behind `lead` others: each round of zips moves one bit of the
+ * index from the rows to the columns. A whole vector of each row is read. */
+static inline void transpose_block(size_t lead, size_t columns, const T *from, size_t from_step, T *to,
+                                   size_t to_step) {
     vec a[LANES], b[LANES];
     UNROLL(16)
-    for (size_t i = 0; i < LANES; i++) a[i] = load(from + i * from_step);
+    for (size_t i = 0; i < LANES; i++) a[i] = load(from - lead + i * from_step);
     UNROLL(4)
     for (size_t round = 1; round < LANES; round *= 2) {
         UNROLL(8)
@@ -167,7 +170,8 @@ static inline void transpose_block(const T *from, size_t from_step, T *to, size_
         for (size_t i = 0; i < LANES; i++) a[i] = b[i];
     }
     UNROLL(16)
-    for (size_t i = 0; i < LANES; i++) store(to + i * to_step, a[i]);
+    for (size_t i = 0; i < LANES; i++)
+        if (i - lead < columns) store(to + (i - lead) * to_step, a[i]);
 }
 
 static inline void transpose_blocks(size_t rows, size_t columns, const T *from, size_t from_step, T *to,
@@ -175,8 +179,19 @@ static inline void transpose_blocks(size_t rows, size_t columns, const T *from, 
     for (size_t c = 0; c < columns; c += LANES)
         for (size_t r = 0; r < rows; r += LANES) {
             size_t row = min(r, rows - LANES), at = min(c, columns - LANES);
-            transpose_block(from + row * from_step + at, from_step, to + at * to_step + row, to_step);
+            transpose_block(0, LANES, from + row * from_step + at, from_step, to + at * to_step + row,
+                            to_step);
         }
+}
+
+/* Of rows shorter than a vector. The first block reads into the rows that follow, the others into those before. */
+static inline void transpose_short_rows(size_t rows, size_t columns, const T *from, size_t from_step, T *to,
+                                        size_t to_step) {
+    for (size_t r = 0; r < rows; r += LANES) {
+        size_t row = min(r, rows - LANES);
+        transpose_block(r > 0 ? LANES - columns : 0, columns, from + row * from_step, from_step, to + row,
+                        to_step);
+    }
 }
 
 /* to [columns,rows] = the transpose of from [rows,columns]; the last blocks lie over the ones before. A line of the cache is read as a
@@ -185,6 +200,14 @@ static inline void transpose(size_t rows, size_t columns, const T *from, size_t 
                              size_t to_step) {
     if (LANES > 4 && rows >= LANES && columns >= LANES) {
         transpose_blocks(rows, columns, from, from_step, to, to_step);
+        return;
+    }
+    if (LANES > 4 && rows > LANES && columns > 1 && (rows - LANES) * from_step >= LANES - columns) {
+        transpose_short_rows(rows, columns, from, from_step, to, to_step);
+        return;
+    }
+    if (columns == 1 && from_step == 1) {
+        memcpy(to, from, rows * sizeof(T));
         return;
     }
     if (rows < 4 || columns < 4) {
