@@ -193,7 +193,7 @@ static bool conv_run(const pleat_call *c, pleat_conv_op op) {
                   (double)(g->C / g->G); /* of each of the three operators */
     pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16)};
     work.relu = p->end != PL_LINEAR, work.most = p->end == PL_RELU6 ? 6 : 0;
-    work.bytes = pleat_conv_plan_bytes(plan, pleat_pool_threads(work.pool));
+    work.bytes = pleat_conv_plan_bytes(plan, pl_most_threads(c->ctx, macs / 16));
     work.memory = pl_take(&c->ctx->memory, work.bytes);
     pleat_tensor *dense[3];
     size_t given = 2 + p->bias;

@@ -209,9 +209,9 @@ static bool matmul_forward(const pleat_call *c) {
     }
     if (ready) {
         cut(&p);
-        pleat_pool *pool = pl_pool_for(c->ctx, macs(&p.whole) / 16 * (double)p.batch);
-        ready = take_memory(&p, pleat_pool_threads(pool));
-        if (ready) pl_parallel(pool, p.batch * p.pieces, run_piece, &p);
+        double work = macs(&p.whole) / 16 * (double)p.batch;
+        ready = take_memory(&p, pl_most_threads(c->ctx, work));
+        if (ready) pl_parallel(pl_pool_for(c->ctx, work), p.batch * p.pieces, run_piece, &p);
         pl_give(&c->ctx->memory, p.memory);
     }
     pl_release(p.a.t);

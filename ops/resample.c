@@ -191,14 +191,16 @@ static bool run_planes(const pleat_call *c, const pleat_tensor *x, bool adjoint)
     const resample *r = c->attrs;
     pl_memory *memory = &c->ctx->memory;
     planes p = {.in = {x->shape[2], x->shape[3]}, .out = {c->shape[2], c->shape[3]}, .from = x->data};
-    pleat_pool *pool = pl_pool_for(c->ctx, 4 * (double)(x->numel + c->out->numel));
-    size_t bytes = (size_t)pleat_pool_threads(pool) * p.in[1] * sizeof(double);
+    double work = 4 * (double)(x->numel + c->out->numel);
+    size_t bytes = (size_t)pl_most_threads(c->ctx, work) * p.in[1] * sizeof(double);
     p.to = c->out->data;
     bool ok = true;
     for (size_t k = 0; ok && k < 2; k++) ok = axis_taps(c, &r->axis[k], adjoint, &p.taps[k]);
     if (ok) p.rows = pl_take(memory, bytes);
     if (ok && p.rows == NULL) ok = pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for a row");
-    if (ok) pl_parallel(pool, c->shape[0] * c->shape[1], c->dtype == PLEAT_F64 ? apply_f64 : apply_f32, &p);
+    if (ok)
+        pl_parallel(pl_pool_for(c->ctx, work), c->shape[0] * c->shape[1],
+                    c->dtype == PLEAT_F64 ? apply_f64 : apply_f32, &p);
     pl_give(memory, p.rows);
     for (size_t k = 0; k < 2; k++) pl_give(memory, p.taps[k].weight);
     return ok;

@@ -83,11 +83,14 @@ void pleat_set_threads(pleat_ctx *ctx, int threads) {
     ctx->pool = NULL;
 }
 
+/* What a thread costs that looks for work already, and what one costs that has to be woken, as additions on
+ * one thread: less than 1 and up to 80 microseconds. */
+enum { WORTH_SHARING = 8192, WORTH_WAKING = 131072 };
+
+int pl_most_threads(const pleat_ctx *ctx, double work) { return work < WORTH_SHARING ? 1 : ctx->threads; }
+
 pleat_pool *pl_pool_for(pleat_ctx *ctx, double work) {
-    /* What a thread costs that looks for work already, and what one costs that has to be woken, as additions on
-     * one thread: less than 1 and up to 80 microseconds. */
-    enum { WORTH_SHARING = 8192, WORTH_WAKING = 131072 };
-    if (work < WORTH_SHARING || ctx->threads == 1) return NULL;
+    if (pl_most_threads(ctx, work) == 1) return NULL;
     if (work < WORTH_WAKING && !pl_pool_is_awake(ctx->pool)) return NULL;
     if (ctx->pool == NULL) ctx->pool = pleat_pool_new(ctx->threads);
     return ctx->pool;

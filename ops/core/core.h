@@ -281,4 +281,8 @@ void pl_copy(pleat_tensor *dst, pleat_tensor *src);
  * threads start at the first such call. */
 pleat_pool *pl_pool_for(pleat_ctx *ctx, double work);
 
+/* The most threads that this pool can have, whether they are awake or not: room for each is taken by this number, so that
+ * a warm step asks for the same blocks as the step before it. */
+int pl_most_threads(const pleat_ctx *ctx, double work);
+
 #endif

@@ -67,6 +67,32 @@ Test(threads, at_least_one) {
     pleat_ctx_free(own);
 }
 
+/* Room for each thread is taken whether the threads are awake or asleep: a warm step asks for no memory, however busy the
+ * machine is. */
+Test(threads, awake_or_asleep_take_the_same_room) {
+    pleat_ctx *own = pleat_ctx_new(.threads = 3);
+    pleat_tensor *x = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(2, 24, 14, 14)),
+                 *w = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(24, 24, 3, 3)),
+                 *a = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(100, 100)),
+                 *image = pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(1, 2, 60, 60));
+    size_t asked = 0;
+    for (int pass = 0; pass < 4; pass++) {
+        pleat_scope s = pleat_begin(own);
+        pleat_exp(pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(1000, 1000))); /* wakes them */
+        if (pass < 2) usleep(50000);                                     /* and they sleep again */
+        if (pass == 2) asked = pleat_memory(own).allocations;
+        pleat_conv2d(x, w, .pad = {1, 1});
+        pleat_conv2d_transpose(x, w, .pad = {1, 1});
+        pleat_conv2d_weight(x, x, .pad = {1, 1}, .kernel = {3, 3});
+        pleat_matmul(a, a, .ta = true);
+        pleat_resize_bilinear(image, .size = {40, 40});
+        pleat_end(s);
+    }
+    cr_expect_eq(pleat_memory(own).allocations, asked);
+    cr_expect_eq(pleat_error(own)->code, PLEAT_OK, "%s", pleat_error(own)->text);
+    pleat_ctx_free(own);
+}
+
 /* A product is worth threads by its multiply-adds, which are the same in all three of the family, and not by its result's size. */
 Test(threads, help_with_each_of_the_family) {
     for (int op = 0; op < 3; op++) {
