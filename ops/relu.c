@@ -26,11 +26,11 @@
 #include "core/map2.inc"
 /* & and not &&, which would be a jump */
 #define OP gate6
-#define EXPR (z > 0) & (z < 6) ? x : 0
+#define EXPR ((z > 0) & (z < 6)) ? x : 0
 #include "core/map2.inc"
 #define OP within
 #define BEFORE RANGE
-#define EXPR (z >= low) & (z <= high) ? x : 0
+#define EXPR ((z >= low) & (z <= high)) ? x : 0
 #include "core/map2.inc"
 
 static size_t range_attributes(const pleat_call *c, pleat_attr *out) {
