@@ -15,18 +15,21 @@ typedef struct windows {
 
 /* ---- the loops ------------------------------------------------------------------------------------------- */
 
+/* A range of rows or columns of a kernel, or of windows. */
+typedef struct span {
+    size_t first, last; /* last is one past the end */
+} span;
+
+enum { TABLE = 64 }; /* places of a kernel that have a table */
+
 /* The planes of a call; `places` is the second half of the result of search_op. */
 typedef struct planes {
     const windows *w;
     size_t count, per_task;
     const void *from, *places;
     void *to;
+    size_t offset[TABLE]; /* of a place in the plane, from that of the window */
 } planes;
-
-/* A range of rows or columns of a kernel. */
-typedef struct span {
-    size_t first, last; /* last is one past the end */
-} span;
 
 /* The rows or columns of window p that are on the image, not in its padding. */
 static inline span inside(const windows *w, size_t axis, size_t p) {
@@ -38,10 +41,15 @@ static inline span inside(const windows *w, size_t axis, size_t p) {
     return (span){first < last ? first : last, last};
 }
 
-/* The index in the plane of row r and column s of window (p, q), which must be on the image. */
-static size_t place(const windows *w, size_t r, size_t s, size_t p, size_t q) {
-    size_t h = p * w->stride[0] + r * w->dilation[0] - w->pad[0];
-    return h * w->image[1] + q * w->stride[1] + s * w->dilation[1] - w->pad[1];
+/* Where window (p, q) begins in the plane. Behind the end of size_t if that is in the padding; the sum with the
+ * offset of a place on the image is right nevertheless. */
+static inline size_t corner(const windows *w, size_t p, size_t q) {
+    return (p * w->stride[0] - w->pad[0]) * w->image[1] + q * w->stride[1] - w->pad[1];
+}
+
+static size_t offset_of(const windows *w, size_t place) {
+    size_t r = place / w->kernel[1], s = place % w->kernel[1];
+    return r * w->dilation[0] * w->image[1] + s * w->dilation[1];
 }
 
 /* The windows of a row whose columns are all on the image. */
@@ -53,13 +61,14 @@ static span whole_windows(const windows *w) {
     return (span){first < last ? first : last, last};
 }
 
-/* Are the windows 2x2 pixels with stride 2 and without padding? Most networks use these. */
-static bool in_quarters(const windows *w) {
+/* Are the windows pairs of columns, in one row or two, side by side and not in padding? Most networks use these. */
+static bool in_pairs(const windows *w) {
     for (size_t k = 0; k < 2; k++) {
-        bool plain = w->kernel[k] == 2 && w->stride[k] == 2 && w->dilation[k] == 1 && w->pad[k] == 0;
-        if (!plain || 2 * w->map[k] > w->image[k]) return false;
+        size_t size = w->kernel[k];
+        bool plain = w->stride[k] == size && w->dilation[k] == 1 && w->pad[k] == 0;
+        if (!plain || w->map[k] > w->image[k] / size) return false;
     }
-    return true;
+    return w->kernel[1] == 2 && w->kernel[0] <= 2 && w->map[1] >= 4;
 }
 
 #define T float
@@ -82,6 +91,7 @@ static bool run(const pleat_call *c, pl_task f32, pl_task f64) {
     if (usable && c->out->numel > 0) {
         size_t pixels = w->image[0] * w->image[1], maps = w->map[0] * w->map[1];
         planes p = {.w = w, .count = c->in[0]->shape[0] * c->in[0]->shape[1], .per_task = 1};
+        for (size_t i = 0; i < TABLE; i++) p.offset[i] = offset_of(w, i);
         p.from = from->data;
         p.to = c->out->data;
         if (found != NULL) p.places = found->data + p.count * maps * pl_element(c->dtype);

@@ -138,6 +138,7 @@ static pleat_tensor *apart(pleat_tensor *x) { return pleat_add(x, steps(x, 3)); 
 FUNCTION(pool_2, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .stride = {1, 2}, .pad = {1, PLEAT_NONE}))
 FUNCTION(pool_ceil, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .ceil_mode = true))
 FUNCTION(pool_quarters, pleat_max_pool2d(apart(a), .kernel = {2, 2}))
+FUNCTION(pool_line, pleat_max_pool2d(apart(a), .kernel = {1, 2}))
 FUNCTION(pool_apart, pleat_max_pool2d(apart(a), .kernel = {2, 2}, .stride = {1, 1}, .dilation = {1, 2}))
 FUNCTION(mean_2, pleat_avg_pool2d(a, .kernel = {2, 3}, .stride = {1, 2}, .pad = {1, 1}))
 FUNCTION(mean_exclude, pleat_avg_pool2d(a, .kernel = {2, 2}, .pad = {1, 1}, .exclude_pad = true))
@@ -179,6 +180,7 @@ Test(spatial, gradients) {
         {"max_pool2d", pool_2, -1, 1, .rank = {4}, .shape = {{1, 2, 2, 4}}},
         {"max_pool2d, ceil", pool_ceil, -1, 1, .rank = {4}, .shape = {{1, 1, 3, 3}}},
         {"max_pool2d, 2x2", pool_quarters, -1, 1, .rank = {4}, .shape = {{1, 1, 4, 11}}},
+        {"max_pool2d, 1x2", pool_line, -1, 1, .rank = {4}, .shape = {{1, 1, 2, 11}}},
         {"max_pool2d, dilation", pool_apart, -1, 1, .rank = {4}, .shape = {{1, 1, 2, 3}}},
         {"avg_pool2d", mean_2, -1, 1, .rank = {4}, .shape = {{1, 1, 2, 4}}},
         {"avg_pool2d, without padding", mean_exclude, -1, 1, .rank = {4}, .shape = {{1, 1, 3, 2}}},
@@ -215,6 +217,7 @@ Test(spatial, gradients) {
 
 typedef struct seen {
     double largest, sum, pixels, area; /* area: of the window within the padded image */
+    size_t at;                         /* of the first that is the largest */
 } seen;
 
 static seen window(const double *x, size_t H, size_t W, const pleat_pool_args *a, size_t p, size_t q) {
@@ -226,7 +229,7 @@ static seen window(const double *x, size_t H, size_t W, const pleat_pool_args *a
             y.area += h < (ptrdiff_t)(H + a->pad[0]) && w < (ptrdiff_t)(W + a->pad[1]);
             if (h < 0 || w < 0 || h >= (ptrdiff_t)H || w >= (ptrdiff_t)W) continue;
             double v = x[h * (ptrdiff_t)W + w];
-            y.largest = fmax(y.largest, v);
+            if (y.pixels == 0 || v > y.largest) y.largest = v, y.at = (size_t)h * W + (size_t)w;
             y.sum += v;
             y.pixels++;
         }
@@ -237,12 +240,14 @@ static void expect_pools(pleat_tensor *x, pleat_pool_args a) {
     size_t H = pleat_size(x, 2), W = pleat_size(x, 3);
     size_t P = windows_along(&a, 0, H), Q = windows_along(&a, 1, W), NC = pleat_size(x, 0) * pleat_size(x, 1);
     bool dilated = a.dilation[0] > 1 || a.dilation[1] > 1, exclude = a.exclude_pad;
-    double values[128], largest[512], mean[512];
-    cr_assert(NC * H * W <= 128 && NC * P * Q <= 512);
+    double values[512], moved[512] = {0}, largest[1024], mean[1024], g[1024];
+    cr_assert(NC * H * W <= 512 && NC * P * Q <= 1024);
     pleat_read_f64(x, values);
     for (size_t i = 0; i < NC * P * Q; i++) {
         seen y = window(values + i / (P * Q) * H * W, H, W, &a, i / Q % P, i % Q);
         largest[i] = y.largest;
+        g[i] = (double)(i % 29) - 9;
+        if (y.pixels > 0) moved[i / (P * Q) * H * W + y.at] += g[i];
         mean[i] = y.sum / (exclude ? y.pixels : y.area);
     }
     size_t shape[] = {pleat_size(x, 0), pleat_size(x, 1), P, Q};
@@ -251,7 +256,10 @@ static void expect_pools(pleat_tensor *x, pleat_pool_args a) {
     if (!dilated)
         EXPECT_NEAR(pleat_avg_pool2d_with(a), pleat_from_f64(ctx, pleat_dtype_of(x), 4, shape, mean), 1e-6);
     a.exclude_pad = false;
-    EXPECT_HOLDS(pleat_max_pool2d_with(a), 4, shape, largest);
+    pleat_tensor *y = pleat_max_pool2d_with(a), *gx;
+    EXPECT_HOLDS(y, 4, shape, largest);
+    pleat_grads(y, pleat_from_f64(ctx, pleat_dtype_of(x), 4, shape, g), 1, &x, &gx, 0);
+    EXPECT_HOLDS(gx, 4, pleat_shape(x), moved);
 }
 
 static void expect_random_pools(uint64_t seed) {
@@ -262,11 +270,11 @@ static void expect_random_pools(uint64_t seed) {
     bool dilated = pleat_rng_below(&r, 2) == 1;
     size_t size[2];
     for (size_t k = 0; k < 2; k++) {
-        a.kernel[k] = 1 + (size_t)pleat_rng_below(&r, 4);
-        a.stride[k] = 1 + (size_t)pleat_rng_below(&r, 4);
-        a.pad[k] = (size_t)pleat_rng_below(&r, a.kernel[k] / 2 + 1);
+        a.kernel[k] = 1 + (size_t)pleat_rng_below(&r, seed % 8 ? 4 : 9);
+        a.stride[k] = seed % 3 ? 1 + (size_t)pleat_rng_below(&r, 4) : a.kernel[k];
+        a.pad[k] = seed % 3 ? (size_t)pleat_rng_below(&r, a.kernel[k] / 2 + 1) : 0;
         a.dilation[k] = dilated ? 1 + (size_t)pleat_rng_below(&r, 3) : 1;
-        size[k] = 1 + (size_t)pleat_rng_below(&r, 7);
+        size[k] = 1 + (size_t)pleat_rng_below(&r, 7 + 9 * k);
     }
     pleat_tensor *x = whole(seed % 2 ? PLEAT_F32 : PLEAT_F64, PLEAT_SHAPE(1, 2, size[0], size[1]));
     if (windows_along(&a, 0, size[0]) == 0 || windows_along(&a, 1, size[1]) == 0) {
