@@ -184,14 +184,15 @@ bool pleat_set_recording(pleat_ctx *ctx, bool on);
 typedef struct pleat_memory_info {
     size_t in_use;      /* bytes of live tensors */
     size_t peak;        /* the largest in_use so far */
-    size_t reserved;    /* bytes obtained from the allocator, in use or free for reuse */
+    size_t reserved;    /* bytes obtained from the allocator: in use, free for reuse, or never touched */
     size_t allocations; /* calls of the allocator so far */
     size_t tensors;     /* live tensors */
 } pleat_memory_info;
 
 pleat_memory_info pleat_memory(const pleat_ctx *ctx);
 
-/* Return memory that is free for reuse to the allocator. */
+/* Return memory that is free for reuse to the allocator; of a chunk that tensors of more than 64 KiB share,
+ * when none of them is left. */
 void pleat_trim(pleat_ctx *ctx);
 
 /* ---- scopes ------------------------------------------------------------------------------------------ */

@@ -11,6 +11,7 @@
 #define PL_CLASSES 172
 
 typedef struct pl_block pl_block;
+typedef struct pl_chunk pl_chunk;
 
 /* Debug mode: blocks of tensors that have died, oldest first. They are not used again until others have
  * followed them, so a use of them is noticed. */
@@ -24,6 +25,7 @@ typedef struct pl_memory {
     void (*free)(void *user, void *block);
     void *user;
     pl_block *waiting[PL_CLASSES];
+    pl_chunk *chunks;           /* in the order of their making */
     pl_grave elements, handles; /* empty unless the context has .debug */
     pleat_memory_info info;
 } pl_memory;

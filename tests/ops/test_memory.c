@@ -115,6 +115,63 @@ Test(memory, blocks_are_used_again) {
     cr_assert_eq(pleat_memory(ctx).reserved, before.reserved);
 }
 
+/* Does a memory checker run, for which each block is one of the allocator's? */
+static bool blocks_are_apart(void) {
+#if defined(__SANITIZE_ADDRESS__)
+    return true;
+#elif defined(__has_feature)
+#    if __has_feature(address_sanitizer)
+    return true;
+#    endif
+#endif
+    return unwritten_is_watched();
+}
+
+/* What was maps becomes gradients: free blocks make room for others of any sizes. */
+Test(memory, large_blocks_grow_together) {
+    enum { MAPS = 40, MAP = 300000 };
+    if (blocks_are_apart()) cr_skip_test("each block is one of the allocator's");
+    pleat_tensor *map[MAPS];
+    pleat_memory_info before = pleat_memory(ctx);
+    for (size_t i = 0; i < MAPS; i++) map[i] = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(MAP));
+    size_t with_maps = pleat_memory(ctx).reserved;
+    cr_expect_lt(pleat_memory(ctx).allocations - before.allocations, MAPS * 5 / 2, "two for each handle");
+    cr_assert_lt(with_maps, (size_t)MAPS * MAP * sizeof(float) * 4 / 3);
+    for (size_t i = MAPS; i-- > 0;) { /* from the last on, as a walk does */
+        pleat_drop(map[i]);
+        pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(MAP / 4));
+        pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(i % 2 ? MAP / 3 : 2 * MAP / 3));
+    }
+    cr_expect_leq(pleat_memory(ctx).reserved, with_maps * 9 / 8, "%zu bytes beside %zu",
+                  pleat_memory(ctx).reserved - with_maps, with_maps);
+}
+
+/* Blocks of all sizes in any order lie apart, keep what was written to them, and leave nothing behind. */
+Test(memory, blocks_lie_apart) {
+    enum { BLOCKS = 60, TURNS = 6000, MOST = 400000 };
+    unsigned char *block[BLOCKS] = {NULL};
+    size_t bytes[BLOCKS] = {0};
+    pleat_rng *r = pleat_ctx_rng(ctx);
+    pleat_memory_info before = pleat_memory(ctx);
+    for (size_t turn = 0; turn < TURNS + BLOCKS; turn++) {
+        size_t i = turn < TURNS ? pleat_rng_below(r, BLOCKS) : turn - TURNS;
+        for (size_t k = 0; block[i] != NULL && k < bytes[i]; k += k + 4096 < bytes[i] ? 4096 : bytes[i])
+            cr_assert(block[i][k] == i && block[i][bytes[i] - 1 - k] == i, "block %zu of %zu bytes", i,
+                      bytes[i]);
+        pl_give(&ctx->memory, block[i]);
+        block[i] = NULL;
+        if (turn % 100 == 0) pleat_trim(ctx);
+        if (turn >= TURNS) continue;
+        bytes[i] = 1 + pleat_rng_below(r, pleat_rng_below(r, 2) ? MOST : 65536 + 1024);
+        block[i] = pl_take(&ctx->memory, bytes[i]);
+        cr_assert(block[i] != NULL && (uintptr_t)block[i] % 64 == 0);
+        memset(block[i], (int)i, bytes[i]);
+    }
+    cr_assert_eq(pleat_memory(ctx).in_use, before.in_use);
+    pleat_trim(ctx);
+    cr_assert_eq(pleat_memory(ctx).reserved, pleat_memory(ctx).in_use);
+}
+
 Test(memory, trim_gives_back_what_is_not_in_use) {
     pleat_scope s = pleat_begin(ctx);
     pleat_tensor *kept = pleat_keep(counted(PLEAT_F64, PLEAT_SHAPE(100)));
@@ -274,7 +331,10 @@ static void limited_free(void *user, void *block) {
 Test(memory, blocks_that_wait_make_room_for_others) {
     purse p = {.left = 1 << 20};
     pleat_ctx *own = pleat_ctx_new(.alloc = limited_alloc, .free = limited_free, .user = &p);
-    for (size_t n = 1000; n < 100000; n += 9000) pleat_drop(pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(n)));
+    pleat_scope s = pleat_begin(own);
+    for (size_t n = 1000; n < 16000; n += 900) pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(n));
+    pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(20000));
+    pleat_end(s);
     cr_assert_lt(p.left, 400000);
     pleat_tensor *large = pleat_full(own, PLEAT_F32, PLEAT_SHAPE(180000), 7);
     cr_assert_eq(pleat_at(large, (size_t[]){179999}), 7, "%s", pleat_error(own)->text);
@@ -282,6 +342,20 @@ Test(memory, blocks_that_wait_make_room_for_others) {
     cr_assert_eq(pleat_error(own)->code, PLEAT_ERR_MEMORY);
     pleat_ctx_free(own);
     cr_assert_eq(p.left, 1 << 20);
+}
+
+/* A chunk is larger than its first block only if there is memory for it. */
+Test(memory, the_last_bytes_are_found) {
+    if (blocks_are_apart()) cr_skip_test("each block is one of the allocator's");
+    purse p = {.left = 8 << 20};
+    pleat_ctx *own = pleat_ctx_new(.alloc = limited_alloc, .free = limited_free, .user = &p);
+    cr_assert_not(pleat_is_poison(pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(1 << 20))));
+    cr_assert_not(pleat_is_poison(pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(800000))));
+    size_t left = p.left;
+    cr_assert_not(pleat_is_poison(pleat_zeros(own, PLEAT_F32, PLEAT_SHAPE(100000))), "%zu left", left);
+    cr_assert_lt(p.left, left - 400000);
+    pleat_ctx_free(own);
+    cr_assert_eq(p.left, 8 << 20);
 }
 
 Test(memory, half_an_allocator_is_none) {
