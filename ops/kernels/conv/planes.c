@@ -29,7 +29,7 @@ typedef struct planes_task planes_task;
 /* A vector of pixels of the output, the first of them `at`. */
 typedef struct column {
     size_t at;
-    lane_mask kept; /* the lanes that no column before has */
+    lane_mask kept; /* the lanes that no column before has: the weight gradient may not have a pixel twice */
 } column;
 
 typedef struct planes_plan {
@@ -152,9 +152,7 @@ static void find_column(const planes_plan *p, size_t k, column *to, lane_mask *m
     to->at = at, to->kept = mask_of(k * LANES - at, p->output - at);
     memset(mask, 0, p->taps * sizeof *mask);
     memset(offset, 0, p->taps * sizeof *offset);
-    /* the weight gradient may not have a pixel twice */
-    size_t first = p->plan.op == PLEAT_CONV_WEIGHT ? k * LANES - at : 0;
-    for (size_t l = first; l < LANES && at + l < p->output; l++)
+    for (size_t l = 0; l < LANES && at + l < p->output; l++)
         for (size_t i = 0; i < p->taps; i++) {
             ptrdiff_t dh = distance(p, 0, i / g->S), dw = distance(p, 1, i % g->S);
             size_t h = (at + l) / width + (size_t)dh, w = (at + l) % width + (size_t)dw;
