@@ -111,7 +111,18 @@ static size_t antialias_row(const axis *a, size_t i, size_t *start, double *w) {
 typedef struct taps {
     size_t *start, *offset;
     double *weight; /* the start of the block, which also holds the other two */
+    bool single;    /* each row has one */
 } taps;
+
+/* Is row i the row before it? So are most rows of a pool's adjoint. */
+static bool repeats(const taps *t, size_t i) {
+    if (i == 0 || t->start[i] != t->start[i - 1]) return false;
+    const size_t *at = t->offset + i - 1;
+    size_t n = at[1] - at[0];
+    return at[2] - at[1] == n && memcmp(t->weight + at[0], t->weight + at[1], n * sizeof *t->weight) == 0;
+}
+
+enum { GROUP = 4, SMALL = 4096 }; /* planes of a task, where they have fewer pixels */
 
 typedef struct resample {
     const pleat_op *op; /* the forward direction */
@@ -120,11 +131,11 @@ typedef struct resample {
 } resample;
 
 typedef struct planes {
-    size_t in[2], out[2];
+    size_t in[2], out[2], count, group; /* group: planes of a task */
     taps taps[2];
     const void *from;
     void *to;
-    double *rows; /* for each thread one row of the input's width */
+    double *rows; /* for each thread a row of the input's width for each plane of a task */
 } planes;
 
 #define T float
@@ -181,9 +192,10 @@ static bool transpose_taps(const pleat_call *c, const axis *a, const taps *from,
 
 static bool axis_taps(const pleat_call *c, const axis *a, bool adjoint, taps *t) {
     taps rows = {.weight = NULL};
-    if (!adjoint) return make_taps(c, a, t);
-    bool ok = make_taps(c, a, &rows) && transpose_taps(c, a, &rows, t);
+    bool ok = make_taps(c, a, adjoint ? &rows : t) && (!adjoint || transpose_taps(c, a, &rows, t));
     pl_give(&c->ctx->memory, rows.weight);
+    t->single = ok;
+    for (size_t i = 0; t->single && i <= (adjoint ? a->in : a->out); i++) t->single = t->offset[i] == i;
     return ok;
 }
 
@@ -192,14 +204,15 @@ static bool run_planes(const pleat_call *c, const pleat_tensor *x, bool adjoint)
     pl_memory *memory = &c->ctx->memory;
     planes p = {.in = {x->shape[2], x->shape[3]}, .out = {c->shape[2], c->shape[3]}, .from = x->data};
     double work = 4 * (double)(x->numel + c->out->numel);
-    size_t bytes = (size_t)pl_most_threads(c->ctx, work) * p.in[1] * sizeof(double);
-    p.to = c->out->data;
+    p.to = c->out->data, p.count = c->shape[0] * c->shape[1];
+    p.group = (x->numel + c->out->numel) / p.count < SMALL ? GROUP : 1;
+    size_t bytes = (size_t)pl_most_threads(c->ctx, work) * p.group * p.in[1] * sizeof(double);
     bool ok = true;
     for (size_t k = 0; ok && k < 2; k++) ok = axis_taps(c, &r->axis[k], adjoint, &p.taps[k]);
     if (ok) p.rows = pl_take(memory, bytes);
     if (ok && p.rows == NULL) ok = pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for a row");
     if (ok)
-        pl_parallel(pl_pool_for(c->ctx, work), c->shape[0] * c->shape[1],
+        pl_parallel(pl_pool_for(c->ctx, work), (p.count - 1) / p.group + 1,
                     c->dtype == PLEAT_F64 ? apply_f64 : apply_f32, &p);
     pl_give(memory, p.rows);
     for (size_t k = 0; k < 2; k++) pl_give(memory, p.taps[k].weight);

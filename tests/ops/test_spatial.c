@@ -240,8 +240,8 @@ static void expect_pools(pleat_tensor *x, pleat_pool_args a) {
     size_t H = pleat_size(x, 2), W = pleat_size(x, 3);
     size_t P = windows_along(&a, 0, H), Q = windows_along(&a, 1, W), NC = pleat_size(x, 0) * pleat_size(x, 1);
     bool dilated = a.dilation[0] > 1 || a.dilation[1] > 1, exclude = a.exclude_pad;
-    double values[512], moved[512] = {0}, largest[1024], mean[1024], g[1024];
-    cr_assert(NC * H * W <= 512 && NC * P * Q <= 1024);
+    double values[1024], moved[1024] = {0}, largest[2048], mean[2048], g[2048];
+    cr_assert(NC * H * W <= 1024 && NC * P * Q <= 2048);
     pleat_read_f64(x, values);
     for (size_t i = 0; i < NC * P * Q; i++) {
         seen y = window(values + i / (P * Q) * H * W, H, W, &a, i / Q % P, i % Q);
@@ -276,7 +276,7 @@ static void expect_random_pools(uint64_t seed) {
         a.dilation[k] = dilated ? 1 + (size_t)pleat_rng_below(&r, 3) : 1;
         size[k] = 1 + (size_t)pleat_rng_below(&r, 7 + 9 * k);
     }
-    pleat_tensor *x = whole(seed % 2 ? PLEAT_F32 : PLEAT_F64, PLEAT_SHAPE(1, 2, size[0], size[1]));
+    pleat_tensor *x = whole(seed % 2 ? PLEAT_F32 : PLEAT_F64, PLEAT_SHAPE(2, 1 + seed % 4, size[0], size[1]));
     if (windows_along(&a, 0, size[0]) == 0 || windows_along(&a, 1, size[1]) == 0) {
         a.x = x, a.exclude_pad = false;
         if (a.pad[1] == 0) a.pad[1] = PLEAT_NONE;
