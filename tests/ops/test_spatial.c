@@ -292,6 +292,13 @@ Test(spatial, pools_equal_naive_loops) {
     for (uint64_t seed = 0; seed < 2000; seed++) expect_random_pools(seed);
 }
 
+/* The first pixel of a window is found behind its padding, though that is as small. */
+Test(spatial, max_pool2d_of_minus_infinity) {
+    pleat_pool_args a = {.kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}, .dilation = {2, 2}};
+    expect_pools(pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(1, 1, 4, 6), -INFINITY), a);
+    expect_pools(pleat_full(ctx, PLEAT_F64, PLEAT_SHAPE(1, 2, 5, 17), -INFINITY), a);
+}
+
 /* y[p,q] from its definition: the mean of rows floor(p H/P) .. ceil((p+1) H/P) - 1, and the pixel at floor(p H/P). */
 static void expect_blocks(pleat_tensor *x, size_t P, size_t Q) {
     size_t H = pleat_size(x, 2), W = pleat_size(x, 3);
