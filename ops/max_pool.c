@@ -28,6 +28,7 @@ typedef struct planes {
     size_t count, per_task;
     const void *from, *places;
     void *to;
+    bool values;          /* a search for the pixels alone */
     size_t offset[TABLE]; /* of a place in the plane, from that of the window */
 } planes;
 
@@ -93,7 +94,7 @@ static bool run(const pleat_call *c, pl_task f32, pl_task f64) {
         planes p = {.w = w, .count = c->in[0]->shape[0] * c->in[0]->shape[1], .per_task = 1};
         for (size_t i = 0; i < TABLE; i++) p.offset[i] = offset_of(w, i);
         p.from = from->data;
-        p.to = c->out->data;
+        p.to = c->out->data, p.values = c->rank == 4;
         if (found != NULL) p.places = found->data + p.count * maps * pl_element(c->dtype);
         if (pixels < PIECE) p.per_task = PIECE / pixels;
         double work = (double)(p.count * maps) * (double)(w->kernel[0] * w->kernel[1]) / 4;
@@ -152,6 +153,7 @@ static pleat_tensor *gather_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
 static const pleat_op search_op = {"max_pool2d", found_shape, search_forward, pl_zero_vjp, window_attributes};
+static const pleat_op values_op = {"max_pool2d", map_shape, search_forward, NULL, window_attributes};
 static const pleat_op max_op = {"max_pool2d", first_half_shape, NULL, max_vjp,
                                 window_attributes}; /* of (found, x) */
 static const pleat_op gather_op = {"max_pool2d_gather", map_shape, gather_forward, gather_vjp,
@@ -198,6 +200,7 @@ pleat_tensor *pleat_max_pool2d_with(pleat_pool_args args) {
     memcpy(w.stride, args.stride, sizeof w.stride);
     memcpy(w.pad, args.pad, sizeof w.pad);
     memcpy(w.dilation, args.dilation, sizeof w.dilation);
+    if (!args.x->ctx->recording) return pleat_apply(&values_op, 1, &args.x, &w, sizeof w);
     pleat_tensor *found = pleat_apply(&search_op, 1, &args.x, &w, sizeof w);
     return move(&max_op, found, args.x, &w);
 }

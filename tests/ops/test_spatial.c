@@ -260,6 +260,9 @@ static void expect_pools(pleat_tensor *x, pleat_pool_args a) {
     EXPECT_HOLDS(y, 4, shape, largest);
     pleat_grads(y, pleat_from_f64(ctx, pleat_dtype_of(x), 4, shape, g), 1, &x, &gx, 0);
     EXPECT_HOLDS(gx, 4, pleat_shape(x), moved);
+    bool recorded = pleat_set_recording(ctx, false);
+    EXPECT_HOLDS(pleat_max_pool2d_with(a), 4, shape, largest);
+    pleat_set_recording(ctx, recorded);
 }
 
 static void expect_random_pools(uint64_t seed) {
