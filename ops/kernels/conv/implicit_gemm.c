@@ -183,7 +183,7 @@ static range rows_present(const layout *l, const strip *s, const presence *h, si
 /* ---- prefetch ------------------------------------------------------------------------------------------------- */
 
 /* Software prefetch. A strip uses about a kilobyte of a channel and then jumps a whole plane, which hardware prefetchers do not
- * follow. */
+ * follow. The second cache is near enough, and has room for what is ahead beside what is being packed. */
 typedef struct prefetch {
     size_t channels;     /* how many channels ahead; 0: none */
     size_t first, piece; /* a channel's share in an image: where it begins, and its elements */
@@ -205,7 +205,7 @@ static prefetch prefetch_of(const layout *l, const strip *s, range rows, size_t 
 static inline void prefetch_channel(const prefetch *p, const T *channel) {
     const T *from = channel + p->first;
     for (size_t n = 0; n < p->images; n++, from += p->image_step)
-        for (size_t i = 0; i < p->piece; i += LINE / sizeof(T)) __builtin_prefetch(from + i);
+        for (size_t i = 0; i < p->piece; i += LINE / sizeof(T)) __builtin_prefetch(from + i, 0, 2);
 }
 
 /* ---- plans ---------------------------------------------------------------------------------------------------- */
