@@ -1,6 +1,7 @@
 /* Adam: steps along the mean of the gradients divided by the root of their mean square, both with bias
  * correction. AdamW: weight decay shrinks the parameter and does not change the gradient. */
 #include "optimizer.h"
+#include "pleat_op.h"
 
 #include <tgmath.h>
 

@@ -1,6 +1,7 @@
 /* Learning rates over time: the closed forms of torch.optim.lr_scheduler's StepLR, CosineAnnealingLR and
  * LinearLR, and ReduceLROnPlateau. */
 #include "pleat_nn.h"
+#include "pleat_op.h"
 
 #include <math.h>
 
@@ -18,9 +19,9 @@ double pleat_nn_schedule_lr(const pleat_nn_schedule *s, double lr, size_t t) {
     double rate = lr;
     if (s->cosine) {
         double part = t < s->cosine ? (double)t / (double)s->cosine : 1;
-        rate = s->least + (lr - s->least) * (1 + cos(PI * part)) / 2;
+        rate = s->least + (lr - s->least) * (1 + pleat_cos_f64(PI * part)) / 2;
     }
-    return s->step ? rate * pow(or_default(s->gamma, 0.1), (double)(t / s->step)) : rate;
+    return s->step ? rate * pleat_pow_f64(or_default(s->gamma, 0.1), (double)(t / s->step)) : rate;
 }
 
 static bool is_better(const pleat_nn_plateau *p, double metric) {

@@ -7,8 +7,7 @@
  * derivative at 0 would be composed of those of max(x, 0) and |x|, which do not exist there. In f32 an
  * element is computed in double and rounded once. */
 #include "core/core.h"
-#include "core/exp.h"
-#include "core/log.h"
+#include "core/functions.h"
 
 /* ---- of one element ------------------------------------------------------------------------------------ */
 
@@ -20,7 +19,7 @@ static inline float entropy_f32(float x, float t) {
     return (float)-((double)t * a + (1 - (double)t) * b);
 }
 static inline double entropy_f64(double x, double t) {
-    return -(t * at_least(log(x), -100) + (1 - t) * at_least(log1p(-x), -100));
+    return -(t * at_least(pl_log_f64(x), -100) + (1 - t) * at_least(pl_log1p_f64(-x), -100));
 }
 
 /* (x - t) / (x (1 - x)), with a divisor of at least 1e-12, as in PyTorch */
@@ -36,7 +35,7 @@ static inline float logits_f32(float x, float t) {
     return (float)(rest + pl_log1p_unit(pl_exp_wide(-fabsf(x))));
 }
 static inline double logits_f64(double x, double t) {
-    return (x > 0 ? x * (1 - t) : -x * t) + log1p(exp(-fabs(x)));
+    return (x > 0 ? x * (1 - t) : -x * t) + pl_log1p_f64(pl_exp_f64(-fabs(x)));
 }
 
 /* sigmoid(x) - t = (1 - t) sigmoid(x) - t sigmoid(-x), likewise */
@@ -45,7 +44,7 @@ static inline float gap_f32(float x, float t) {
     return (float)((x > 0 ? u - (double)t * e : u * e - (double)t) / (1 + e));
 }
 static inline double gap_f64(double x, double t) {
-    double e = exp(-fabs(x));
+    double e = pl_exp_f64(-fabs(x));
     return (x > 0 ? (1 - t) - t * e : (1 - t) * e - t) / (1 + e);
 }
 

@@ -1,20 +1,20 @@
 /* erf, and gelu, a rectifier smoothed by erf. Law: gelu(x) - gelu(-x) = x. */
 #include "core/core.h"
-#include "core/exp.h"
+#include "core/functions.h"
 
 #define ROOT_HALF 0.70710678118654752440      /* sqrt(1/2) */
 #define TWO_BY_ROOT_PI 1.12837916709551257390 /* 2 / sqrt(pi) */
 #define NORMAL_AT_0 0.39894228040143267794    /* 1 / sqrt(2 pi) */
 
 #define OP erf
-#define EXPR erf(x)
+#define EXPR pl_erf(x)
 #include "core/map1.inc"
 #define OP gelu
-#define EXPR (T)0.5 * x *(1 + erf(x * (T)ROOT_HALF))
+#define EXPR (T)0.5 * x *(1 + pl_erf(x * (T)ROOT_HALF))
 #include "core/map1.inc"
 /* the cumulative normal distribution at x, plus x times its density */
 #define OP gelu_gradient
-#define EXPR x *((T)0.5 * (1 + erf(z * (T)ROOT_HALF)) + z * ((T)NORMAL_AT_0 * pl_exp((T)-0.5 * (z * z))))
+#define EXPR x *((T)0.5 * (1 + pl_erf(z * (T)ROOT_HALF)) + z * ((T)NORMAL_AT_0 * pl_exp((T)-0.5 * (z * z))))
 #include "core/map2.inc"
 
 /* 2/sqrt(pi) e^(-x^2) */

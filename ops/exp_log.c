@@ -1,12 +1,12 @@
 /* exp and log, inverse to each other. Law: log(exp(x)) = x. */
 #include "core/core.h"
-#include "core/exp.h"
+#include "core/functions.h"
 
 #define OP exp
 #define EXPR pl_exp(x)
 #include "core/map1.inc"
 #define OP log
-#define EXPR log(x)
+#define EXPR pl_log(x)
 #include "core/map1.inc"
 
 static pleat_tensor *exp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {

@@ -1,6 +1,7 @@
 /* leaky_relu and elu: rectifiers with a negative side. Laws: leaky_relu(x, 1) = x, and leaky_relu(x, 0) =
  * relu(x). */
 #include "core/core.h"
+#include "core/functions.h"
 
 #define OP leaky_relu
 #define BEFORE const T slope = (T)a[0]
@@ -11,7 +12,7 @@
 #define EXPR z > 0 ? x : slope *x
 #include "core/map2.inc"
 #define OP elu
-#define EXPR x > 0 ? x : (T)a[0] * expm1(x)
+#define EXPR x > 0 ? x : (T)a[0] * pl_expm1(x)
 #include "core/map1.inc"
 
 static size_t slope_attributes(const pleat_call *c, pleat_attr *out) {

@@ -1,10 +1,7 @@
 /* square, sqrt and pow: powers with a constant exponent. Laws: sqrt(square(x)) = |x|, and pow(x, a) pow(x, b)
  * = pow(x, a + b) on x > 0. */
 #include "core/core.h"
-
-#include <math.h>
-
-static bool is_whole(double a) { return a == floor(a); }
+#include "core/functions.h"
 
 #define OP square
 #define EXPR x *x
@@ -12,10 +9,27 @@ static bool is_whole(double a) { return a == floor(a); }
 #define OP sqrt
 #define EXPR sqrt(x)
 #include "core/map1.inc"
-/* NaN also for (-Inf)^a, for which C has a value. An exponent that T cannot hold is used in double: rounded,
- * it would be another one, and may even become an integer (2^24 + 1/2). */
+/* NaN also for (-Inf)^a, for which C has a value. The exponent is used in double: rounded to a float it would be another
+ * one, and may even become an integer (2^24 + 1/2). */
+typedef struct exponent {
+    double a, below; /* below: what is added where x < 0 */
+    bool odd;
+} exponent;
+
+static exponent exponent_of(double a) {
+    return (exponent){a, pl_is_whole(a) ? 0 : (double)NAN, pl_is_odd(a)};
+}
+static inline double pow_f64(double x, exponent e) {
+    return x < 0 && isnan(e.below) ? e.below : pl_pow_f64(x, e.a);
+}
+static inline float pow_f32(float x, exponent e) {
+    const float y = pl_pow_f32(fabsf(x), e.a) + (x < 0 ? (float)e.below : 0);
+    return e.odd ? copysignf(y, x) : y;
+}
+
 #define OP pow
-#define EXPR x < 0 && !is_whole(a[0]) ? (T)NAN : (T)a[0] == a[0] ? pow(x, (T)a[0]) : (T)pow((double)x, a[0])
+#define BEFORE const exponent e = exponent_of(a[0])
+#define EXPR _Generic((x), float : pow_f32, double : pow_f64)(x, e)
 #include "core/map1.inc"
 
 static pleat_tensor *square_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {

@@ -1,12 +1,12 @@
 /* sigmoid and tanh. Law: tanh(x) = 2 sigmoid(2x) - 1. */
 #include "core/core.h"
-#include "core/exp.h"
+#include "core/functions.h"
 
 #define OP sigmoid
-#define EXPR 1 / (1 + pl_exp(-x))
+#define EXPR pl_sigmoid(x)
 #include "core/map1.inc"
 #define OP tanh
-#define EXPR tanh(x)
+#define EXPR pl_tanh(x)
 #include "core/map1.inc"
 #define OP sigmoid_gradient
 #define EXPR x *(z - z * z)

@@ -1,11 +1,12 @@
 /* sin and cos, each the other's derivative up to a sign. Law: sin(x)^2 + cos(x)^2 = 1. */
 #include "core/core.h"
+#include "core/functions.h"
 
 #define OP sin
-#define EXPR sin(x)
+#define EXPR pl_sin(x)
 #include "core/map1.inc"
 #define OP cos
-#define EXPR cos(x)
+#define EXPR pl_cos(x)
 #include "core/map1.inc"
 
 static pleat_tensor *sin_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {

@@ -1,7 +1,7 @@
 /* softmax and log_softmax along an axis. Laws: softmax sums to 1 along the axis; adding a number to all
  * scores does not change it; log_softmax is its logarithm. */
 #include "core/core.h"
-#include "core/exp.h"
+#include "core/functions.h"
 #include "kernels/parallel.h"
 
 #include <math.h>

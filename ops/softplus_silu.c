@@ -1,29 +1,21 @@
 /* softplus, the integral of the sigmoid, and silu, x times the sigmoid. Law: softplus(x) - softplus(-x) =
  * x. */
 #include "core/core.h"
-#include "core/exp.h"
-#include "core/log.h"
-
-/* max(x, 0) + ln(1 + e^-|x|), of which e^-|x| does not overflow; f32 in double, rounded once. NaN stays
- * NaN. */
-static inline float softplus_f32(float x) {
-    return (float)((double)(x > 0 ? x : 0) + pl_log1p_unit(pl_exp_wide(-fabsf(x))));
-}
-static inline double softplus_f64(double x) { return (x > 0 ? x : 0) + log1p(exp(-fabs(x))); }
+#include "core/functions.h"
 
 #define OP softplus
-#define EXPR _Generic((x), float : softplus_f32, double : softplus_f64)(x)
+#define EXPR pl_softplus(x)
 #include "core/map1.inc"
 #define OP softplus_gradient
-#define EXPR x *(1 / (1 + pl_exp(-z)))
+#define EXPR x *pl_sigmoid(z)
 #include "core/map2.inc"
 #define OP silu
-#define EXPR x / (1 + pl_exp(-x))
+#define EXPR x *pl_sigmoid(x)
 #include "core/map1.inc"
 /* g (s + x s (1 - s)) = g (s + (y - s y)) with s = sigmoid(x) and y = silu(x). Where s is 1 the bracket is 0,
  * however large y is. */
-#define S (1 / (1 + pl_exp(-z)))
-#define Y (z / (1 + pl_exp(-z)))
+#define S pl_sigmoid(z)
+#define Y (z * pl_sigmoid(z))
 #define OP silu_gradient
 #define EXPR x *(S + (Y - S * Y))
 #include "core/map2.inc"

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "core/core.h"
+#include "core/functions.h"
 
 static void philox(const uint32_t counter[4], uint64_t key, uint32_t out[4]) {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
@@ -51,7 +52,7 @@ double pleat_rng_uniform(pleat_rng *r) { return (double)(u64(r) >> 11) * 0x1p-53
 
 double pleat_rng_normal(pleat_rng *r) {
     double u = 1 - pleat_rng_uniform(r), v = pleat_rng_uniform(r);
-    return sqrt(-2 * log(u)) * cos(6.283185307179586477 * v);
+    return sqrt(-2 * pl_log_f64(u)) * pl_cos_turns(v);
 }
 
 /* Round x to the type and keep it in [low, high), which rounding may leave on either side; if the type has a

@@ -2,7 +2,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "core/exp.h"
+#include "core/functions.h"
 #include "rows.h"
 
 static oracle *torch;
