@@ -3,12 +3,15 @@
     python3 pytorch.py test autoencoder FILE.safetensors     # the same test loss as the program that wrote it
     python3 pytorch.py test classifier FILE.safetensors      # the same accuracy
     python3 pytorch.py train autoencoder FILE.safetensors    # an epoch in PyTorch; then: autoencoder --load FILE.safetensors
+    python3 pytorch.py train classifier FILE.safetensors 3   # the program's whole recipe, with seed 3 (default 0)
 
 Needs torch, numpy and Fashion-MNIST (Debian: python3-torch, dataset-fashion-mnist). safetensors.torch.load_file reads the files,
 too; this reads and writes the format by its specification, to need nothing else.
 """
+import copy
 import gzip
 import json
+import math
 import sys
 
 import numpy as np
@@ -36,10 +39,18 @@ def autoencoder():
     return nn.Sequential(encoder, decoder)
 
 
+class Residual(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(c, c, 3, padding=1, bias=False), nn.BatchNorm2d(c))
+
+    def forward(self, x):
+        return torch.relu(x + self.body(x))
+
+
 def classifier():
-    def block(i, o):
-        return nn.Sequential(nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU())
-    return nn.Sequential(block(1, 32), nn.MaxPool2d(2), block(32, 48), block(48, 64), nn.MaxPool2d(2), block(64, 64),
+    return nn.Sequential(nn.Conv2d(1, 24, 3, 1, 1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(24), nn.ReLU(), Residual(24),
+                         nn.Conv2d(24, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), Residual(64), Residual(64),
                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(64, 10))
 
 
@@ -82,23 +93,57 @@ def test(kind, net):
     print(f"PyTorch: test loss {loss / len(x):.6f}" + (f", accuracy {right / len(x):.4f}" if right else ""))
 
 
-def train(kind, net):
-    x, y = images("train"), labels("train").long()
+def train_autoencoder(net):
+    x = images("train")
     adam = torch.optim.Adam(net.parameters(), lr=2e-3)
     for index in torch.randperm(len(x)).split(64):
-        out = net(x[index])
-        loss = nn.functional.mse_loss(out, x[index]) if kind == "autoencoder" else nn.functional.cross_entropy(out, y[index])
+        loss = nn.functional.mse_loss(net(x[index]), x[index])
         adam.zero_grad()
         loss.backward()
         adam.step()
 
 
-if len(sys.argv) != 4 or sys.argv[1] not in ("test", "train") or sys.argv[2] not in ("autoencoder", "classifier"):
+def flip_and_shift(x):
+    """Half of the images mirrored, each shifted by at most a pixel along both axes."""
+    x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+    rows = torch.arange(28) + torch.randint(3, (len(x), 1))
+    cols = torch.arange(28) + torch.randint(3, (len(x), 1))
+    return nn.functional.pad(x, (1, 1, 1, 1))[torch.arange(len(x))[:, None, None], 0, rows[:, :, None], cols[:, None, :]][:, None]
+
+
+def train_classifier(net, epochs=20, rate=8e-3):
+    """Returns the averaged network. The recipe is that of classifier.c."""
+    x, y, average = images("train"), labels("train").long(), copy.deepcopy(net)
+    adamw = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.1)
+    batches, t = len(x) // 128, 0
+    warm = batches // 2
+    for _ in range(epochs):
+        for index in torch.randperm(len(x))[:128 * batches].split(128):
+            along = (t - warm) / (epochs * batches - warm)
+            growth = 1 / 3 + 2 / 3 * t / warm
+            adamw.param_groups[0]["lr"] = rate * (growth if t < warm else (1 + math.cos(math.pi * along)) / 2)
+            loss = nn.functional.cross_entropy(net(flip_and_shift(x[index])), y[index], label_smoothing=0.1)
+            adamw.zero_grad()
+            loss.backward()
+            adamw.step()
+            with torch.no_grad():
+                for a, p in zip(average.parameters(), net.parameters()):
+                    a.lerp_(p, 0.01)
+                for a, p in zip(average.buffers(), net.buffers()):
+                    a.copy_(p)
+            t += 1
+    return average
+
+
+if len(sys.argv) not in (4, 5) or sys.argv[1] not in ("test", "train") or sys.argv[2] not in ("autoencoder", "classifier"):
     sys.exit(__doc__)
-torch.manual_seed(0)
+torch.manual_seed(int(sys.argv[4]) if len(sys.argv) > 4 else 0)
 model = autoencoder() if sys.argv[2] == "autoencoder" else classifier()
 if sys.argv[1] == "train":
-    train(sys.argv[2], model)
+    if sys.argv[2] == "classifier":
+        model = train_classifier(model)
+    else:
+        train_autoencoder(model)
     write(sys.argv[3], model.state_dict())
 else:
     model.load_state_dict(read(sys.argv[3]))

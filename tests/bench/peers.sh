@@ -177,10 +177,11 @@ run_nets() {
     rm -rf "$exchange"
     set -- # becomes the list of peers
     for n in $(echo "${threads:-1,2}" | tr , ' '); do
-        set -- "$@" --peer "torch:$n=$program" --peer "torch_kept:$n=env $(torch_settings "$n") $program"
+        # a BLAS with threads of its own would take a second core where PyTorch is told to use one
+        set -- "$@" --peer "torch:$n=env OPENBLAS_NUM_THREADS=$n $program" --peer "torch_kept:$n=env $(torch_settings "$n") $program"
         [ -z "$jemalloc" ] || set -- "$@" --peer "torch_jemalloc:$n=env LD_PRELOAD=$jemalloc $(torch_settings "$n") $program"
     done
-    say "torch: as found, set_num_threads; torch_kept: $(torch_settings N)${jemalloc:+; torch_jemalloc: the same with $jemalloc}"
+    say "torch: as found, set_num_threads, OPENBLAS_NUM_THREADS=N; torch_kept: $(torch_settings N)${jemalloc:+; torch_jemalloc: the same with $jemalloc}"
     python3 "$here/peers/nets.py" --ours "$ours" ${only:+--only "$only"} --threads "${threads:-1,2}" --rounds "$rounds" \
         --seconds "$seconds" --csv "${csv:-$peers/nets.csv}" $quick $cpu "$@"
 }
