@@ -207,20 +207,15 @@ static bool make(const pleat_conv_shape *g, pleat_conv_op op, pleat_conv_plan **
     return true;
 }
 
-typedef struct task_arguments {
-    const planes_plan *plan;
-    const pl_conv_call *call;
-} task_arguments;
-
 static void run_task(void *arg, size_t task, size_t thread) {
-    const task_arguments *a = arg;
-    const planes_plan *p = a->plan;
+    planes_task t = *(const planes_task *)arg;
+    const planes_plan *p = t.plan;
     const pleat_conv_shape *g = &p->plan.g;
     bool weight = p->plan.op == PLEAT_CONV_WEIGHT;
-    const T *input = p->plan.op == PLEAT_CONV_TRANSPOSE ? a->call->y : a->call->x, *y = a->call->y;
+    const T *input = p->plan.op == PLEAT_CONV_TRANSPOSE ? t.call->y : t.call->x, *y = t.call->y;
     size_t planes = g->N * g->C;
-    T *copy = (T *)(void *)pl_thread_workspace(&p->plan, a->call, thread) + LANES;
-    planes_task t = {.plan = p, .call = a->call, .planes = part_of(weight ? g->C : planes, p->each, task)};
+    T *copy = (T *)(void *)pl_thread_workspace(&p->plan, t.call, thread) + LANES;
+    t.planes = part_of(weight ? g->C : planes, p->each, task);
     t.input = (tensor_planes){input, input + planes * p->input, p->input, copy};
     t.y = (tensor_planes){y, y + planes * p->output, p->output, copy + p->slot};
     p->loop(&t);
@@ -228,7 +223,7 @@ static void run_task(void *arg, size_t task, size_t thread) {
 
 static void run(const pleat_conv_plan *plan, const pl_conv_call *call) {
     const planes_plan *p = (const planes_plan *)plan;
-    if (p->tasks > 0) pl_parallel(call->pool, p->tasks, run_task, &(task_arguments){p, call});
+    if (p->tasks > 0) pl_parallel(call->pool, p->tasks, run_task, &(planes_task){.plan = p, .call = call});
 }
 
 static pl_decisions decide(const pleat_conv_plan *plan) {
