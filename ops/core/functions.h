@@ -231,7 +231,7 @@ static inline double pl_two_sum(double a, double b, double *lost) {
     return sum;
 }
 
-/* For |x| <= 2^30. Five parts of pi/2 have 22 digits each, so that their multiples are exact. */
+/* For |x| <= 2^30. The parts of pi/2 have 22 digits each, so that their multiples are exact. */
 static inline pl_angle pl_angle_near(double x) {
     static const double part[6] = {0x1.921fbp+0,  0x1.5110bp-22, 0x1.1846980000000p-44,
                                    0x1.3198ap-69, 0x1.701b8p-92, 0x1.cd129p-115};
@@ -282,24 +282,18 @@ double pl_pow_f64(double x, double y);
 
 /* ---- of floats ---------------------------------------------------------------------------------------------- */
 
-/* Shorter series, where loops are hot. */
+/* Shorter series, where loops are hot; the others round the function of doubles. */
 
 /* e^x = 2^n e^r with an integer n and |r| <= log(2)/2, in double, whose exponent has room for every n of a
  * float. The series ends with r^8/8!: one result in fifty thousand is not the nearest float but its
  * neighbour. wide: before it is rounded; e^-150 for less, e^150 for more. */
 static inline double pl_exp_wide(float v) {
-    static const double shift = 0x1.8p52; /* adding it rounds to an integer in the low bits */
     double x = v < -150 ? -150 : v > 150 ? 150 : v;
-    double whole = x * 0x1.71547652b82fep0 + shift, r = x - (whole - shift) * 0x1.62e42fefa39efp-1;
+    double whole = x * 0x1.71547652b82fep0 + PL_ROUNDS, r = x - (whole - PL_ROUNDS) * 0x1.62e42fefa39efp-1;
     double low = 1 + r + r * r * (1.0 / 2 + r * (1.0 / 6));
     double high = 1.0 / 24 + r * (1.0 / 120) + r * r * (1.0 / 720 + r * (1.0 / 5040) + r * r * (1.0 / 40320));
-    double y = low + r * r * r * r * high;
-    uint64_t bits, n;
-    memcpy(&bits, &y, sizeof bits);
-    memcpy(&n, &whole, sizeof n);
-    bits += n << 52; /* add n to the exponent */
-    memcpy(&y, &bits, sizeof y);
-    return y;
+    return pl_of_bits(pl_bits_of(low + r * r * r * r * high) +
+                      (pl_bits_of(whole) << 52)); /* n more in the exponent */
 }
 
 /* 2 atanh(s) = ln((1 + s) / (1 - s)) for |s| <= 1/3, to 1e-11 of it: s + s^3/3 + .. + s^21/21, twice. */
@@ -314,21 +308,10 @@ static inline double pl_twice_atanh(double s) {
 /* ln(1 + e) for 0 <= e <= 1 */
 static inline double pl_log1p_unit(double e) { return pl_twice_atanh(e / (2 + e)); }
 
-/* ln u for a normal u > 0 or infinity; -709 for 0, NaN otherwise. u = 2^n m with m from sqrt(1/2) to
- * sqrt(2). */
+/* ln u for a normal u > 0 or infinity; -709 for 0, NaN otherwise. */
 static inline double pl_log_wide(double u) {
-    uint64_t bits, mantissa;
-    memcpy(&bits, &u, sizeof bits);
-    mantissa = (bits & 0xfffffffffffff) | 0x3ff0000000000000;
-    double m, n;
-    memcpy(&m, &mantissa, sizeof m);
-    /* the exponent as a double: its digits below those of 2^52 */
-    uint64_t digits = 0x4330000000000000 | (bits >> 52);
-    memcpy(&n, &digits, sizeof n);
-    n -= 0x1p52 + 1023;
-    n = m > 1.4142135623730951 ? n + 1 : n;
-    m = m > 1.4142135623730951 ? m / 2 : m;
-    double y = n * 0x1.62e42fefa39efp-1 + pl_twice_atanh((m - 1) / (m + 1));
+    double n;
+    const double m = pl_log_reduced(u, &n), y = n * 0x1.62e42fefa39efp-1 + pl_twice_atanh((m - 1) / (m + 1));
     return u >= 0 ? y : (double)NAN;
 }
 

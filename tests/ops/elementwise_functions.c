@@ -118,6 +118,38 @@ Test(functions, powers_are_within_two_ulp) {
 
 static uint64_t hashed(uint64_t hash, uint64_t bits) { return (hash ^ bits) * 0x100000001b3u; }
 
+/* An op has the bits of its function, in loops of vectors and over elements that lie apart. */
+Test(functions, ops_have_their_bits) {
+    static const struct {
+        const char *name;
+        pleat_tensor *(*op)(pleat_tensor *x);
+    } ops[] = {{"exp", pleat_exp},           {"log", pleat_log},   {"sigmoid", pleat_sigmoid},
+               {"softplus", pleat_softplus}, {"tanh", pleat_tanh}, {"erf", pleat_erf},
+               {"sin", pleat_sin},           {"cos", pleat_cos}};
+    enum { OPS = sizeof ops / sizeof *ops };
+    pleat_ctx *ctx = pleat_ctx_new(.threads = 1);
+    size_t seen = 0;
+    for (size_t k = 0; k < FUNCTIONS && seen < OPS; k++) {
+        const function *f = &functions[k];
+        if (strcmp(ops[seen].name, f->name) != 0) continue;
+        for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
+            pleat_tensor *x = pleat_uniform(ctx, type, PLEAT_SHAPE(333, 2), f->low, f->high);
+            pleat_tensor *y = ops[seen].op(x), *apart = ops[seen].op(pleat_flip(x, PLEAT_AXES(0)));
+            for (size_t i = 0; i < 666; i++) {
+                const double v = pleat_at(x, (size_t[]){i / 2, i % 2});
+                const double want = type == PLEAT_F32 ? (double)f->f32((float)v) : f->f64(v);
+                cr_assert(same_number(pleat_at(y, (size_t[]){i / 2, i % 2}), want), "%s(%a)", f->name, v);
+                cr_assert(same_number(pleat_at(apart, (size_t[]){332 - i / 2, i % 2}), want), "%s(%a)",
+                          f->name, v);
+            }
+        }
+        seen++;
+    }
+    cr_expect_eq(seen, OPS); /* in the order of the table */
+    cr_expect_eq(pleat_error(ctx)->code, PLEAT_OK, "%s", pleat_error(ctx)->text);
+    pleat_ctx_free(ctx);
+}
+
 /* The same on every processor and from every compiler; a change of a series changes them, and the results of users. */
 Test(functions, have_these_bits) {
     for (size_t k = 0; k < FUNCTIONS; k++) {
