@@ -328,7 +328,10 @@ pleat_tensor *pleat_uniform(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, cons
 
 /* ---- ops: element by element ------------------------------------------------------------------------- */
 /* Two operands are broadcast as in NumPy: shapes are aligned at the last axis, and an axis that is missing or
- * has size 1 is repeated. x [..], y [..] -> z [..] */
+ * has size 1 is repeated. x [..], y [..] -> z [..]
+ *
+ * exp, log, sin, cos, tanh, sigmoid, erf, softplus and pow are computed by the library itself, with the same bits
+ * on every processor and from every compiler: within 0.51 units of the last place in f32, 2 in f64. */
 
 pleat_tensor *pleat_add(pleat_tensor *x, pleat_tensor *y); /* z = x + y */
 pleat_tensor *pleat_sub(pleat_tensor *x, pleat_tensor *y); /* z = x - y */
@@ -344,7 +347,7 @@ pleat_tensor *pleat_square(pleat_tensor *x);               /* z = x x */
 pleat_tensor *pleat_sin(pleat_tensor *x);                  /* z = sin x, x in radians; NaN for infinite x */
 pleat_tensor *pleat_cos(pleat_tensor *x);                  /* z = cos x, x in radians; NaN for infinite x */
 pleat_tensor *pleat_tanh(pleat_tensor *x);                 /* z = tanh x */
-pleat_tensor *pleat_sigmoid(pleat_tensor *x);              /* z = 1 / (1 + e^-x); 0 where e^-x overflows */
+pleat_tensor *pleat_sigmoid(pleat_tensor *x);              /* z = 1 / (1 + e^-x) */
 pleat_tensor *pleat_relu(pleat_tensor *x);                 /* z = max(x, 0), NaN for NaN; dz/dx = step(x) */
 /* z = min(max(x, 0), 6), NaN for NaN; dz/dx is 1 for 0 < x < 6 and else 0, also at 0 and 6.
  * torch.nn.functional.relu6. */
@@ -361,7 +364,7 @@ pleat_tensor *pleat_round(pleat_tensor *x);
 pleat_tensor *pleat_pow(pleat_tensor *x, double a); /* z = x^a; NaN for x < 0 unless a is whole */
 pleat_tensor *pleat_erf(pleat_tensor *x);           /* z = 2/sqrt(pi) integral of e^(-t^2) from 0 to x */
 pleat_tensor *pleat_softplus(pleat_tensor *x);      /* z = ln(1 + e^x), without overflow */
-pleat_tensor *pleat_silu(pleat_tensor *x); /* z = x sigmoid(x), also known as swish; 0 where e^-x overflows */
+pleat_tensor *pleat_silu(pleat_tensor *x);          /* z = x sigmoid(x), also known as swish */
 /* z = x (1 + erf(x/sqrt(2))) / 2; the error is about 2^-24 |x| in f32 and 2^-53 |x| in f64, so z is 0 below
  * -6, or -9. Hendrycks, Gimpel 2016. */
 pleat_tensor *pleat_gelu(pleat_tensor *x);
