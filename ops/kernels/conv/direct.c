@@ -11,6 +11,7 @@
  * sums for each tap. */
 #include "kernels/conv/axis.h"
 #include "kernels/conv/engine.h"
+#include "kernels/conv/order.h"
 #include "kernels/parallel.h"
 #include "kernels/simd/vectors.h"
 
@@ -72,8 +73,6 @@ typedef struct direct_plan {
 
 static bool is_weight(const direct_plan *p) { return p->plan.op == PLEAT_CONV_WEIGHT; }
 static size_t taps_along(const direct_plan *p) { return taps_in_use(&p->w); }
-
-static size_t common_divisor(size_t a, size_t b) { return b == 0 ? a : common_divisor(b, a % b); }
 
 /* Pixels of the input between neighbouring taps of a phase. */
 static size_t tap_distance(const axis *a) {

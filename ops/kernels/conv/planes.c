@@ -87,7 +87,8 @@ SPECIALIZE void sum_plane(size_t taps, const planes_plan *p, const T *from, cons
     for (size_t k = 0; k < p->columns; k++, mask += taps, offset += taps) {
         vec sum = {0};
         UNROLL(32)
-        for (size_t i = 0; i < taps; i++) sum += factor[i] * keep_lanes(load(from + offset[i]), mask[i]);
+        for (size_t i = 0; i < taps; i++)
+            sum = fmadd(factor[i], keep_lanes(load(from + offset[i]), mask[i]), sum);
         store_column(sum, p->output, e, to + p->column[k].at, last);
     }
 }
@@ -120,7 +121,8 @@ SPECIALIZE void sum_products(size_t taps, const planes_task *t) {
             for (size_t k = 0; k < p->columns; k++, mask += taps, offset += taps) {
                 vec v = keep_lanes(load(y + p->column[k].at), p->column[k].kept);
                 UNROLL(32)
-                for (size_t i = 0; i < taps; i++) sum[i] += v * keep_lanes(load(x + offset[i]), mask[i]);
+                for (size_t i = 0; i < taps; i++)
+                    sum[i] = fmadd(v, keep_lanes(load(x + offset[i]), mask[i]), sum[i]);
             }
         }
         T sums[MOST_TAPS];

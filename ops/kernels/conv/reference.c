@@ -1,9 +1,16 @@
 /* The reference: each element of a result by its definition, one term after the other. Padding is absent, so it adds no term. */
 #include "kernels/conv/axis.h"
 #include "kernels/conv/engine.h"
+#include "kernels/conv/order.h"
 #include "kernels/parallel.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
+
+/* a b + c, rounded once */
+static float fmadd_f32(float a, float b, float c) { return fmaf(a, b, c); }
+static double fmadd_f64(double a, double b, double c) { return fma(a, b, c); }
 
 typedef struct task_arguments {
     const pleat_conv_plan *plan;

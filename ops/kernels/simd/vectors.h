@@ -5,6 +5,7 @@
 
 #include "kernels/sizes.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -47,6 +48,36 @@ typedef T loose_vec
 
 static inline vec load(const T *p) { return *(const loose_vec *)p; }
 static inline void store(T *p, vec v) { *(loose_vec *)p = v; }
+
+/* ---- fused multiply-add ------------------------------------------------------------------------------------------ */
+
+/* a*b + c, rounded once: every sum of products is made of these, so that all instruction sets give the same bits. The build lets compilers
+ * fuse a product and a sum. Where the processor cannot, it is computed exactly: of floats in double, where the product is exact and the
+ * sum is rounded to odd, which spoils no second rounding (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008). */
+#if defined(__FMA__) || defined(__aarch64__) || (defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF))
+static inline vec fmadd(vec a, vec b, vec c) { return a * b + c; }
+static inline vec fmadd_by(T a, vec b, vec c) { return a * b + c; }
+#else
+#    define FMADD_IN_SOFTWARE
+typedef double wide_vec __attribute__((vector_size(VECTOR_BYTES / sizeof(T) * sizeof(double))));
+typedef long long wide_bits __attribute__((vector_size(VECTOR_BYTES / sizeof(T) * sizeof(double))));
+
+static inline vec fmadd(vec a, vec b, vec c) {
+    if (sizeof(T) == sizeof(double)) {
+        for (size_t l = 0; l < LANES; l++) a[l] = (T)fma((double)a[l], (double)b[l], (double)c[l]);
+        return a;
+    }
+    const wide_vec p = __builtin_convertvector(a, wide_vec) * __builtin_convertvector(b, wide_vec);
+    const wide_vec z = __builtin_convertvector(c, wide_vec), s = p + z, t = s - p,
+                   error = (p - (s - t)) + (z - t);
+    const wide_bits inexact = (wide_bits)((error > 0) | (error < 0)),
+                    away = (wide_bits)((error > 0) == (s > 0));
+    const wide_bits bits = (wide_bits)s, even = (bits & 1) - 1;
+    return __builtin_convertvector((wide_vec)(bits + (inexact & even & (-1 - 2 * away))), vec);
+}
+
+static inline vec fmadd_by(T a, vec b, vec c) { return fmadd(a - (vec){0}, b, c); }
+#endif
 
 /* A choice of lanes: all bits of a lane, or none. */
 typedef __typeof__((vec){0} < (vec){0}) lane_mask;
