@@ -19,7 +19,9 @@ static const pleat_isa isas[] = {PLEAT_ISA_BASELINE, PLEAT_ISA_AVX2, PLEAT_ISA_A
 /* A number from a sum of three, near enough to a normal one. */
 static double normal(uint64_t *seed) {
     double sum = 0;
-    for (int i = 0; i < 3; i++) sum += (double)random_below(seed, 1 << 24) / (1 << 23) - 1;
+    for (int i = 0; i < 3; i++)
+        sum +=
+            (double)random_below(seed, 1 << 24) * 0x1p-23 + (double)random_below(seed, 1 << 28) * 0x1p-51 - 1;
     return sum;
 }
 

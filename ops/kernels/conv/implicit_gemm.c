@@ -159,7 +159,7 @@ static void list_pixels(const layout *l, const strip *s, bool by_position, size_
 /* Terms: blocks of runs of so many; the beginnings of runs and of blocks are so far apart. */
 typedef struct term_runs {
     size_t blocks, runs, run, run_step, block_step;
-    bool add; /* outer products: add to what is stored */
+    bool add; /* go on from the sums that are stored, not from 0 */
 } term_runs;
 
 static term_runs all_terms(size_t count) { return (term_runs){1, 1, count, count, count, false}; }

@@ -69,7 +69,7 @@ static inline const T *plane_at(const tensor_planes *t, size_t plane) {
 
 /* A vector of the output. Nothing from `last` on is this task's, and what lies behind a short plane is written later. */
 static inline void store_column(vec v, size_t pixels, const epilogue *e, T *to, const T *last) {
-    v = epilogue_vec(v, to, e);
+    v = epilogue_vec(v, e);
     if (pixels >= LANES || (size_t)(last - to) >= LANES)
         store(to, v);
     else

@@ -144,14 +144,15 @@ static inline __attribute__((always_inline)) void sum_lanes(size_t count, vec *v
 
 typedef T quad __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
 
-/* What sums meet on their way into the result: what is there already, the bias, relu, in whose comparisons a NaN stays. */
+/* What sums meet on their way into the result: the bias, relu, in whose comparisons a NaN stays. Before that a zero becomes +0: its sign
+ * would tell whether an engine multiplies the zeros of padding or leaves them out. */
 typedef struct epilogue {
-    bool add, relu;
+    bool relu;
     const T *bias; /* NULL, or of the channel */
 } epilogue;
 
-static inline vec epilogue_vec(vec v, const T *to, const epilogue *e) {
-    if (e->add) v += load(to);
+static inline vec epilogue_vec(vec v, const epilogue *e) {
+    v += 0;
     if (e->bias) v += *e->bias;
     return e->relu ? keep_lanes(v, (v > 0) | (v != v)) : v;
 }
@@ -159,14 +160,14 @@ static inline vec epilogue_vec(vec v, const T *to, const epilogue *e) {
 static inline quad load_quad(const T *p) { return *(const quad *)p; }
 static inline void store_quad(T *p, quad v) { *(quad *)p = v; }
 
-static inline quad epilogue_quad(quad v, const T *to, const epilogue *e) {
-    if (e->add) v += load_quad(to);
+static inline quad epilogue_quad(quad v, const epilogue *e) {
+    v += 0;
     if (e->bias) v += *e->bias;
     return e->relu ? (quad)((__typeof__(v > v))v & ((v > 0) | (v != v))) : v;
 }
 
-static inline T epilogue_scalar(T v, const T *to, const epilogue *e) {
-    if (e->add) v += *to;
+static inline T epilogue_scalar(T v, const epilogue *e) {
+    v += 0;
     if (e->bias) v += *e->bias;
     return e->relu ? (v > 0 ? v : v == v ? 0 : v) : v;
 }
