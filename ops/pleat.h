@@ -85,6 +85,11 @@ extern "C" {
 
 #define PLEAT_VERSION "0.1.0"
 
+/* How the library was built, in one line that stays the same: its version, its BLAS or none, the instruction sets that its engines are
+ * compiled for, and the optional libraries that it has: "pleat 0.1.0, BLAS openblas, x86_64 avx2 avx512 baseline, with zlib libpng".
+ * Never NULL. */
+const char *pleat_build_info(void);
+
 /* The largest rank of a tensor. */
 #define PLEAT_MAX_RANK 8
 

@@ -39,7 +39,7 @@ if [ -n "$sanitize" ]; then
 fi
 : "${build:=build${sanitize:+-asan}}"
 
-needs_to_build
+needs_to_build $options
 needs_to_test
 require_packages
 likes_to_build

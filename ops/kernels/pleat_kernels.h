@@ -131,7 +131,7 @@ const char *pleat_conv_plan_print(const pleat_conv_plan *plan, char *text, size_
 
 /* Bytes of workspace for so many threads; SIZE_MAX where that overflows. At most 1 MiB for each thread, whatever the sizes (the work is
  * done in strips), and beside that one packed copy of the weights; with im2col only the first, unless a single channel's kernel is
- * larger than that. */
+ * larger than that, and 512 KiB more for each thread in a build without BLAS. */
 size_t pleat_conv_plan_bytes(const pleat_conv_plan *plan, int threads);
 
 /* Weights that are used many times can be packed once: pack them into pleat_conv_packed_bytes bytes, which begin at a multiple of 64,

@@ -868,13 +868,15 @@ Test(kernels, what_was_in_the_workspace_does_not_show) {
     pleat_pool_free(pool);
 }
 
-/* At most 1 MiB a thread, or one column of a kernel that is larger, and beside that one copy of the weights. */
+/* At most 1 MiB a thread, or one column of a kernel that is larger, and beside that one copy of the weights; in a build without BLAS
+ * what its own products take. */
 static void check_workspace(const pleat_conv_shape *g, size_t element, int threads) {
     const char *wrong = pleat_conv_check(g, element);
     if (BY_WIDTH(false, true) && wrong && strstr(wrong, "addressable")) return;
     cr_assert_null(wrong, "%s: %s", geometry_print(g).text, wrong);
     size_t kernel = (g->R * g->S * element + 63) / 64 * 64, limit = kernel > MIB ? kernel : MIB;
     size_t copy = path().engine == PLEAT_ENGINE_IM2COL ? 0 : geometry_kernel(g) * element;
+    if (!PL_BLAS) limit += PL_GEMM_BYTES;
     for (int op = 0; op < 3; op++) {
         size_t bytes = conv_bytes(g, element, ops[op], path(), threads);
         size_t each = threads > 1 ? (size_t)threads : 1;

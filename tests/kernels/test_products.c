@@ -322,7 +322,7 @@ Test(products, with_a_vector) {
     }
 }
 
-Test(products, are_blas_where_that_is_asked_for) {
+Test(products, are_blas_where_that_is_asked_for, .disabled = !PL_BLAS) {
     for (uint64_t i = 0; i < 200; i++) {
         one o = random_one(i);
         const pl_gemm_engine *chosen = pl_gemm_engine_for(&o.g, o.element, (pleat_path){0});
@@ -436,7 +436,7 @@ Test(products, on_both_sides_of_dots) {
 }
 
 /* Which products BLAS has. */
-Test(products, on_both_sides_of_blas) {
+Test(products, on_both_sides_of_blas, .disabled = !PL_BLAS) {
     static const struct {
         size_t m, n, k;
         bool tb, own[2]; /* f32, f64 */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pleat_config.h"
 #include "tensors.h"
 
 TestSuite(state, .init = tensors_begin, .fini = tensors_end);
@@ -210,6 +211,16 @@ Test(state, errors_are_one_line) {
     cr_assert_str_eq(pleat_error(ctx)->text, "read?it: cannot read a?b?c?[2Jd?\xc3\xa9");
     cr_assert_str_eq(pleat_error(ctx)->op, "read?it");
     pleat_clear_error(ctx);
+}
+
+Test(state, how_the_library_was_built) {
+    const char *info = pleat_build_info();
+    cr_assert_eq(strncmp(info, "pleat " PLEAT_VERSION ", ", strlen("pleat " PLEAT_VERSION ", ")), 0, "%s",
+                 info);
+    cr_assert_not_null(strstr(info, PL_BLAS ? ", BLAS " : ", no BLAS, "), "%s", info);
+    cr_assert_not_null(strstr(info, " baseline"), "%s", info);
+    cr_assert_null(strchr(info, '\n'));
+    cr_assert_eq(info, pleat_build_info());
 }
 
 Test(state, names_of_the_codes) {

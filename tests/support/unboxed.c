@@ -110,7 +110,7 @@ int main(int argc, char **argv) {
     for (struct criterion_test **t = __start_cr_tst; t < __stop_cr_tst; t++) {
         char name[256];
         snprintf(name, sizeof name, "%s/%s", (*t)->category, (*t)->name);
-        if (filter != NULL && fnmatch(filter, name, 0) != 0) continue;
+        if ((*t)->data->disabled || (filter != NULL && fnmatch(filter, name, 0) != 0)) continue;
         int status = run(*t);
         bool ended = WIFEXITED(status), skipped = ended && WEXITSTATUS(status) == SKIPPED, fine = status == 0;
         if (!fine && !skipped) fprintf(stderr, "[FAIL] %s: status %#x\n", name, (unsigned)status);

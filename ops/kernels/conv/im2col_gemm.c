@@ -73,7 +73,8 @@ static im2col_plan draft(const pleat_conv_shape *g, size_t element, pleat_conv_o
         p.chunks = max(1, ceil_div(pieces, p.pieces));
         p.partial_bytes = (p.chunks - 1) * weights;
     }
-    p.plan.thread_bytes = p.column_bytes, p.plan.shared_bytes = p.partial_bytes;
+    p.plan.thread_bytes = p.column_bytes + (PL_BLAS ? 0 : PL_GEMM_BYTES),
+    p.plan.shared_bytes = p.partial_bytes;
     return p;
 }
 

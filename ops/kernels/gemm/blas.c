@@ -5,7 +5,6 @@
 #include "pleat_config.h"
 
 #include <cblas.h>
-#include <limits.h>
 #include <string.h>
 
 #ifdef PL_OPENBLAS_THREADS
@@ -22,11 +21,6 @@ void pleat_blas_single_thread(void) {
 #ifdef PL_BLIS_THREADS
     bli_thread_set_num_threads(1);
 #endif
-}
-
-bool pl_gemm_fits(const pl_gemm *g) {
-    return g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX &&
-           g->ldc <= INT_MAX;
 }
 
 /* ---- BLAS ------------------------------------------------------------------------------------------------ */

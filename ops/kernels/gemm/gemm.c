@@ -3,6 +3,13 @@
 
 #include "kernels/simd/cpu.h"
 
+#include <limits.h>
+
+bool pl_gemm_fits(const pl_gemm *g) {
+    return g->m <= INT_MAX && g->n <= INT_MAX && g->k <= INT_MAX && g->lda <= INT_MAX && g->ldb <= INT_MAX &&
+           g->ldc <= INT_MAX;
+}
+
 /* SIMD products win where BLAS's calls and copies cost as much as the product does, and hold their own until both operands leave the
  * caches. They have no use for rows of c that are shorter than a vector, unless they are dot products. */
 static bool beats_blas(const pl_gemm *g, size_t element) {
@@ -22,17 +29,19 @@ static const pl_gemm_engine *const engines[] = {
 };
 
 const pl_gemm_engine *pl_gemm_engine_for(const pl_gemm *g, size_t element, pleat_path path) {
-    bool automatic = path.engine == PLEAT_ENGINE_AUTO && path.isa == PLEAT_ISA_AUTO;
+    bool automatic = PL_BLAS && path.engine == PLEAT_ENGINE_AUTO && path.isa == PLEAT_ISA_AUTO;
     if (path.engine == PLEAT_ENGINE_REFERENCE)
         return element == sizeof(float) ? &pl_gemm_reference_f32 : &pl_gemm_reference_f64;
-    if (path.engine == PLEAT_ENGINE_IM2COL || (automatic && !beats_blas(g, element))) return NULL;
+    if (PL_BLAS && path.engine == PLEAT_ENGINE_IM2COL) return NULL;
+    if (automatic && !beats_blas(g, element)) return NULL;
     for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
         const pl_gemm_engine *e = engines[i];
         bool wanted = path.isa == e->isa ||
                       (path.isa == PLEAT_ISA_AUTO && !(automatic && e->isa == PLEAT_ISA_BASELINE));
         if (e->element == element && wanted && pl_isa_runs_here(e->isa)) return e;
     }
-    return NULL;
+    if (PL_BLAS) return NULL;
+    return element == sizeof(float) ? &pl_simd_gemm_baseline_f32 : &pl_simd_gemm_baseline_f64;
 }
 
 static size_t no_workspace(const pl_gemm *g) {

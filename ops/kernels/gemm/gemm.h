@@ -1,4 +1,4 @@
-/* Matrix products: the one door to BLAS. */
+/* Matrix products: of BLAS, which has its one door here, and of our own. */
 #ifndef PL_GEMM_H
 #define PL_GEMM_H
 
@@ -52,7 +52,8 @@ extern const pl_gemm_engine pl_simd_gemm_avx2_f32, pl_simd_gemm_avx2_f64, pl_sim
 #endif
 
 /* What computes g; NULL is BLAS. PLEAT_ENGINE_AUTO chooses by sizes and processor, PLEAT_ENGINE_IM2COL is BLAS, PLEAT_ENGINE_REFERENCE three
- * loops, the others and every instruction set by name SIMD products, with BLAS where the processor lacks what they need. */
+ * loops, the others and every instruction set by name SIMD products, with BLAS where the processor lacks what they need. Without a BLAS
+ * (PL_BLAS is 0) it is never NULL: SIMD products take its place. */
 const pl_gemm_engine *pl_gemm_engine_for(const pl_gemm *g, size_t element, pleat_path path);
 
 #endif
