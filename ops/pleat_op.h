@@ -88,10 +88,11 @@ pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in,
 void pleat_parallel(pleat_ctx *ctx, double work, size_t tasks, void (*body)(void *arg, size_t task),
                     void *arg);
 
-/* x^y and cos(x), with the same bits on every processor and from every compiler, which the C library's own do not have;
+/* x^y, cos(x) and ln(x), with the same bits on every processor and from every compiler, which the C library's own do not have;
  * within 2 ulp. x and y, and what is not finite, as C11 F.10 has it. */
 double pleat_pow_f64(double x, double y);
 double pleat_cos_f64(double x);
+double pleat_log_f64(double x);
 
 /* Complete an option that is a pair, by the rule of the conventions, for an op or a layer of your own. A pair
  * of zeros becomes `usual` (NULL: it stays), and PLEAT_NONE becomes 0. False after an error of `op` about

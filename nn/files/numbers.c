@@ -25,6 +25,16 @@ pln_digits pln_rounded(double v, int digits) { return print("%.*g", digits, v); 
 pln_digits pln_fixed(double v, int decimals) { return print("%.*f", decimals, v); }
 pln_digits pln_exponent(double v, int decimals) { return print("%.*e", decimals, v); }
 
+/* 17 decimals are more than would round a double up to a power of ten */
+int pln_decade(double v) { return atoi(strchr(pln_exponent(v, 17).s, 'e') + 1); }
+
+double pln_power_of_ten(int e) {
+    char text[16];
+    double v;
+    snprintf(text, sizeof text, "1e%d", e);
+    return pln_decimal(text, strlen(text), &v) ? v : 0;
+}
+
 bool pln_read_number(const char **at, double *v) {
     pln_digits text;
     size_t n = strcspn(*at, " ");

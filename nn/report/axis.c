@@ -14,9 +14,11 @@ void pln_extend(pln_range *r, double v) {
     if (v > r->high) r->high = v;
 }
 
+static double log_ratio(double a, double b) { return pleat_log_f64(a) - pleat_log_f64(b); }
+
 double pln_axis_at(const pln_axis *a, double v) {
-    double part = a->log ? (log10(v) - log10(a->low)) / (log10(a->high) - log10(a->low))
-                         : (v - a->low) / (a->high - a->low);
+    double part =
+        a->log ? log_ratio(v, a->low) / log_ratio(a->high, a->low) : (v - a->low) / (a->high - a->low);
     part = part < 0 ? 0 : part < 1 ? part : 1;
     return a->from + part * (a->to - a->from);
 }
@@ -34,10 +36,11 @@ size_t pln_axis_width(const pln_axis *a) {
  * ten. */
 static double round_up(double v, int *exponent) {
     static const double firsts[] = {1, 2, 5, 10};
-    double power = pow(10, floor(log10(v)));
     size_t i = 0;
+    *exponent = pln_decade(v);
+    double power = pln_power_of_ten(*exponent);
     while (i < 3 && firsts[i] * power < v * (1 - 1e-9)) i++;
-    *exponent = (int)lround(log10(power)) + (i == 3);
+    *exponent += i == 3;
     return firsts[i] * power;
 }
 
@@ -47,7 +50,7 @@ static void write_labels(pln_axis *a, int exponent) {
     bool scientific = most >= 1e6 || most < 1e-3;
     for (size_t i = 0; i < a->ticks; i++) {
         double v = a->tick[i];
-        int digits = v == 0 ? 1 : (int)floor(log10(fabs(v)) + 1e-9) - exponent + 1;
+        int digits = v == 0 ? 1 : pln_decade(v * (1 + 1e-9)) - exponent + 1;
         a->label[i] = scientific ? pln_scientific(v, digits) : pln_fixed(v, exponent < 0 ? -exponent : 0);
     }
 }
@@ -74,18 +77,19 @@ static void linear_ticks(pln_axis *a, const pln_axis_args *args) {
 static void log_ticks(pln_axis *a, const pln_axis_args *args) {
     static const double firsts[] = {1, 2, 5};
     double low = 0, high = HUGE_VAL, least = a->low * (1 + 1e-9), most = a->high * (1 - 1e-9);
-    int from = (int)floor(log10(least)), to = (int)ceil(log10(most)),
-        stride = (to - from) / (int)args->most + 1;
+    int from = pln_decade(least), to = pln_decade(most);
+    to += most > pln_power_of_ten(to);
+    int stride = (to - from) / (int)args->most + 1;
     for (int i = 3 * from; i <= 3 * to; i++) {
-        double v = firsts[(i % 3 + 3) % 3] * pow(10, floor(i / 3.0));
+        double v = firsts[(i % 3 + 3) % 3] * pln_power_of_ten((i - (i % 3 + 3) % 3) / 3);
         if (v <= least) low = v;
         if (v >= most && v < high) high = v;
     }
-    size_t each = log10(most) - log10(least) < 2.2 ? 3 : 1;
+    size_t each = most / least < 158 ? 3 : 1;
     a->low = low, a->high = high;
     for (int e = from; e <= to; e += stride)
         for (size_t i = 0; i < each && a->ticks < PLN_TICKS; i++) {
-            double v = firsts[i] * pow(10, e);
+            double v = firsts[i] * pln_power_of_ten(e);
             if (v < low * (1 - 1e-9) || v > high * (1 + 1e-9)) continue;
             a->label[a->ticks] = pln_short(v, 1);
             a->tick[a->ticks++] = v;
@@ -114,7 +118,7 @@ pln_axis pln_axis_new(pln_axis_args args) {
     pln_range r = widen(args.range);
     pln_axis a = {.low = r.low, .high = r.high, .to = 1};
     a.log = args.log && args.range.low > LEAST && args.range.low <= args.range.high && r.low > 0 &&
-            log10(r.high) - log10(r.low) > 0.5;
+            r.high / r.low > 3.16;
     if (a.log)
         log_ticks(&a, &args);
     else

@@ -34,7 +34,7 @@ pln_digits pln_short(double v, int digits) {
     if (isnan(v)) return (pln_digits){NO_VALUE};
     if (isinf(v)) return v > 0 ? (pln_digits){"\u221e"} : (pln_digits){"-\u221e"};
     if (size >= 1e6 || size < 1e-4) return pln_scientific(v, digits);
-    int decimals = digits - 1 - (int)floor(log10(size));
+    int decimals = digits - 1 - pln_decade(size);
     return tidy(pln_fixed(v, decimals > 0 ? decimals : 0));
 }
 

@@ -139,7 +139,7 @@ static void add_results(table *t, const char *name, const char *part, column of)
     if (t->columns == before) return;
     t->column[before].decimals = 4;
     if (!(most > 0 && least >= 1e-3 && most < 1e5)) return;
-    int decimals = 3 - (int)floor(log10(least));
+    int decimals = 3 - pln_decade(least);
     t->column[before].write = pln_fixed;
     t->column[before].decimals = decimals < 0 ? 0 : decimals < 5 ? decimals : 5;
 }

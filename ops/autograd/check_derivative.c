@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "autograd/check_calls.h"
+#include "core/functions.h"
 
 typedef struct derivative {
     pl_check_pair *p;
@@ -66,14 +67,14 @@ static bool scatter(derivative *k, pleat_rng *r, double range) {
         tt += (t[i] - mean_t) * (t[i] - mean_t);
         tv += (t[i] - mean_t) * (v[i] - mean_v);
     }
-    for (int i = 0; i < POINTS; i++) off = hypot(off, v[i] - mean_v - tv / tt * (t[i] - mean_t));
+    for (int i = 0; i < POINTS; i++) off = pl_hypot_f64(off, v[i] - mean_v - tv / tt * (t[i] - mean_t));
     k->sigma = isnan(off) ? 0 : off / sqrt(POINTS - 2);
     return true;
 }
 
 /* The standard deviation of S. Where f is so coarse that it does not change, farther apart. */
 static bool measure_function(derivative *k, pleat_rng *r) {
-    double range = pow(pl_epsilon(k->p), 2.0 / 3);
+    double range = pl_pow_f64(pl_epsilon(k->p), 2.0 / 3);
     k->changes = 0;
     while (k->changes < POINTS / 2 && range < 1.0 / 256) {
         if (!scatter(k, r, range)) return false;
@@ -85,7 +86,7 @@ static bool measure_function(derivative *k, pleat_rng *r) {
 /* The gradient's: its second difference is 0, but for rounding. And it can hardly be better than f itself. */
 static bool measure_gradient(derivative *k) {
     pl_check_pair *p = k->p;
-    double apart = pow(pl_epsilon(p), 2.0 / 3), size = pl_norm(p->m, k->u, k->y);
+    double apart = pl_pow_f64(pl_epsilon(p), 2.0 / 3), size = pl_norm(p->m, k->u, k->y);
     double relative = pl_epsilon(p) + (size > 0 ? fmin(k->sigma / size, 1) : 0);
     for (size_t i = 0; i < p->n; i++) k->noise[i] = relative * fabs(k->g[i]);
     for (int far = 1; far <= 5; far += 2) { /* a single one may be 0 by chance */
@@ -134,7 +135,7 @@ static bool extrapolate(derivative *k, double h, size_t from, size_t to, double 
     enum { ROWS = 36, COLUMNS = 8 };
     double value[2][COLUMNS], rounding[2][COLUMNS], of_gradient = 0, bend = INFINITY, step = INFINITY,
                                                     signal = 0;
-    for (size_t i = from; i < to; i++) of_gradient = hypot(of_gradient, k->noise[i]);
+    for (size_t i = from; i < to; i++) of_gradient = pl_hypot_f64(of_gradient, k->noise[i]);
     *s = (slope){.error = INFINITY};
     for (int row = 0, filled = 0; row < ROWS; row++) {
         quotient q;

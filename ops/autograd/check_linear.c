@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "autograd/check_calls.h"
+#include "core/functions.h"
 
 typedef struct number {
     double re, im;
@@ -28,7 +29,7 @@ static number product(const pl_check_pair *p, size_t n, const double *a, const d
 static double discrepancy(const pl_check_pair *p, const double *ax, const double *y, const double *x,
                           const double *aty) {
     number a = product(p, p->m, ax, y), b = product(p, p->n, x, aty);
-    return hypot(a.re - b.re, a.im - b.im);
+    return pl_hypot_f64(a.re - b.re, a.im - b.im);
 }
 
 static bool apply(linear *k, bool back, const double *in, double *out) {

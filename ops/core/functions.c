@@ -132,3 +132,4 @@ double pl_pow_f64(double x, double y) {
 
 double pleat_pow_f64(double x, double y) { return pl_pow_f64(x, y); }
 double pleat_cos_f64(double x) { return pl_cos_f64(x); }
+double pleat_log_f64(double x) { return pl_log_f64(x); }

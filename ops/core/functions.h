@@ -7,10 +7,16 @@
 #ifndef PL_FUNCTIONS_H
 #define PL_FUNCTIONS_H
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+
+#if FLT_EVAL_METHOD != 0 || defined __FAST_MATH__
+#    error \
+        "floats are to be rounded at each operation, in its order: no -ffast-math; x86 needs -msse2 -mfpmath=sse, s390x -fexcess-precision=fast"
+#endif
 
 /* ---- numbers and their bits ------------------------------------------------------------------------------ */
 
@@ -279,6 +285,12 @@ static inline bool pl_is_odd(double y) { return pl_is_whole(y) && fabs(y) < 0x1p
 
 /* x^y as C's pow defines it */
 double pl_pow_f64(double x, double y);
+
+/* sqrt(x^2 + y^2), whose squares may be out of range */
+static inline double pl_hypot_f64(double x, double y) {
+    const double a = fabs(x), b = fabs(y), most = a > b ? a : b, part = (a > b ? b : a) / most;
+    return most > 0 && !isinf(most) ? most * sqrt(1 + part * part) : most;
+}
 
 /* ---- of floats ---------------------------------------------------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/core.h"
+#include "core/functions.h"
 
 enum { DECIMALS = 8, MOST = 1000, EDGE = 3, WIDTH = 75 };
 
@@ -53,7 +54,8 @@ static parts parts_of(double v, pleat_dtype dtype, bool exponent, int most) {
     parts p;
     if (decimals > most) decimals = most;
     if (decimals < 0) {
-        double unit = most > DECIMALS ? pow(10, -decimals) : 1; /* NumPy rounds scalars, not elements */
+        double unit =
+            most > DECIMALS ? pl_pow_f64(10, -decimals) : 1; /* NumPy rounds scalars, not elements */
         v = round(v / unit) * unit;
         decimals = 0;
     }

@@ -38,6 +38,17 @@ Test(report_values, numbers_as_text) {
     EXPECT_TEXT(pln_scaled(2.5e15), "2500 T");
 }
 
+/* A logarithm would be rounded. */
+Test(report_values, decades_are_exact) {
+    for (int e = -307; e <= 308; e++) {
+        const double power = pln_power_of_ten(e);
+        cr_expect(pln_decade(power) == e && pln_decade(-power) == e &&
+                      pln_decade(nextafter(power, 0)) == e - 1,
+                  "1e%d", e);
+    }
+    cr_expect_eq(pln_power_of_ten(-3), 0.001);
+}
+
 Test(report_values, durations_as_text) {
     EXPECT_TEXT(pln_duration(0), "0.0 s");
     EXPECT_TEXT(pln_duration(9.94), "9.9 s");

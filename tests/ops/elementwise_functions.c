@@ -114,6 +114,15 @@ Test(functions, powers_are_within_two_ulp) {
     }
 }
 
+Test(functions, hypotenuses_of_any_size) {
+    for (int e = -1070; e <= 1020; e += 5)
+        cr_expect(fabs(pl_hypot_f64(ldexp(-3, e), ldexp(4, e)) - ldexp(5, e)) <= ldexp(1e-15, e), "e = %d",
+                  e);
+    cr_expect(pl_hypot_f64(0, -0.0) == 0 && isnan(pl_hypot_f64((double)NAN, 1)) &&
+              isnan(pl_hypot_f64(1, (double)NAN)));
+    cr_expect(pl_hypot_f64(-HUGE_VAL, 1) == HUGE_VAL && pl_hypot_f64(HUGE_VAL, HUGE_VAL) == HUGE_VAL);
+}
+
 /* ---- bits ----------------------------------------------------------------------------------------------- */
 
 static uint64_t hashed(uint64_t hash, uint64_t bits) { return (hash ^ bits) * 0x100000001b3u; }
