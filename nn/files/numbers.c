@@ -25,14 +25,17 @@ pln_digits pln_rounded(double v, int digits) { return print("%.*g", digits, v); 
 pln_digits pln_fixed(double v, int decimals) { return print("%.*f", decimals, v); }
 pln_digits pln_exponent(double v, int decimals) { return print("%.*e", decimals, v); }
 
-/* 17 decimals are more than would round a double up to a power of ten */
-int pln_decade(double v) { return atoi(strchr(pln_exponent(v, 17).s, 'e') + 1); }
-
 double pln_power_of_ten(int e) {
     char text[16];
     double v;
     snprintf(text, sizeof text, "1e%d", e);
-    return pln_decimal(text, strlen(text), &v) ? v : 0;
+    return pln_decimal(text, strlen(text), &v) ? v : HUGE_VAL;
+}
+
+/* The double next to a power of ten may be below it; 17 decimals show that. */
+int pln_decade(double v) {
+    int e = atoi(strchr(pln_exponent(v, 17).s, 'e') + 1);
+    return fabs(v) >= pln_power_of_ten(e + 1) ? e + 1 : e;
 }
 
 bool pln_read_number(const char **at, double *v) {

@@ -17,9 +17,8 @@ pln_digits pln_rounded(double v, int digits);    /* printf's %g: "0.125", "1.25e
 pln_digits pln_fixed(double v, int decimals);    /* %f: "0.1250"; |v| < 1e20 */
 pln_digits pln_exponent(double v, int decimals); /* %e: "1.250e-01" */
 
-/* The largest e with 10^e <= |v|, which is not 0; and the double next to 10^e. */
-int pln_decade(double v);
-double pln_power_of_ten(int e);
+double pln_power_of_ten(int e); /* the nearest double; infinity beyond all */
+int pln_decade(double v);       /* the largest e whose power of ten is at most |v|, which is not 0 */
 
 /* Read the number at *at, followed by a blank or the end, into *v, and move *at past the blank. False if it
  * is not in the form that pln_number writes. */
