@@ -166,7 +166,7 @@ typedef struct pleat_ctx_args {
 
 /* A new context, or NULL if memory is short. The caller frees it with pleat_ctx_free, which also frees every
  * tensor of the context. The environment variables PLEAT_ENGINE (auto, reference, im2col, implicit_gemm,
- * direct) and PLEAT_ISA (auto, baseline, avx2, avx512) force an engine and an instruction set, for
+ * direct, columns) and PLEAT_ISA (auto, baseline, avx2, avx512) force an engine and an instruction set, for
  * convolutions and matmul, where processor and shape allow it (pleat_kernels.h). Any other word becomes the
  * context's first error.
  *

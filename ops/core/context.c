@@ -27,7 +27,8 @@ static void read_environment(pleat_ctx *ctx) {
     const char *engine = getenv("PLEAT_ENGINE"), *isa = getenv("PLEAT_ISA"), *debug = getenv("PLEAT_DEBUG");
     if (!pleat_path_parse(engine, NULL, &ctx->path))
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "ctx_new",
-                   "PLEAT_ENGINE is %s, not one of auto, reference, im2col, implicit_gemm, direct", engine);
+                   "PLEAT_ENGINE is %s, not one of auto, reference, im2col, implicit_gemm, direct, columns",
+                   engine);
     else if (!pleat_path_parse(engine, isa, &ctx->path))
         pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "ctx_new",
                    "PLEAT_ISA is %s, not one of auto, baseline, avx2, avx512", isa);

@@ -85,13 +85,14 @@ int pleat_cores(void);
 
 typedef enum pleat_conv_op { PLEAT_CONV_FORWARD, PLEAT_CONV_TRANSPOSE, PLEAT_CONV_WEIGHT } pleat_conv_op;
 
-/* The algorithm. All engines give the same values but for the order in which a sum is taken. */
+/* The algorithm. All engines but im2col give the same bits. */
 typedef enum pleat_engine {
-    PLEAT_ENGINE_AUTO,      /* the fixed choice for shape and processor */
+    PLEAT_ENGINE_AUTO,      /* the fixed choice for shape and processor; never im2col */
     PLEAT_ENGINE_REFERENCE, /* the definition, one sum at a time: slow, and short */
-    PLEAT_ENGINE_IM2COL, /* im2col, col2im and BLAS: takes every shape on every processor; the others are held against it */
+    PLEAT_ENGINE_IM2COL, /* im2col, col2im and BLAS: takes every shape on every processor; sums are in BLAS's order */
     PLEAT_ENGINE_IMPLICIT_GEMM, /* a matrix product whose operand is packed from the image: no column matrix, no scatter */
-    PLEAT_ENGINE_DIRECT, /* direct loops, for groups of few channels such as depthwise convolutions */
+    PLEAT_ENGINE_DIRECT,  /* direct loops, for groups of few channels such as depthwise convolutions */
+    PLEAT_ENGINE_COLUMNS, /* columns and products of our own: for shapes that the two before refuse */
 } pleat_engine;
 
 /* The instruction set of the engines that have SIMD micro-kernels. */
@@ -102,7 +103,7 @@ typedef enum pleat_isa {
     PLEAT_ISA_AVX512,   /* x86-64 with AVX-512 F, VL, BW and DQ */
 } pleat_isa;
 
-/* A request for an engine and an instruction set. Where the processor or the shape does not allow it, PLEAT_ENGINE_IM2COL runs. */
+/* A request for an engine and an instruction set. Where the processor or the shape does not allow it, the default choice runs. */
 typedef struct pleat_path {
     pleat_engine engine;
     pleat_isa isa;
@@ -131,7 +132,8 @@ const char *pleat_conv_plan_print(const pleat_conv_plan *plan, char *text, size_
 
 /* Bytes of workspace for so many threads; SIZE_MAX where that overflows. At most 1 MiB for each thread, whatever the sizes (the work is
  * done in strips), and beside that one packed copy of the weights; with im2col only the first, unless a single channel's kernel is
- * larger than that, and 512 KiB more for each thread in a build without BLAS. */
+ * larger than that. Where columns are multiplied by products of our own (PLEAT_ENGINE_COLUMNS, and im2col in a build without BLAS), it
+ * is up to 1 MiB more for each thread. */
 size_t pleat_conv_plan_bytes(const pleat_conv_plan *plan, int threads);
 
 /* Weights that are used many times can be packed once: pack them into pleat_conv_packed_bytes bytes, which begin at a multiple of 64,

@@ -13,7 +13,8 @@
 enum { CORNERS_AND_RANDOM = 700, DRAWN = 300, UNWRITTEN = 0x71 };
 
 static const char *const op_names[] = {"conv2d", "conv2d_transpose", "conv2d_weight"};
-static const pleat_engine engines[] = {PLEAT_ENGINE_AUTO, PLEAT_ENGINE_IMPLICIT_GEMM, PLEAT_ENGINE_DIRECT};
+static const pleat_engine engines[] = {PLEAT_ENGINE_AUTO, PLEAT_ENGINE_IMPLICIT_GEMM, PLEAT_ENGINE_DIRECT,
+                                       PLEAT_ENGINE_COLUMNS};
 static const pleat_isa isas[] = {PLEAT_ISA_BASELINE, PLEAT_ISA_AVX2, PLEAT_ISA_AVX512};
 
 /* A number from a sum of three, near enough to a normal one. */
@@ -75,7 +76,7 @@ static void compare(bits_case *c, pleat_path path, int threads) {
         if (memcmp((char *)c->want + i * c->element, (char *)c->found + i * c->element, c->element))
             first = i, bad++;
     pleat_path taken = conv_taken(&c->g, c->element, c->op, path);
-    if (c->wrong++ < 20)
+    if (c->wrong++ < 200000)
         fprintf(stderr, "%s f%zu %s: %zu of %zu differ, from %zu on\n%s\n", op_names[c->op], 8 * c->element,
                 path_text(taken).text, bad, c->n, first,
                 geometry_reproduce(&c->g, "test_bits", op_names[c->op]).text);
@@ -100,6 +101,8 @@ static void compare_all(bits_case *c, size_t turn) {
             pleat_path path = {engines[e], isas[i]};
             if (conv_takes(&c->g, c->element, c->op, path)) compare(c, path, 1 + (int)(turn % 3));
         }
+    const pleat_path columns = {PLEAT_ENGINE_COLUMNS, PLEAT_ISA_AUTO};
+    if (conv_takes(&c->g, c->element, c->op, columns)) compare(c, columns, 1 + (int)(turn % 2));
     compare(c, (pleat_path){0}, 1);
     for (size_t i = 0; i < 3; i++) free(c->xwy[i]);
     free(c->bias), free(c->want), free(c->found), free(factor), free(shift);

@@ -50,6 +50,6 @@ Test(refusals, a_path_that_is_none) {
     cr_assert_not_null(other);
     cr_expect_str_eq(pleat_error(other)->text,
                      "ctx_new: PLEAT_ENGINE is winograd, not one of auto, reference, im2col, "
-                     "implicit_gemm, direct");
+                     "implicit_gemm, direct, columns");
     pleat_ctx_free(other);
 }

@@ -19,7 +19,8 @@ pleat_path forced_path(void) {
 }
 
 path_words path_text(pleat_path path) {
-    static const char *const engines[] = {"auto", "reference", "im2col", "implicit_gemm", "direct"},
+    static const char *const engines[] = {"auto",          "reference", "im2col",
+                                          "implicit_gemm", "direct",    "columns"},
                              *const isas[] = {"auto", "baseline", "avx2", "avx512"};
     path_words w;
     snprintf(w.text, sizeof w.text, "%s %s", engines[path.engine], isas[path.isa]);

@@ -86,7 +86,8 @@ size_t pleat_conv_image_size(size_t size, size_t kernel, size_t stride, size_t d
 
 /* ---- dispatch ---------------------------------------------------------------------------------------- */
 
-static const char *const engine_names[] = {"auto", "reference", "im2col", "implicit_gemm", "direct"};
+static const char *const engine_names[] = {"auto",          "reference", "im2col",
+                                           "implicit_gemm", "direct",    "columns"};
 static const char *const isa_names[] = {"auto", "baseline", "avx2", "avx512"};
 
 /* The number of a word in a list, or `count`. */
@@ -107,7 +108,7 @@ bool pleat_path_parse(const char *engine, const char *isa, pleat_path *path) {
     return true;
 }
 
-/* The engines in the order in which they are tried. The last one takes every shape. */
+/* The engines in the order in which they are tried. All but im2col, which is taken by name alone, give the same bits. */
 static const pl_engine *const engines[] = {
 #ifdef PL_X86
     &pl_planes_avx512_f32,
@@ -129,26 +130,34 @@ static const pl_engine *const engines[] = {
     &pl_direct_baseline_f64,
     &pl_implicit_gemm_baseline_f32,
     &pl_implicit_gemm_baseline_f64,
+    &pl_columns_f32,
+    &pl_columns_f64,
     &pl_reference_f32,
     &pl_reference_f64,
     &pl_im2col_f32,
     &pl_im2col_f64,
 };
 
-static bool is_im2col(const pl_engine *e) { return e->name == PLEAT_ENGINE_IM2COL; }
-
-/* With the narrow vectors of the baseline BLAS beats implicit GEMM, so that is not chosen, only taken by name. */
+/* Vectors of the baseline are narrow, and on x86-64 know no fused multiply-add: they are for processors that have no others. */
 static bool is_chosen(const pl_engine *e) {
-    return e->name != PLEAT_ENGINE_REFERENCE &&
-           !(e->name == PLEAT_ENGINE_IMPLICIT_GEMM && e->isa == PLEAT_ISA_BASELINE);
+    bool wider = pl_isa_runs_here(PLEAT_ISA_AVX2);
+    return e->name != PLEAT_ENGINE_IM2COL && !(e->isa == PLEAT_ISA_BASELINE && wider);
 }
 
 static bool is_eligible(const pl_engine *e, size_t element, pleat_path path) {
-    bool named = path.engine == e->name ||
-                 (path.engine == PLEAT_ENGINE_AUTO && (path.isa != PLEAT_ISA_AUTO || is_chosen(e)));
-    bool simd = e->isa != PLEAT_ISA_AUTO, set = path.isa == PLEAT_ISA_AUTO || path.isa == e->isa;
-    if (path.engine == PLEAT_ENGINE_AUTO && e->name == PLEAT_ENGINE_REFERENCE) return false;
-    return e->element == element && (is_im2col(e) || (named && (set || !simd) && pl_isa_runs_here(e->isa)));
+    bool simd = e->isa != PLEAT_ISA_AUTO, automatic = path.engine == PLEAT_ENGINE_AUTO;
+    bool named = automatic ? e->name != PLEAT_ENGINE_IM2COL : e->name == path.engine;
+    if (automatic && path.isa == PLEAT_ISA_AUTO && !is_chosen(e)) return false;
+    return e->element == element && named && (!simd || path.isa == PLEAT_ISA_AUTO || path.isa == e->isa) &&
+           pl_isa_runs_here(e->isa);
+}
+
+/* The first engine that takes the shape makes the plan. */
+static bool make_plan(const pleat_conv_shape *g, pleat_conv_op op, size_t element, pleat_path path,
+                      pleat_conv_plan **plan) {
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++)
+        if (is_eligible(engines[i], element, path) && engines[i]->make(g, op, plan)) return true;
+    return false;
 }
 
 /* ---- plans ------------------------------------------------------------------------------------------- */
@@ -161,8 +170,7 @@ void *pl_plan_new(const void *plan, size_t size, size_t bytes) {
 pleat_conv_plan *pleat_conv_plan_new(const pleat_conv_shape *g, pleat_conv_op op, size_t element,
                                      pleat_path path) {
     pleat_conv_plan *plan = NULL;
-    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++)
-        if (is_eligible(engines[i], element, path) && engines[i]->make(g, op, &plan)) break;
+    if (!make_plan(g, op, element, path, &plan)) make_plan(g, op, element, (pleat_path){0}, &plan);
     return plan;
 }
 

@@ -74,6 +74,7 @@ double pl_definition_f64(const pleat_conv_plan *plan, const pl_conv_call *call, 
 #define PL_DECLARE(name) extern const pl_engine pl_##name##_f32, pl_##name##_f64;
 PL_DECLARE(reference)
 PL_DECLARE(im2col)
+PL_DECLARE(columns)
 PL_DECLARE(implicit_gemm_baseline)
 PL_DECLARE(planes_baseline)
 PL_DECLARE(direct_baseline)
