@@ -57,6 +57,26 @@
  * narrower setting. The child of a fork may use and free the contexts that it inherits, except one that
  * another thread was using. Its ops run on one thread if the parent's threads had been started, until
  * pleat_set_threads.
+ *
+ * Bits. A result has the same bits on every processor, from every compiler, with every instruction set and number of threads: what it is
+ * computed in, and in which order, is part of this manual and of the comments in ops/. In short:
+ *
+ *   T         the type of the tensors. An operation of T or of double is rounded to the nearest, of two to the even one, where it stands,
+ *             from left to right. No product is fused with a sum, except in products and convolutions.
+ *   constant  an option that is a double is rounded to T once, and so is a number in a formula.
+ *   element   + - * / sqrt are one operation of T each. exp, log and their kin are of double for f64, and computed in double and rounded
+ *             once for f32, by the formulas of core/functions.h; so are bce, bce_with_logits and what a norm does to an element. silu, gelu
+ *             and elu multiply such a rounded function in T: x s(x), ((1/2 x) (1 + erf(x sqrt(1/2))), a expm1(x).
+ *   sum       of doubles, from +0, rounded to T once. It is a chain (((0 + a) + b) + c).. of the terms in row-major order, unless its op says
+ *             otherwise: sums, norms. A sum's order depends on shapes and strides alone.
+ *   product   matmul and the convolutions: chains of fused multiply-adds of T, pleat_kernels.h.
+ *   gradient  a rule (vjp) is made of ops, and has their bits. Recorded calls are visited from the last to the first of the order in which
+ *             a depth-first search from y leaves them, inputs from the first to the last; the cotangents of a tensor are added in T in the
+ *             order in which they come, ((a + b) + c).
+ *   random    see pleat_rng; an element of a tensor takes its numbers in row-major order.
+ *
+ * Not defined are the sign and the digits of a NaN, and the order of sums in products by a BLAS, which only PLEAT_ENGINE=im2col takes, and
+ * only in a library that has one (pleat_build_info).
  */
 #ifndef PLEAT_H
 #define PLEAT_H
@@ -320,13 +340,16 @@ typedef struct pleat_rng {
 pleat_rng pleat_rng_new(uint64_t seed, uint64_t stream);
 uint32_t pleat_rng_u32(pleat_rng *r);
 uint64_t pleat_rng_below(pleat_rng *r, uint64_t n); /* 0 <= result < n, without bias; 0 for n = 0 */
-double pleat_rng_uniform(pleat_rng *r);             /* 0 <= result < 1, 53 bits */
-double pleat_rng_normal(pleat_rng *r);              /* mean 0, variance 1 (Box and Muller 1958) */
+/* 0 <= result < 1: (2^32 a + b) / 2^64 without its last 11 digits, of the next two numbers a and b */
+double pleat_rng_uniform(pleat_rng *r);
+/* mean 0, variance 1: sqrt(-2 ln(1 - u)) cos(2 pi v), of the next two uniform numbers (Box and Muller 1958) */
+double pleat_rng_normal(pleat_rng *r);
 
 /* The context's stream, seeded by .seed of pleat_ctx_new. */
 pleat_rng *pleat_ctx_rng(pleat_ctx *ctx);
 
-/* Tensors from the context's stream: normal(0, 1), and uniform in [low, high). */
+/* Tensors from the context's stream: normal(0, 1), and uniform in [low, high): low + (high - low) u in double. Rounded to T; a number
+ * that is then not in the range is its neighbour that is. */
 pleat_tensor *pleat_randn(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape);
 pleat_tensor *pleat_uniform(pleat_ctx *ctx, pleat_dtype dtype, size_t rank, const size_t *shape, double low,
                             double high);
@@ -438,10 +461,15 @@ typedef struct pleat_sum_args {
 /* An axis outside 0..PLEAT_MAX_RANK-1 sets a bit that stands for no axis of any tensor. */
 unsigned pleat_axes_bits(int n, const int *axes);
 
-/* x [..] -> y [.. without the axes]         y = sum of x over the axes, accumulated in double */
+/* x [..] -> y [.. without the axes]         y = sum of x over the axes, accumulated in double
+ *
+ * The order, where axes of size 1 do not count. If the last axis is kept: a chain. If it is summed: a row is the last axis, with the summed axes
+ * before it that continue it in memory; y is the chain of the sums of rows. In a row of n adjacent elements x[i] belongs to lane i mod 16, and
+ * those from 16 floor(n / 16) on to a lane of their own; a lane is a chain. With l[j] += l[j + 8] for j < 8 the row's sum is
+ * ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7)) + own. The sum of a row whose elements are apart is a chain. */
 pleat_tensor *pleat_sum_with(pleat_sum_args args);
 #define pleat_sum(...) pleat_sum_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
-/* The same divided by the number of summed elements. Error: a mean over no elements. */
+/* The same divided by the number of summed elements, in double. Error: a mean over no elements. */
 pleat_tensor *pleat_mean_with(pleat_sum_args args);
 #define pleat_mean(...) pleat_mean_with(PLEAT_OPTIONS(pleat_sum_args, __VA_ARGS__))
 
@@ -469,7 +497,8 @@ pleat_tensor *pleat_log_sum_exp_with(pleat_sum_args args);
 /* x [..] -> y [..]   y[k] = x[0] + .. + x[k] along the axis, accumulated in double. As torch.cumsum. */
 pleat_tensor *pleat_cumsum(pleat_tensor *x, size_t axis);
 
-/* y = e^x / sum of e^x along the axis, and its logarithm; both without overflow */
+/* y = e^x / sum of e^x along the axis, and its logarithm; both without overflow: with d = x - max(x) and e = e^d in T, and the sum of e in
+ * double, y = e (T)(1 / sum), or d - (T)ln(sum) */
 pleat_tensor *pleat_softmax(pleat_tensor *x, size_t axis);
 pleat_tensor *pleat_log_softmax(pleat_tensor *x, size_t axis);
 
@@ -652,7 +681,10 @@ typedef struct pleat_resize_args {
 /* x [N,C,H,W] -> y [N,C,size]    As torch.nn.functional.interpolate with mode nearest, bilinear and bicubic
  * (a = -0.75; with .antialias a = -0.5). Resizes and mean pools are one family: y = A_h x A_w^T with a sparse
  * matrix for each axis; their gradients are the same with A transposed. Nearest takes pixel floor(p H/P),
- * computed in integers. */
+ * computed in integers.
+ *
+ * The entries of A are doubles (resample.c). Of an element first the chains over rows, of A_h's entries times pixels, then the chain
+ * over columns, of these times A_w's entries, both in double. The gradient of max_pool2d adds to a pixel in T, in the order of windows. */
 pleat_tensor *pleat_resize_nearest_with(pleat_resize_args args);
 #define pleat_resize_nearest(...) pleat_resize_nearest_with(PLEAT_OPTIONS(pleat_resize_args, __VA_ARGS__))
 pleat_tensor *pleat_resize_bilinear_with(pleat_resize_args args);
@@ -687,7 +719,11 @@ pleat_tensor *pleat_pixel_unshuffle(pleat_tensor *x, size_t r);
 
 /* y = (x - mean) / sqrt(var + eps), mean and var over the axes (bits, see PLEAT_AXES); eps > 0. Mean and var
  * are computed and kept in double, also for the gradients: so any finite x works in f32, and in f64 distances
- * from the mean up to 1e154. Error: over no elements. */
+ * from the mean up to 1e154. Error: over no elements.
+ *
+ * Let x be [A,K,B], with a mean for each k: with the other axes in the middle, if they are adjacent, or else a copy with the axes last. With
+ * d = x - x[0,k,0]: mean = (sum of d) / (A B), var = (sum of (d - mean)^2) / (A B), y = (T)((d - mean) (1 / sqrt(var + eps))). A sum is a chain
+ * if B is 1, and else the chain of those over rows: ((own + l0) + l1) + .. + l15, of the lanes of pleat_sum. pleat_var is computed so, too. */
 pleat_tensor *pleat_normalize(pleat_tensor *x, unsigned axes, double eps);
 
 typedef struct pleat_norm_args {
@@ -711,7 +747,20 @@ typedef struct pleat_norm_args {
  *
  * By given statistics y = (T)(factor x + shift): factor = weight / sqrt(var + eps), of x's type T, shift =
  * bias - factor mean, product and sum in double. In f32 the product is exact. The error beside the
- * rounding to T is 2^-52 (|factor x| + |factor mean|): that of a change of x by an ulp in f64, and none in f32. */
+ * rounding to T is 2^-52 (|factor x| + |factor mean|): that of a change of x by an ulp in f64, and none in f32.
+ *
+ * By x's own statistics y = (T)(d (rate weight) + bias) with d = x - m, in f64 d = (x - m) - r. For these let x be [A,K,P,Q], with a mean for
+ * each k and a weight and a bias for each [k mod G,p]: batch_norm has A = N, K = G = C, P = 1; group_norm A = 1, K = N groups, P = C/groups;
+ * layer_norm A = 1, P = D.., Q = 1. The elements of a k, [A,B] with B = P Q, go through chunks: the first 16,384 or more, whole rows if A > 1 and
+ * Q < 128, else pieces of 64 of a row; then the next. Element (a, i) belongs to lane i mod L, L being Q or else 64; a lane is a chain. fold adds
+ * lanes: the chains e[j] of lanes j, j + 8, .., then ((e0 + e4) + (e2 + e6)) + ((e1 + e5) + (e3 + e7)).
+ *
+ *   m = x[0,k,0,0], r = v = before = 0                                      for each k; then for each chunk, of n elements:
+ *       s = fold(x - m), q = fold((x - m)^2), t = ((m - x[0,k,0,0]) + s / n) - r
+ *       v += (q - s (s / n)) + t t (before / (before + n) n),  r += t (n / (before + n)),  m = x[0,k,0,0] + r,  before += n
+ *   r += x[0,k,0,0] - m, var = v / (A B), rate = 1 / sqrt(var + eps)
+ *
+ * Gradients take sums of g and g d in the same lanes, without chunks; norm_affine.inc has their formulas. */
 
 /* x [N,C,..], weight and bias [C]: over N and all axes after C. Ioffe and Szegedy 2015. */
 pleat_tensor *pleat_batch_norm_with(pleat_norm_args args);
