@@ -306,7 +306,11 @@ static int make_folder(job *j) {
 /* The files to the disk, all at once, and then the folder to its place. */
 static int put_in_place(const job *j) {
     int fd = open(j->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+#ifdef __linux__
     bool lost = fd < 0 || syncfs(fd);
+#else
+    bool lost = fd < 0 || fsync(fd);
+#endif
     if (fd >= 0) close(fd);
     if (lost) return cannot_write(j);
     return rename(j->folder, j->target) ? cannot_make(j) : EXIT_FINE;

@@ -56,9 +56,9 @@ static pleat_tensor *examples(pleat_ctx *ctx, size_t *labels) {
     float x[N][T + 1][IN];
     pleat_rng *r = pleat_ctx_rng(ctx);
     for (size_t n = 0; n < N; n++) {
-        size_t asked = pleat_rng_below(r, T);
+        size_t asked = (size_t)pleat_rng_below(r, T);
         for (size_t t = 0; t < T; t++) {
-            size_t class = pleat_rng_below(r, CLASSES);
+            size_t class = (size_t)pleat_rng_below(r, CLASSES);
             for (size_t i = 0; i < KEY; i++) x[n][t][i] = (float)pleat_rng_normal(r);
             for (size_t i = 0; i < CLASSES; i++) x[n][t][KEY + i] = i == class;
             if (t == asked) labels[n] = class;

@@ -151,6 +151,7 @@ void pleat_pool_free(pleat_pool *p) {
 
 int pleat_pool_threads(const pleat_pool *p) { return p == NULL || p->owner != getpid() ? 1 : p->threads; }
 
+#ifdef __linux__
 /* The system refuses a set that could not hold all of the machine's cores, and does not say how many there are. */
 int pleat_cores(void) {
     int cores = 0, error = EINVAL;
@@ -164,6 +165,12 @@ int pleat_cores(void) {
     }
     return cores > 0 ? cores : 1;
 }
+#else
+int pleat_cores(void) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 0 && cores <= MOST_CORES ? (int)cores : 1;
+}
+#endif
 
 bool pl_pool_is_awake(pleat_pool *p) { return p != NULL && atomic_load(&p->sleepers) == 0; }
 

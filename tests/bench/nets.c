@@ -446,7 +446,8 @@ static bool draw(subject *s, size_t i) {
         s->labels = malloc(s->batch * sizeof *s->labels);
         if (s->labels == NULL || pleat_is_poison(s->in[i])) return false;
         for (size_t k = 0; k < s->batch; k++)
-            pleat_f32(s->in[i])[k] = (float)(s->labels[k] = pleat_rng_below(pleat_ctx_rng(s->ctx), CLASSES));
+            pleat_f32(s->in[i])[k] =
+                (float)(s->labels[k] = (size_t)pleat_rng_below(pleat_ctx_rng(s->ctx), CLASSES));
     }
     pleat_hold(s->in[i]);
     return !pleat_is_poison(s->in[i]);

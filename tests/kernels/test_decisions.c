@@ -48,8 +48,14 @@ Test(decisions, every_pair) {
     cr_assert_gt(runs, 0);
 }
 
+#ifdef __aarch64__ /* 32 registers of 16 bytes: neither is as on the machines whose pairs are listed */
+#    define OF_OTHERS true
+#else
+#    define OF_OTHERS false
+#endif
+
 /* A pair that nobody meets is one that a rule excludes, and a rule excludes none that somebody meets. */
-Test(decisions, no_pair_is_left_out) {
+Test(decisions, no_pair_is_left_out, .disabled = OF_OTHERS) {
     static pairs met, impossible;
     const char *table = getenv("PLEAT_TABLE");
     size_t n = decision_cases(cases, MOST_CASES), count = decision_sets(sets);

@@ -71,7 +71,7 @@ static size_t some_size(uint64_t *seed) {
 static one random_one(uint64_t i) {
     static const size_t depths[] = {255, 256, 257, 513, 1031, 2047, 2049, 2063, 2064, 4100};
     uint64_t seed = i;
-    one o = {.path = i % PATHS, .element = i / PATHS % 2 ? sizeof(double) : sizeof(float)};
+    one o = {.path = (size_t)i % PATHS, .element = i / PATHS % 2 ? sizeof(double) : sizeof(float)};
     pl_gemm *g = &o.g;
     g->ta = random_below(&seed, 2), g->tb = random_below(&seed, 2), g->accumulate = random_below(&seed, 2);
     g->m = some_size(&seed), g->n = some_size(&seed), g->k = some_size(&seed);
@@ -311,7 +311,7 @@ Test(products, of_real_numbers_are_within_the_bound) {
 Test(products, with_a_vector) {
     for (uint64_t i = 0; i < 400; i++) {
         uint64_t seed = i;
-        one o = {i % PATHS, i / PATHS % 2 ? sizeof(double) : sizeof(float), {.m = 1, .n = 1}};
+        one o = {(size_t)i % PATHS, i / PATHS % 2 ? sizeof(double) : sizeof(float), {.m = 1, .n = 1}};
         pl_gemm *g = &o.g;
         *(i / 8 % 2 ? &g->m : &g->n) = 1 + random_below(&seed, 700);
         g->k = 1 + random_below(&seed, 90);

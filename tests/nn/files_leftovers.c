@@ -217,7 +217,7 @@ Test(leftovers, writers_in_one_folder_do_not_disturb_each_other) {
     cr_assert(mkdtemp(scratch_folder));
     pleat_rng random = pleat_rng_new(1, 0);
     for (size_t i = 0; i < 150; i++) {
-        size_t who = pleat_rng_below(&random, 4);
+        size_t who = (size_t)pleat_rng_below(&random, 4);
         int status = 0;
         if (children[who]) {
             kill(children[who], SIGKILL);

@@ -50,6 +50,15 @@ static const char *forged(int version, const char *header, size_t header_bytes, 
     return path;
 }
 
+/* These bytes as the floats that they are in a file, whose order is little-endian. */
+static void count_floats(float *to, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = 0;
+        for (size_t k = 0; k < 4; k++) bits |= (uint32_t)((4 * i + k) & 255) << 8 * k;
+        memcpy(to + i, &bits, sizeof bits);
+    }
+}
+
 /* Read that file through standard input. */
 static pleat_tensor *read_through_stdin(const char *path) {
     cr_assert(freopen(path, "rb", stdin));
@@ -187,8 +196,8 @@ static const char *const headers[] = {
 };
 
 Test(npy, any_way_to_write_a_header) {
-    uint8_t counted[24];
-    for (size_t i = 0; i < sizeof counted; i++) counted[i] = (uint8_t)i;
+    float counted[6];
+    count_floats(counted, 6);
     pleat_tensor *want = pleat_from(ctx, PLEAT_F32, PLEAT_SHAPE(2, 3), counted);
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
         for (int version = 1; version <= 3; version++) {
@@ -265,8 +274,8 @@ Test(npy, fortran_order_of_any_rank) {
         }
         strcat(header, ")}");
         pleat_tensor *t = pleat_nn_read_npy(ctx, forged(1, header, strlen(header), 4 * numel));
-        static uint8_t counted[4096];
-        for (size_t i = 0; i < sizeof counted; i++) counted[i] = (uint8_t)i;
+        static float counted[1024];
+        count_floats(counted, numel);
         expect_same(t, pleat_permute(pleat_from(ctx, PLEAT_F32, rank, shape, counted), order));
     }
 }

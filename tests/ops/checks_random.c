@@ -40,7 +40,7 @@ static member draw(uint64_t number, bool f32, size_t *n, double *x) {
     member k = {.kind = (int)pleat_rng_below(&r, 10),
                 .a = power(&r, -2, f32 ? 1 : 2),
                 .b = power(&r, -2, f32 ? 1 : 2)};
-    *n = 1 + pleat_rng_below(&r, pleat_rng_below(&r, 10) == 0 ? 400 : 12);
+    *n = 1 + (size_t)pleat_rng_below(&r, pleat_rng_below(&r, 10) == 0 ? 400 : 12);
     if (pleat_rng_below(&r, 3) == 0) k.offset = f32 ? power(&r, -2, 3) : power(&r, -2, 10);
     double scale = pleat_rng_below(&r, 2) ? 1 : f32 ? power(&r, -2, 1) : power(&r, -18, 3);
     bool mixed = !f32 && pleat_rng_below(&r, 5) == 0;

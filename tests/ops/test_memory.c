@@ -154,7 +154,7 @@ Test(memory, blocks_lie_apart) {
     pleat_rng *r = pleat_ctx_rng(ctx);
     pleat_memory_info before = pleat_memory(ctx);
     for (size_t turn = 0; turn < TURNS + BLOCKS; turn++) {
-        size_t i = turn < TURNS ? pleat_rng_below(r, BLOCKS) : turn - TURNS;
+        size_t i = turn < TURNS ? (size_t)pleat_rng_below(r, BLOCKS) : turn - TURNS;
         for (size_t k = 0; block[i] != NULL && k < bytes[i]; k += k + 4096 < bytes[i] ? 4096 : bytes[i])
             cr_assert(block[i][k] == i && block[i][bytes[i] - 1 - k] == i, "block %zu of %zu bytes", i,
                       bytes[i]);
@@ -162,7 +162,7 @@ Test(memory, blocks_lie_apart) {
         block[i] = NULL;
         if (turn % 100 == 0) pleat_trim(ctx);
         if (turn >= TURNS) continue;
-        bytes[i] = 1 + pleat_rng_below(r, pleat_rng_below(r, 2) ? MOST : 65536 + 1024);
+        bytes[i] = 1 + (size_t)pleat_rng_below(r, pleat_rng_below(r, 2) ? MOST : 65536 + 1024);
         block[i] = pl_take(&ctx->memory, bytes[i]);
         cr_assert(block[i] != NULL && (uintptr_t)block[i] % 64 == 0);
         memset(block[i], (int)i, bytes[i]);

@@ -1,5 +1,6 @@
-/* Runs Criterion's tests without Criterion: each in a fork of this process. Criterion starts the program anew for each test, and
- * hands it memory at an address of its own, which ThreadSanitizer keeps for itself; and valgrind would start anew as often.
+/* Runs Criterion's tests without Criterion: each in a fork of this process, or in this one where there are no others (WebAssembly).
+ * Criterion starts the program anew for each test, and hands it memory at an address of its own, which ThreadSanitizer keeps for
+ * itself; valgrind would start anew as often; and few other machines have a Criterion to link.
  *     PROGRAM [--filter PATTERN] [options of Criterion, which are passed over] */
 #define _XOPEN_SOURCE 700 /* strdup */
 
@@ -8,6 +9,7 @@
 #include <criterion/options.h>
 
 #include <fnmatch.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PASSED, FAILED, SKIPPED };
+enum { PASSED, FAILED, SKIPPED, CRASHED };
 
 /* The linker makes these, where a program has the section. */
 extern struct criterion_test *__start_cr_tst[] __attribute__((weak)), *__stop_cr_tst[] __attribute__((weak));
@@ -25,6 +27,14 @@ struct criterion_options criterion_options;
 
 static const struct criterion_test *running;
 static bool failed;
+
+/* Not back to the fixture's end: what it would find is half done. */
+#ifdef __EMSCRIPTEN__
+static jmp_buf out;
+static _Noreturn void leave(int how) { longjmp(out, how); }
+#else
+static _Noreturn void leave(int how) { exit(how); }
+#endif
 
 /* ---- what the tests' macros call ----------------------------------------------------------------------- */
 
@@ -60,12 +70,11 @@ void criterion_send_assert(struct criterion_assert_stats *s) {
 void cri_asserts_passed_incr(void) {}
 void criterion_continue_test(void) { failed = true; }
 
-/* Not back to the fixture's end: what it would find is half done. */
-void criterion_abort_test(void) { exit(FAILED); }
+void criterion_abort_test(void) { leave(FAILED); }
 
 void criterion_skip_test(const char *format, ...) {
     (void)format;
-    exit(SKIPPED);
+    leave(SKIPPED);
 }
 
 static const struct criterion_test_extra_data *suite(void) {
@@ -90,6 +99,14 @@ void criterion_internal_test_teardown(void) {
 
 /* ---- the program ------------------------------------------------------------------------------------------ */
 
+#ifdef __EMSCRIPTEN__
+static int run(const struct criterion_test *test) {
+    running = test, failed = false;
+    int how = setjmp(out);
+    if (how == 0) test->test();
+    return how != 0 ? how : failed ? FAILED : PASSED;
+}
+#else
 static int run(const struct criterion_test *test) {
     fflush(NULL);
     pid_t child = fork();
@@ -99,10 +116,14 @@ static int run(const struct criterion_test *test) {
         exit(failed ? FAILED : PASSED);
     }
     int status = 0;
-    return child > 0 && waitpid(child, &status, 0) == child ? status : -1;
+    if (child < 0 || waitpid(child, &status, 0) != child) return CRASHED;
+    if (WIFSIGNALED(status)) fprintf(stderr, "[----] ended by signal %d\n", WTERMSIG(status));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : CRASHED;
 }
+#endif
 
-int main(int argc, char **argv) {
+/* A program may have one of its own, and use the rest. */
+__attribute__((weak)) int main(int argc, char **argv) {
     const char *filter = NULL;
     for (int i = 1; i + 1 < argc; i++)
         if (strcmp(argv[i], "--filter") == 0) filter = argv[i + 1];
@@ -111,10 +132,9 @@ int main(int argc, char **argv) {
         char name[256];
         snprintf(name, sizeof name, "%s/%s", (*t)->category, (*t)->name);
         if ((*t)->data->disabled || (filter != NULL && fnmatch(filter, name, 0) != 0)) continue;
-        int status = run(*t);
-        bool ended = WIFEXITED(status), skipped = ended && WEXITSTATUS(status) == SKIPPED, fine = status == 0;
-        if (!fine && !skipped) fprintf(stderr, "[FAIL] %s: status %#x\n", name, (unsigned)status);
-        tested += !skipped, passed += fine, crashed += !ended;
+        int how = run(*t);
+        if (how != PASSED && how != SKIPPED) fprintf(stderr, "[FAIL] %s: %d\n", name, how);
+        tested += how != SKIPPED, passed += how == PASSED, crashed += how == CRASHED;
     }
     fprintf(stderr, "[====] Synthesis: Tested: %u | Passing: %u | Failing: %u | Crashing: %u \n", tested,
             passed, tested - passed, crashed);
