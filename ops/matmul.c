@@ -1,4 +1,4 @@
-/* matmul: products of matrices over broadcast leading axes, by BLAS or by products of our own. Law:
+/* matmul: products of matrices over broadcast leading axes. Law:
  * (a b)^T = b^T a^T; the family of the four products with a or b transposed is closed under its vjp. */
 #include "kernels/gemm/gemm.h"
 #include "kernels/parallel.h"
@@ -72,7 +72,7 @@ static bool matrix_of(pleat_tensor *t, bool flag, matrix *out) {
     return !out->t->poison;
 }
 
-/* The work is cut along the longer side of c, by its size alone. */
+/* The work is cut along the longer side of c. BLAS's results may depend on where, so that goes by its size alone. */
 typedef struct plan {
     const pleat_call *c;
     matrix a, b;
@@ -124,7 +124,7 @@ static void run_piece(void *arg, size_t task, size_t thread) {
 
 static double macs(const pl_gemm *g) { return (double)g->m * (double)g->n * (double)g->k; }
 
-static void cut(plan *p) {
+static void cut(plan *p, int threads) {
     enum {
         MOST = 8,
         LEAST = 64,
@@ -136,17 +136,16 @@ static void cut(plan *p) {
     double whole = macs(g) / worth;
     size_t most = side / LONG > MOST ? side / LONG : MOST;
     size_t pieces = whole < (double)most ? (size_t)whole : most;
+    if (p->engine != NULL && threads == 1) pieces = 1; /* each would pack what all share */
     p->by_rows = g->m >= g->n;
     p->piece = pieces <= 1 ? side : (side / pieces + LEAST - 1) / LEAST * LEAST;
     if (p->piece == 0) p->piece = 1;
     p->pieces = (side + p->piece - 1) / p->piece;
 }
 
-/* The engine that computes the pieces, and the workspace of each thread. */
+/* The workspace of each thread. */
 static bool take_memory(plan *p, int threads) {
     enum { LINE = 64 }; /* of the cache: no two threads write to the same one */
-    size_t element = pl_element(p->c->dtype);
-    p->engine = pl_gemm_engine_for(&p->whole, element, p->c->ctx->path);
     if (p->engine == NULL) return true;
     pl_gemm whole = p->whole, last = p->whole;
     size_t *side = p->by_rows ? &last.m : &last.n, rest = *side % p->piece;
@@ -175,8 +174,8 @@ static void exchange_last_axes(pleat_tensor *t) {
     t->stride[t->rank - 2] = stride;
 }
 
-/* A column times a row, [m,1] [1,n]: the gradient of a layer's weights for a single item. Nothing is summed, and BLAS would copy
- * both and add the products to zeros; so does this, for -0. */
+/* A column times a row, [m,1] [1,n]: the gradient of a layer's weights for a single item. Nothing is summed, but for the zero that every
+ * sum begins with, and ends with. */
 static bool outer(const pleat_call *c) {
     const flags *f = c->attrs;
     pleat_tensor column = *c->in[0], row = *c->in[1];
@@ -208,9 +207,11 @@ static bool matmul_forward(const pleat_call *c) {
             pl_gemm_fits(&p.whole) || pleat_call_fail(c, PLEAT_ERR_SHAPE, "a size is beyond BLAS's integers");
     }
     if (ready) {
-        cut(&p);
         double work = macs(&p.whole) / 16 * (double)p.batch;
-        ready = take_memory(&p, pl_most_threads(c->ctx, work));
+        int threads = pl_most_threads(c->ctx, work);
+        p.engine = pl_gemm_engine_for(pl_element(c->dtype), c->ctx->path);
+        cut(&p, threads);
+        ready = take_memory(&p, threads);
         if (ready) pl_parallel(pl_pool_for(c->ctx, work), p.batch * p.pieces, run_piece, &p);
         pl_give(&c->ctx->memory, p.memory);
     }

@@ -441,8 +441,12 @@ typedef struct pleat_matmul_args {
 
 /* a [..,M,K], b [..,K,N] -> c [..,M,N]      c = a b; leading axes are broadcast as above
  * With .ta, a is [..,K,M]; with .tb, b is [..,N,K]. Both have rank 2 or more. A transposed view is not
- * copied. Computed by BLAS or, where that is faster, by the library's own GEMM: the sizes, PLEAT_ENGINE
- * and PLEAT_ISA decide. */
+ * copied. Each element is one chain of fused multiply-adds over K in its own type,
+ *
+ *     c = 0;  for (k = 0; k < K; k++) c = fma(a[k], b[k], c);  c = c + 0.0
+ *
+ * (the last for the sign of a zero): the same bits for every M, N, processor, number of threads and cut of a
+ * batch, and those of a convolution with one tap. With PLEAT_ENGINE=im2col it is BLAS, in an order of its own. */
 pleat_tensor *pleat_matmul_with(pleat_matmul_args args);
 #define pleat_matmul(...) pleat_matmul_with(PLEAT_OPTIONS(pleat_matmul_args, __VA_ARGS__))
 

@@ -1,4 +1,4 @@
-/* Time matrix products of our own beside those of BLAS, on one thread. */
+/* Time matrix products of our own beside those of BLAS, on one thread, in processor time. */
 #include "kernels/gemm/gemm.h"
 #include "timing.h"
 
@@ -9,17 +9,16 @@
 static const char usage[] =
     "usage: bench_gemm [--only LAYER] [--batch N] [--f64] [--seconds S]\n"
     "\n"
-    "  --only LAYER    encoder, decoder, classes, square or other (default: all)\n"
+    "  --only LAYER    encoder, decoder, classes, square, other or grid (default: all but the grid)\n"
     "  --batch N       of the layers, that batch alone (default: 1, 16, 64 and 500)\n"
     "  --f64           in double\n"
     "  --seconds S     for each product (default 0.1)\n"
     "\n"
-    "The products of the dense layers of bench_train's networks (fwd: x W^T; dx: dy W; dw: dy^T x), square ones, and others that\n"
-    "are hard. Prints CSV:\n"
+    "The products of the dense layers of bench_train's networks (fwd: x W^T; dx: dy W; dw: dy^T x), square ones, others that\n"
+    "are hard, and a grid of m in {1, 4, 16, 64, 256}, n in {10, 64, 128, 256, 1024}, k in {64, 256, 784, 1024, 3136}. Prints CSV:\n"
     "  ours_us, blas_us        the best of rounds in turn, in microseconds\n"
     "  ours, blas              GFLOP/s\n"
-    "  ratio                   blas_us by ours_us: above 1, ours is faster\n"
-    "  chosen                  what the library takes\n";
+    "  ratio                   blas_us by ours_us: above 1, ours is faster\n";
 
 typedef struct options {
     const char *only;
@@ -63,14 +62,6 @@ static void *ones(size_t n, size_t element) {
     return p;
 }
 
-static const pl_gemm_engine *widest(const pl_gemm *g, size_t element) {
-    static const pleat_path paths[] = {
-        {.isa = PLEAT_ISA_AVX512}, {.isa = PLEAT_ISA_AVX2}, {.isa = PLEAT_ISA_BASELINE}};
-    for (size_t i = 0; i < 3; i++)
-        if (pl_gemm_engine_for(g, element, paths[i])) return pl_gemm_engine_for(g, element, paths[i]);
-    return NULL;
-}
-
 /* Both, in turn. */
 static void measure(job *j, const pl_gemm_engine *ours, double seconds, double best[2]) {
     j->calls = 1, j->products = NULL, best[0] = best[1] = 1e30;
@@ -88,7 +79,7 @@ static void measure(job *j, const pl_gemm_engine *ours, double seconds, double b
 
 static void product(const options *o, const char *layer, const char *what, pl_gemm g) {
     if (o->only != NULL && strcmp(o->only, layer) != 0) return;
-    const pl_gemm_engine *ours = widest(&g, o->element);
+    const pl_gemm_engine *ours = pl_gemm_engine_for(o->element, (pleat_path){0});
     g.lda = g.ta ? g.m : g.k, g.ldb = g.tb ? g.k : g.n, g.ldc = g.n;
     job j = {.g = g, .element = o->element};
     j.a = ones(g.m * g.k, o->element), j.b = ones(g.k * g.n, o->element), j.c = ones(g.m * g.n, o->element);
@@ -96,9 +87,8 @@ static void product(const options *o, const char *layer, const char *what, pl_ge
     if (j.a && j.b && j.c && j.memory) {
         double best[2], flop = 2e-9 * (double)g.m * (double)g.n * (double)g.k;
         measure(&j, ours, o->seconds, best);
-        printf("%s,%s,%zu,%zu,%zu,%d,%d,%.2f,%.2f,%.1f,%.1f,%.2f,%s\n", layer, what, g.m, g.n, g.k, g.ta,
-               g.tb, best[0] * 1e6, best[1] * 1e6, flop / best[0], flop / best[1], best[1] / best[0],
-               pl_gemm_engine_for(&g, o->element, (pleat_path){0}) ? "ours" : "blas");
+        printf("%s,%s,%zu,%zu,%zu,%d,%d,%.2f,%.2f,%.1f,%.1f,%.2f\n", layer, what, g.m, g.n, g.k, g.ta, g.tb,
+               best[0] * 1e6, best[1] * 1e6, flop / best[0], flop / best[1], best[1] / best[0]);
         fflush(stdout);
     }
     free(j.a), free(j.b), free(j.c), free(j.memory);
@@ -118,6 +108,19 @@ static void four(const options *o, const char *name, size_t m, size_t n, size_t 
     static const char *const flags[] = {"nn", "tn", "nt", "tt"};
     for (int i = 0; i < 4; i++)
         product(o, name, flags[i], (pl_gemm){.m = m, .n = n, .k = k, .ta = i & 1, .tb = i & 2});
+}
+
+static void grid(const options *o) {
+    static const size_t m[] = {1, 4, 16, 64, 256}, n[] = {10, 64, 128, 256, 1024},
+                        k[] = {64, 256, 784, 1024, 3136};
+    for (size_t i = 0; i < 5 * 5 * 5; i++) {
+        pl_gemm g = {.m = m[i / 25], .n = n[i / 5 % 5], .k = k[i % 5]};
+        product(o, "grid", "nn", g);
+        g.tb = true;
+        product(o, "grid", "nt", g);
+        g.tb = false, g.ta = true;
+        product(o, "grid", "tn", g);
+    }
 }
 
 static bool read_options(int argc, char **argv, options *o) {
@@ -146,16 +149,18 @@ int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "--help") == 0) return fputs(usage, stdout) < 0;
     if (!read_options(argc, argv, &o)) return fputs(usage, stderr), 2;
     pleat_blas_single_thread();
-    printf("layer,product,m,n,k,ta,tb,ours_us,blas_us,ours,blas,ratio,chosen\n");
+    bench_count_cpu_time();
+    printf("layer,product,m,n,k,ta,tb,ours_us,blas_us,ours,blas,ratio\n");
     layer(&o, "encoder", 1568, 32);
     layer(&o, "decoder", 32, 1568);
     layer(&o, "classes", 784, 10);
     for (size_t n = 8; n <= 1024; n *= 2) four(&o, "square", n, n, n);
-    static const size_t others[][3] = {{100, 100, 100}, {200, 200, 200}, {384, 384, 384},  {1000, 1, 1000},
-                                       {1, 1000, 1000}, {1, 512, 4096},  {64, 1024, 1024}, {64, 4096, 512},
-                                       {17, 33, 129},   {4, 4, 2000},    {2000, 8, 8},     {512, 512, 16},
-                                       {16, 16, 4096},  {500, 784, 128}};
+    static const size_t others[][3] = {{2048, 2048, 2048}, {64, 3136, 576}, {100, 100, 100}, {200, 200, 200},
+                                       {384, 384, 384},    {1000, 1, 1000}, {1, 1000, 1000}, {1, 512, 4096},
+                                       {64, 1024, 1024},   {64, 4096, 512}, {17, 33, 129},   {4, 4, 2000},
+                                       {2000, 8, 8},       {512, 512, 16},  {16, 16, 4096},  {500, 784, 128}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         four(&o, "other", others[i][0], others[i][1], others[i][2]);
+    if (o.only != NULL && strcmp(o.only, "grid") == 0) grid(&o);
     return 0;
 }

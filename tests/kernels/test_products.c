@@ -1,5 +1,5 @@
-/* Matrix products on every path that the processor has, against three loops: bit for bit on whole numbers, within the bound on
- * real ones. Operands end where their last element does, so that a sanitizer sees a read beyond; what lies between their rows is NaN,
+/* Matrix products on every path that the processor has, against three loops: bit for bit on whole numbers, and but for BLAS, which is
+ * within the bound, also on real ones, where the loops are chains of fused multiply-adds. Operands end where their last element does, so that a sanitizer sees a read beyond; what lies between their rows is NaN,
  * between the rows of the result as it was. A case that fails prints itself, and is run alone by
  *
  *     PLEAT_PRODUCT='avx2 f32 m3 n5 k7 ta0 tb1 add0 lda8 ldb7 ldc6' build/tests/test_products */
@@ -163,7 +163,7 @@ static void operands_free(operands o) { free(o.a.value), free(o.b.value), free(o
 /* ---- a call ---------------------------------------------------------------------------------------------------- */
 
 static void call(const one *o, const void *a, const void *b, void *c) {
-    const pl_gemm_engine *p = pl_gemm_engine_for(&o->g, o->element, paths[o->path].path);
+    const pl_gemm_engine *p = pl_gemm_engine_for(o->element, paths[o->path].path);
     if (p == NULL) {
         if (o->element == sizeof(float))
             pl_gemm_f32(&o->g, a, b, c);
@@ -242,6 +242,60 @@ static void check_bound(const one *o, uint64_t seed) {
     operands_free(x);
 }
 
+/* ---- bits ------------------------------------------------------------------------------------------------------ */
+
+static double normal_number(uint64_t *seed) {
+    double u = (double)(1 + random_below(seed, 1 << 24)) / (1 << 24),
+           v = (double)random_below(seed, 1 << 24) / (1 << 24);
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+/* Products that underflow, to zeros of both signs and to what is smaller than any normal number; and zeros themselves. */
+static double tiny_number(uint64_t *seed) {
+    static const double zeros[] = {0, -0.0};
+    size_t kind = random_below(seed, 8);
+    if (kind < 2) return zeros[kind];
+    return normal_number(seed) * (kind < 4 ? 0x1p-70 : 0x1p-75);
+}
+
+static double tiny_double(uint64_t *seed) { return tiny_number(seed) * 0x1p-465; }
+
+/* The definition. */
+static double chain(const one *o, const operands *x, size_t m, size_t n) {
+    const pl_gemm *g = &o->g;
+    bool narrow = o->element == sizeof(float);
+    double sum = g->accumulate ? x->c.value[m * g->ldc + n] : 0;
+    if (g->k == 0) return sum;
+    for (size_t k = 0; k < g->k; k++) {
+        double a = x->a.value[g->ta ? k * g->lda + m : m * g->lda + k],
+               b = x->b.value[g->tb ? n * g->ldb + k : k * g->ldb + n];
+        sum = narrow ? (double)fmaf((float)a, (float)b, (float)sum) : fma(a, b, sum);
+    }
+    return sum + 0;
+}
+
+static bool same_bits(double a, double b) { return a == b && signbit(a) == signbit(b); }
+
+static void round_all(matrix *a, size_t element) {
+    for (size_t i = 0; i < a->n && element == sizeof(float); i++) a->value[i] = (double)(float)a->value[i];
+}
+
+static void check_bits(const one *o, uint64_t seed, double (*draw)(uint64_t *seed)) {
+    operands x = operands_new(&o->g, seed, draw);
+    round_all(&x.a, o->element), round_all(&x.b, o->element), round_all(&x.c, o->element);
+    double *got = compute(o, &x);
+    for (size_t m = 0; m < o->g.m; m++)
+        for (size_t n = 0; n < o->g.n; n++) {
+            double wanted = chain(o, &x, m, n), is = got[m * o->g.ldc + n];
+            cr_assert(same_bits(is, wanted), "%s: row %zu, column %zu is %a, not %a", line_of(o).text, m, n,
+                      is, wanted);
+        }
+    free(got);
+    operands_free(x);
+}
+
+static bool is_blas(const one *o) { return PL_BLAS && paths[o->path].path.engine == PLEAT_ENGINE_IM2COL; }
+
 static bool nth(uint64_t i, one *o) {
     one asked;
     if (asked_for(&asked)) {
@@ -307,6 +361,75 @@ Test(products, of_real_numbers_are_within_the_bound) {
     for (uint64_t i = 0; nth(i, &o); i += 3 * stride()) check_bound(&o, i);
 }
 
+Test(products, are_chains_of_fused_multiply_adds) {
+    one o;
+    for (uint64_t i = 0; nth(i, &o); i += 3 * stride())
+        if (!is_blas(&o)) check_bits(&o, i, normal_number);
+}
+
+Test(products, that_underflow_are_chains) {
+    one o;
+    for (uint64_t i = 0; nth(i, &o); i += 7 * stride())
+        if (!is_blas(&o)) check_bits(&o, i, o.element == sizeof(float) ? tiny_number : tiny_double);
+}
+
+/* A row of c does not depend on how many others there are. */
+Test(products, of_one_row_are_those_of_many) {
+    one o;
+    for (uint64_t i = 0; nth(i, &o); i += 7 * stride()) {
+        if (is_blas(&o) || o.g.m == 0 || o.g.n == 0) continue;
+        operands x = operands_new(&o.g, i, normal_number);
+        double *all = compute(&o, &x);
+        for (size_t m = 0; m < o.g.m; m += 1 + o.g.m / 5) {
+            one alone = o;
+            operands y = x;
+            alone.g.m = 1;
+            y.a.value += m * (o.g.ta ? 1 : o.g.lda), y.a.n -= o.g.k > 0 ? m * (o.g.ta ? 1 : o.g.lda) : 0;
+            y.c.value += m * o.g.ldc, y.c.n = o.g.n;
+            double *row = compute(&alone, &y);
+            for (size_t n = 0; n < o.g.n; n++)
+                cr_assert(same_bits(row[n], all[m * o.g.ldc + n]), "%s: row %zu alone differs in column %zu",
+                          line_of(&o).text, m, n);
+            free(row);
+        }
+        free(all);
+        operands_free(x);
+    }
+}
+
+/* W x for each pixel: a convolution with a kernel of one tap has the same order. */
+Test(products, are_convolutions_with_one_tap) {
+    enum { O = 21, C = 300, PIXELS = 35 };
+    static float w[O * C], x[C * PIXELS], y[O * PIXELS], c[O * PIXELS];
+    const pleat_conv_shape g = {.N = 1,
+                                .C = C,
+                                .O = O,
+                                .G = 1,
+                                .H = 5,
+                                .W = 7,
+                                .P = 5,
+                                .Q = 7,
+                                .R = 1,
+                                .S = 1,
+                                .stride = {1, 1},
+                                .dilation = {1, 1}};
+    uint64_t seed = 1;
+    for (size_t i = 0; i < O * C; i++) w[i] = (float)normal_number(&seed);
+    for (size_t i = 0; i < C * PIXELS; i++) x[i] = (float)normal_number(&seed);
+    pleat_conv_plan *plan = pleat_conv_plan_new(&g, PLEAT_CONV_FORWARD, sizeof(float),
+                                                (pleat_path){.engine = PLEAT_ENGINE_REFERENCE});
+    cr_assert_not_null(plan);
+    cr_assert_eq(pleat_conv_run(plan, x, w, y, &(pleat_work){0}), 0);
+    pleat_conv_plan_free(plan);
+    const pl_gemm product = {.m = O, .n = PIXELS, .k = C, .lda = C, .ldb = PIXELS, .ldc = PIXELS};
+    for (size_t path = 0; path < PATHS; path++) {
+        one o = {path, sizeof(float), product};
+        if (is_blas(&o)) continue;
+        call(&o, w, x, c);
+        cr_assert_arr_eq(c, y, sizeof c, "%s", line_of(&o).text);
+    }
+}
+
 /* A vector is the same memory as a row or a column. */
 Test(products, with_a_vector) {
     for (uint64_t i = 0; i < 400; i++) {
@@ -322,16 +445,20 @@ Test(products, with_a_vector) {
     }
 }
 
-Test(products, are_blas_where_that_is_asked_for, .disabled = !PL_BLAS) {
+/* Never without being asked for. */
+Test(products, are_blas_where_that_is_asked_for) {
     for (uint64_t i = 0; i < 200; i++) {
         one o = random_one(i);
-        const pl_gemm_engine *chosen = pl_gemm_engine_for(&o.g, o.element, (pleat_path){0});
-        cr_expect_null(pl_gemm_engine_for(&o.g, o.element, (pleat_path){.engine = PLEAT_ENGINE_IM2COL}));
+        const pl_gemm_engine *chosen = pl_gemm_engine_for(o.element, (pleat_path){0});
+        const pl_gemm_engine *im2col =
+            pl_gemm_engine_for(o.element, (pleat_path){.engine = PLEAT_ENGINE_IM2COL});
+        cr_expect_eq(im2col == NULL, PL_BLAS);
         const pl_gemm_engine *baseline =
             o.element == sizeof(float) ? &pl_simd_gemm_baseline_f32 : &pl_simd_gemm_baseline_f64;
-        cr_expect_eq(pl_gemm_engine_for(&o.g, o.element, (pleat_path){.isa = PLEAT_ISA_BASELINE}), baseline);
-        cr_expect_neq(chosen, baseline, "with narrow vectors BLAS is the better choice");
-        cr_expect_eq(pl_gemm_engine_for(&o.g, o.element, (pleat_path){0}), chosen);
+        cr_expect_eq(pl_gemm_engine_for(o.element, (pleat_path){.isa = PLEAT_ISA_BASELINE}), baseline);
+        cr_assert_not_null(chosen);
+        cr_expect_eq(chosen == baseline, !pl_isa_runs_here(PLEAT_ISA_AVX2));
+        cr_expect_eq(pl_gemm_engine_for(o.element, (pleat_path){0}), chosen);
     }
 }
 
@@ -403,65 +530,24 @@ Test(products, on_the_borders_of_terms) {
             for (size_t n = 511; n <= 513; n++) check_around(m, n, few[i]);
 }
 
-/* Where a product by dots gives way to one that turns b: only the latter has workspace here. A border for each path, type, and kind of rows;
- * how many rows it takes, nobody promises. */
-Test(products, on_both_sides_of_dots) {
-    for (size_t path = 1; path + 1 < PATHS; path++) { /* not the reference */
-        size_t borders = 0;
-        for (size_t i = 0; i < 2 * 4 * 3 * 2; i++) {
-            static const size_t k[] = {16, 23, 64, 130}, n[] = {1, 19, 64};
-            one o = {path,
-                     i % 2 ? sizeof(float) : sizeof(double),
-                     {.n = n[i / 8 % 3], .k = k[i / 2 % 4], .tb = true}};
-            o.g.lda = o.g.ldb = i / 24 ? o.g.k + 1 : (o.g.k + 15) / 16 * 16, o.g.ldc = o.g.n + 1;
-            size_t before = 0, changes = 0;
-            for (o.g.m = 1; o.g.m < 80; o.g.m++) {
-                const pl_gemm_engine *p = pl_gemm_engine_for(&o.g, o.element, paths[path].path);
-                if (p == NULL) break;
-                size_t bytes = p->workspace(&o.g);
-                if (o.g.m > 1 && (bytes > 0) != (before > 0)) {
-                    changes++;
-                    for (one beside = o; beside.g.m + 2 > o.g.m && beside.g.m > 0; beside.g.m--)
-                        check_same(&beside, i, whole_number);
+/* Rows of b that are turned in registers and those that are not; rows that lie so far apart that they are copied first; terms that are a
+ * few more than a copied row has. */
+Test(products, on_the_borders_of_turning) {
+    static const size_t m[] = {1, 2, ABOUT(4), ABOUT(10), ABOUT(14)},
+                        n[] = {1, 3, 4, 7, 8, 9, 16, 17, 31, 32, 33, 40},
+                        k[] = {1, 2, 3, 4, 5, 127, 128, 130, 255, 257, 259, 512, 515};
+    for (size_t i = 0; i < sizeof m / sizeof *m; i++)
+        for (size_t j = 0; j < sizeof n / sizeof *n; j++)
+            for (size_t l = (i + j) % 3; l < sizeof k / sizeof *k; l += 3 * stride())
+                for (size_t path = 1; path < PATHS; path++) {
+                    one o = {path,
+                             (i + l) % 2 ? sizeof(float) : sizeof(double),
+                             {.m = m[i], .n = n[j], .k = k[l], .ta = j % 2, .tb = true, .accumulate = l % 2}};
+                    o.g.lda = j % 2 ? m[i] : 1024, o.g.ldb = 1024, o.g.ldc = n[j] + 1;
+                    check_bits(&o, i + j + l, normal_number);
+                    o.g.lda = j % 2 ? m[i] : k[l], o.g.ldb = k[l];
+                    check_bits(&o, i + j + l, normal_number);
                 }
-                before = bytes;
-            }
-            cr_assert(changes <= 1, "%s: %zu changes", line_of(&o).text, changes);
-            if (before > 0) cr_assert_eq(changes, 1, "%s: never by dots", line_of(&o).text);
-            borders += changes;
-        }
-        if (pl_isa_runs_here(paths[path].path.isa))
-            cr_assert_gt(borders, 30, "%s: %zu borders", paths[path].name, borders);
-    }
-}
-
-/* Which products BLAS has. */
-Test(products, on_both_sides_of_blas, .disabled = !PL_BLAS) {
-    static const struct {
-        size_t m, n, k;
-        bool tb, own[2]; /* f32, f64 */
-    } cases[] = {
-        {5, 7, 9, false, {false, false}},         {5, 8, 9, false, {false, true}},
-        {5, 15, 9, false, {false, true}},         {5, 16, 9, false, {true, true}},
-        {5, 17, 9, false, {true, true}},          {5, 3, 31, true, {false, false}},
-        {5, 3, 32, true, {false, true}},          {5, 3, 63, true, {false, true}},
-        {5, 3, 64, true, {true, true}},           {5, 3, 65, true, {true, true}},
-        {5, 3, 99, false, {false, false}},        {15, 1, 9, false, {false, true}},
-        {16, 1, 9, false, {true, true}},          {17, 1, 9, false, {true, true}},
-        {7, 1, 9, false, {false, false}},         {224, 1024, 1024, false, {true, true}},
-        {225, 1024, 1024, false, {false, false}}, {256, 512, 1023, false, {true, true}},
-        {256, 512, 1024, false, {true, true}},    {256, 512, 1025, false, {false, false}},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (size_t type = 0; type < 2; type++) {
-            pl_gemm g = {.m = cases[i].m, .n = cases[i].n, .k = cases[i].k, .tb = cases[i].tb};
-            g.lda = g.k, g.ldb = g.tb ? g.k : g.n, g.ldc = g.n;
-            size_t element = type == 0 ? sizeof(float) : sizeof(double);
-            bool vectors = pl_gemm_engine_for(&g, element, (pleat_path){.isa = PLEAT_ISA_AVX2}) != NULL;
-            const pl_gemm_engine *chosen = pl_gemm_engine_for(&g, element, (pleat_path){0});
-            cr_assert_eq(chosen != NULL, cases[i].own[type] && vectors, "m%zu n%zu k%zu, %zu bytes", g.m, g.n,
-                         g.k, element);
-        }
 }
 
 /* What OpenBLAS would ask malloc for, in its own kernels for small products: which columns are left over, how many terms, and how small. */

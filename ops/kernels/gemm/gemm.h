@@ -25,13 +25,19 @@ void pl_gemm_f64(const pl_gemm *g, const double *a, const double *b, double *c);
 
 /* ---- products without BLAS ------------------------------------------------------------------------------------ */
 
-/* A way to compute products: every size, also 0, every leading dimension. Elements of a and b that belong to no term are not read, elements
- * between the rows of c not written. Numbers that are not finite go where the sum over k of the products, in some order, sends them;
- * with accumulate = false, c is not read. The order depends on the sizes alone, so equal calls give equal bits; it is another for
- * another instruction set, and a product and a sum are fused where the processor can. A sum of K products is at most K u sum |a||b|
- * off.
+/* A way to compute products: every size, also 0, every leading dimension. Each element of c is one chain of fused multiply-adds over k,
+ * ascending, from +0 or, with accumulate, from what is in c; then `+ 0.0`, so that a zero is +0:
  *
- *     const pl_gemm_engine *e = pl_gemm_engine_for(&g, sizeof(float), (pleat_path){0});     // NULL: BLAS
+ *     sum = accumulate ? c[m,n] : 0;  for (k = 0; k < K; k++) sum = fma(a[m,k], b[k,n], sum);  c[m,n] = sum + 0.0;
+ *
+ * With accumulate = true and K = 0, c stays as it is; with accumulate = false, c is not read. So all engines give the same bits, a product in
+ * parts along k those of the whole, and an element does not depend on m, n and what is beside it. NaN and infinities go where the chain
+ * sends them; what bits a NaN has is not defined. A sum of K products is at most K u sum |a||b| off.
+ *
+ * No memory before the first or behind the last element of a and b is read, and what lies between rows has no effect, as is none between
+ * the rows of c written.
+ *
+ *     const pl_gemm_engine *e = pl_gemm_engine_for(sizeof(float), (pleat_path){0});     // NULL: BLAS
  *     e->run(&g, a, b, c, take(e->workspace(&g)));
  */
 typedef struct pl_gemm_engine {
@@ -42,7 +48,7 @@ typedef struct pl_gemm_engine {
     void (*run)(const pl_gemm *g, const void *a, const void *b, void *c, void *memory);
 } pl_gemm_engine;
 
-enum { PL_GEMM_BYTES = 512 * 1024 };
+enum { PL_GEMM_BYTES = 1024 * 1024 };
 
 extern const pl_gemm_engine pl_gemm_reference_f32, pl_gemm_reference_f64, pl_simd_gemm_baseline_f32,
     pl_simd_gemm_baseline_f64;
@@ -51,9 +57,9 @@ extern const pl_gemm_engine pl_simd_gemm_avx2_f32, pl_simd_gemm_avx2_f64, pl_sim
     pl_simd_gemm_avx512_f64;
 #endif
 
-/* What computes g; NULL is BLAS. PLEAT_ENGINE_AUTO chooses by sizes and processor, PLEAT_ENGINE_IM2COL is BLAS, PLEAT_ENGINE_REFERENCE three
- * loops, the others and every instruction set by name SIMD products, with BLAS where the processor lacks what they need. Without a BLAS
- * (PL_BLAS is 0) it is never NULL: SIMD products take its place. */
-const pl_gemm_engine *pl_gemm_engine_for(const pl_gemm *g, size_t element, pleat_path path);
+/* What computes products; NULL is BLAS, whose order is its own: only for PLEAT_ENGINE_IM2COL, and not without a BLAS (PL_BLAS is 0).
+ * PLEAT_ENGINE_REFERENCE is three loops, the others SIMD products, of the widest instruction set that the processor has or of the one
+ * that is named. */
+const pl_gemm_engine *pl_gemm_engine_for(size_t element, pleat_path path);
 
 #endif

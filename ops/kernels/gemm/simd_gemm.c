@@ -1,11 +1,12 @@
-/* SIMD matrix products, for sizes in which they beat BLAS. Compiled once for each instruction set and type; ENGINE is the name of the table.
+/* SIMD matrix products. Compiled once for each instruction set and type; ENGINE is the name of the table.
  *
- * There are two ways. Outer: vectors go over the columns of c; a tile of MR rows by NR vectors of c stays in registers while k goes by,
- * a broadcast of a times a vector of b. Dot: where b is transposed, rows of both are read along k in place, and each result is a vector
- * of partial sums until the end; that spares transposing b, which pays where few rows of a would use it.
+ * Each element of c is one chain of fused multiply-adds over k, so vectors and registers go over elements of c alone: a tile of MR rows by NR
+ * vectors of c stays in registers while k goes by, a broadcast of a times a vector of b. Blocks of KC terms keep the panel of b below a
+ * tile in a near cache; the next block goes on from what is in c.
  *
- * Outer goes through k in blocks of KC terms, so that the panel of b below a tile stays in L1. b is packed into panels where it has to be
- * transposed, where the last columns fill no vector, and where enough rows use it; a is packed where enough panels do. */
+ * Where b is transposed, its rows have to be turned into vectors over the columns. For few rows of a that is done in registers (turn.inc).
+ * Otherwise b is packed into panels; also where its columns fill no vector, and where enough rows use it. a is packed where enough panels
+ * use it. A product is done as b^T a^T, where that fills more lanes, or leaves less to turn. */
 #include "kernels/gemm/gemm.h"
 #include "kernels/simd/vectors.h"
 
@@ -14,30 +15,45 @@
 
 /* The tallest tile with so many vectors: as many sums as stay in registers. */
 enum {
+    MR_NR1 = REGISTERS == 32 ? 14 : 12,
     MR_NR2 = REGISTERS == 32 ? 14 : 6,
     MR_NR4 = REGISTERS == 32 ? 6 : 2,
     MR_NR8 = REGISTERS == 32 ? 2 : 1
 };
 
 enum {
-    DOT_SUMS = REGISTERS == 32 ? 16 : 8, /* vectors of sums of a tile of dot products */
-    DOT_DEPTH = 2048,                    /* terms of a block of dot products, whole vectors */
-    KC = 256,                            /* terms of a block, */
+    KC = 256, /* terms of a block, */
     FEW = 16, /* and of one with so few rows that b is read once: rows of b from end to end, side by side, */
-    LONG = 512,         /* where they are so long */
-    MC = 224,           /* rows of a in a block */
-    REUSE = 3 * MR_NR2, /* so many rows are worth a packed copy of b; */
-    REUSE_A = 128,      /* and so many columns one of a */
-    LATENCY = 8,        /* sums that have to be under way for the processor to be busy */
+    LONG = 512,                      /* where they are so long */
+    RUN = 1024 / sizeof(T),          /* terms of a row that is copied before it is turned, */
+    COPIED = RUN + LINE / sizeof(T), /* and how far apart such rows are: an odd number of lines */
+    MC = 224,                        /* rows of a in a block */
+    SHORT = 16, /* so few rows of b that fill no vector are copied; of more, for one tile, the last ones */
+    REUSE = 3 * MR_NR2,                   /* so many rows are worth a packed copy of b; */
+    REUSE_A = 128,                        /* and so many columns one of a */
+    TURN_ROWS = REGISTERS == 32 ? 10 : 4, /* few rows */
+    LATENCY = VECTOR_BYTES == 64 ? 4 : 8, /* sums that have to be under way for the processor to be busy */
 };
+
+/* The first cache: so many lines that lie a multiple of WAY apart have room. */
+enum { WAYS = 8, WAY = 4096 };
 
 /* How a product is done, by its sizes alone. */
 typedef struct plan {
-    bool dot, pack_a, pack_b; /* pack_b: all of it, not the last columns only */
-    size_t rows, depth;       /* of a block */
-    size_t vectors;           /* of a panel, at most */
-    size_t a_bytes, b_bytes;  /* of the workspace */
+    bool turn, pack_a, pack_b;
+    size_t rows, columns, depth; /* of a block */
+    size_t in_place;             /* rows of b that may be read so, with what follows them */
+    size_t vectors, tallest;     /* of a panel, of a tile, at most */
+    size_t a_bytes, b_bytes;     /* of the workspace */
 } plan;
+
+/* A product, or the transposed one: c is stored [n,m], unless it is one row of vectors. */
+typedef struct task {
+    pl_gemm g;
+    bool exchanged, c_turned;
+} task;
+
+#include "kernels/gemm/turn.inc"
 
 /* The binary logarithm of the largest power of two that is at most n and at most 2^limit. */
 static size_t log_of(size_t n, size_t limit) {
@@ -46,61 +62,124 @@ static size_t log_of(size_t n, size_t limit) {
     return log;
 }
 
-/* Outer turns b, and that costs its size, and has no use for lanes beyond the last column; dot products add up lanes at the end, and read a
- * again for every few columns, two lines of the cache for a vector unless rows begin with a line. In cycles for a result, where
- * a cycle is worth two vectors of products. */
-static bool by_dots_pays(const pl_gemm *g) {
-    if (g->ta || !g->tb || g->k < LANES) return false;
-    double k = (double)ceil_div(g->k, LANES) / 2, used = (double)g->n / (double)round_up(g->n, LANES);
-    double outer = k / used + 8 * k / (double)g->m;
-    double dot = (g->lda % LANES + g->ldb % LANES == 0 ? 1.2 : 1.5) * k + 2;
-    return dot <= outer;
+/* Whether `rows` rows that lie so many elements apart throw each other out of the first cache. */
+static bool crowded(size_t rows, size_t ld) {
+    size_t bytes = ld * sizeof(T), together = 1;
+    while (together < WAY / LINE && bytes % (2 * together * LINE) == 0) together *= 2;
+    return rows * together > WAYS * (WAY / LINE);
 }
 
-static plan make_plan(const pl_gemm *g) {
-    plan p = {.dot = by_dots_pays(g)};
-    if (p.dot) return p;
-    p.rows = even_part(g->m, MC), p.depth = even_part(g->k, g->m <= MR_NR8 && g->n >= LONG ? FEW : KC);
-    p.vectors = g->m <= MR_NR8 ? 8 : g->m <= MR_NR4 ? 4 : 2;
-    p.pack_b = g->tb || g->m > REUSE;
-    p.pack_a = g->m > 1 && g->n >= REUSE_A;
-    if (p.pack_a) p.a_bytes = round_up(p.rows * p.depth * sizeof(T), LINE);
-    if (p.pack_b || g->n < LANES) p.b_bytes = p.depth * p.vectors * VECTOR_BYTES;
+static bool turns_in_registers(const pl_gemm *g) {
+    return g->tb && g->m <= TURN_ROWS && g->n >= TURN && g->k >= QUAD;
+}
+
+/* Cycles for a term of all sums, where a cycle is worth a vector of products: of half a vector, two, as there are narrower ones. */
+static double cost(const pl_gemm *g, bool c_turned) {
+    double m = (double)g->m, vectors = 2 * g->n <= LANES ? 0.6 : (double)ceil_div(g->n, LANES);
+    double sums = fmax(m * vectors, LATENCY), store = c_turned ? 2 * m * (double)g->n / (double)g->k : 0;
+    if (!g->tb) return sums + store;
+    if (turns_in_registers(g)) return fmax(0.95 * sums + 2.2 * vectors, LATENCY) + store;
+    return sums + (g->n < TURN || g->k < QUAD ? 1.5 * (double)g->n : 4.5 * vectors) + store;
+}
+
+/* A single column without gaps is stored like a row, and is read in place. */
+static pl_gemm without_gaps(pl_gemm g) {
+    if (g.m == 1 && g.ta && g.lda == 1) g.ta = false, g.lda = g.k;
+    if (g.n == 1 && g.tb) g.tb = false, g.ldb = 1;
+    return g;
+}
+
+static task task_of(const pl_gemm *g) {
+    bool row = g->n == 1 && g->ldc == 1; /* a column is the same memory as a row */
+    pl_gemm e = {!g->tb, !g->ta, g->accumulate, g->n, g->m, g->k, g->ldb, g->lda, row ? g->m : g->ldc};
+    task t = {.g = without_gaps(*g)};
+    e = without_gaps(e);
+    if (cost(&e, !row) < 0.95 * cost(&t.g, false)) t = (task){e, true, !row};
+    return t;
+}
+
+/* The columns of a block, whole panels: as many as there is room for where several blocks of rows use them. Otherwise a panel is packed just
+ * before its use, or a few, if that makes runs in the rows of b longer. */
+static size_t packed_columns(const pl_gemm *g, const plan *p) {
+    enum { PANELS = 4 };
+    size_t width = p->vectors * LANES, room = PL_GEMM_BYTES - 2 * LINE - p->a_bytes;
+    size_t most = g->m > p->rows ? room / (p->depth * sizeof(T)) / width : g->tb ? 1 : PANELS;
+    return round_up(even_part(g->n, most * width), width);
+}
+
+/* Of the rows of b, those from whose beginning a vector can be read. */
+static size_t rows_before_last(const pl_gemm *g) {
+    size_t elements = (g->k - 1) * g->ldb + g->n;
+    return elements < LANES ? 0 : min(g->k, (elements - LANES) / max(1, g->ldb) + 1);
+}
+
+/* Rows that crowd are copied, a block of terms at a time, to where they do not. */
+static plan turning_plan(const pl_gemm *g) {
+    const size_t columns = turn_groups(g->m) * TURN;
+    plan p = {.turn = true, .pack_b = crowded(columns, g->ldb), .pack_a = !g->ta && crowded(g->m, g->lda)};
+    p.depth = p.pack_a || p.pack_b ? RUN : g->k;
+    p.columns = even_part(g->n, columns);
+    if (p.pack_a) p.a_bytes = g->m * COPIED * sizeof(T);
+    if (p.pack_b) p.b_bytes = columns * COPIED * sizeof(T);
     return p;
 }
 
-/* A column is the same memory as a row, so a product with one is that of a row with the transposed matrix: a and b change places. */
-static bool exchanged(const pl_gemm *g) { return g->n == 1 && g->ldc == 1 && g->m > 1; }
-
-static pl_gemm by_rows(const pl_gemm *g) {
-    pl_gemm r = *g;
-    if (exchanged(g)) r = (pl_gemm){!g->tb, !g->ta, g->accumulate, 1, g->m, g->k, g->ldb, g->lda, g->m};
-    if (r.m == 1 && r.ta && r.lda == 1) r.ta = false, r.lda = r.k;
-    if (r.n == 1 && !r.tb && r.ldb == 1) r.tb = true, r.ldb = r.k;
-    return r;
+static plan make_plan(const pl_gemm *g) {
+    plan p = {0};
+    if (turns_in_registers(g)) return turning_plan(g);
+    p.vectors = g->m <= MR_NR8 ? 8 : g->m <= MR_NR4 ? 4 : 2;
+    p.depth = even_part(g->k, g->m <= MR_NR8 && g->n >= LONG ? FEW : g->n <= LANES ? 2 * KC : KC);
+    p.rows = even_part(g->m, MC);
+    p.pack_b = g->tb || (g->n >= LANES && g->m > REUSE);
+    p.pack_a = g->m > 1 && g->n >= REUSE_A;
+    p.tallest = !g->ta && !p.pack_a && crowded(MR_NR2, g->lda) ? WAYS - 1 : MR_NR1;
+    if (p.pack_a) p.a_bytes = round_up(p.rows * p.depth * sizeof(T), LINE);
+    p.columns = p.pack_b ? packed_columns(g, &p) : g->n;
+    if (p.pack_b) p.b_bytes = p.depth * p.columns * sizeof(T);
+    bool copied = g->n < LANES && !g->tb, all = g->k <= SHORT || g->m > MR_NR1;
+    p.in_place = !copied ? g->k : all ? 0 : rows_before_last(g);
+    if (copied) p.b_bytes = min(p.depth, g->k - p.in_place) * VECTOR_BYTES;
+    return p;
 }
 
 static bool empty(const pl_gemm *g) { return g->m == 0 || g->n == 0 || g->k == 0; }
 
+#include "kernels/gemm/simd_gemm.inc"
+
+#ifdef __AVX512F__ /* half a vector is a whole one of AVX2, where there are two in each cycle */
+static const pl_gemm_engine *narrower(const task *t) {
+    if (2 * t->g.n > LANES) return NULL;
+    return sizeof(T) == sizeof(float) ? &pl_simd_gemm_avx2_f32 : &pl_simd_gemm_avx2_f64;
+}
+#else
+static const pl_gemm_engine *narrower(const task *t) {
+    (void)t;
+    return NULL;
+}
+#endif
+
 static size_t workspace(const pl_gemm *g) {
-    pl_gemm r = by_rows(g);
     if (empty(g)) return 0;
-    plan p = make_plan(&r);
+    task t = task_of(g);
+    if (narrower(&t) != NULL) return narrower(&t)->workspace(g);
+    plan p = make_plan(&t.g);
     size_t bytes = p.a_bytes + p.b_bytes;
     return bytes > 0 ? bytes + LINE : 0; /* to begin at a line */
 }
 
-#include "kernels/gemm/simd_gemm.inc"
-
 static void run(const pl_gemm *g, const void *a, const void *b, void *c, void *memory) {
-    pl_gemm r = by_rows(g);
+    if (empty(g)) {
+        for (size_t m = 0; m < g->m && !g->accumulate; m++) memset((T *)c + m * g->ldc, 0, g->n * sizeof(T));
+        return;
+    }
+    task t = task_of(g);
+    if (narrower(&t) != NULL) {
+        narrower(&t)->run(g, a, b, c, memory);
+        return;
+    }
     size_t beyond = (size_t)(uintptr_t)memory % LINE;
     char *aligned = memory == NULL ? NULL : (char *)memory + (beyond ? LINE - beyond : 0);
-    if (exchanged(g)) {
-        const void *d = a;
-        a = b, b = d;
-    }
-    run_gemm(&r, a, b, c, aligned);
+    run_task(&t, t.exchanged ? b : a, t.exchanged ? a : b, c, aligned);
 }
 
 const pl_gemm_engine ENGINE = {sizeof(T), ISA, workspace, run};
