@@ -344,7 +344,8 @@ pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_modul
 /* ---- initialisers ------------------------------------------------------------------------------------ */
 /* They fill w in place from the context's random stream. As in torch.nn.init, fan_in is size(1) * receptive
  * field and fan_out is size(0) * receptive field, for weights of rank 2 and more. A new layer has PyTorch's
- * default: weight and bias uniform in +-1/sqrt(fan_in), which is kaiming_uniform with a = sqrt(5). */
+ * default: weight and bias uniform in +-1/sqrt(fan_in), which is kaiming_uniform with a = sqrt(5). In double: a bound is sqrt(3 v), a
+ * normal number is multiplied with sqrt(v), where v is the variance 2 / ((1 + a^2) fan_in), or gain^2 2 / (fan_in + fan_out). */
 
 /* uniform in +-bound, bound = sqrt(6 / ((1 + a^2) fan_in)). He et al. 2015; a is the slope of the leaky relu
  * that follows the layer, 0 for relu. */
@@ -360,7 +361,8 @@ pleat_status pleat_nn_init_uniform(pleat_tensor *w, double low, double high);
 
 /* ---- losses ------------------------------------------------------------------------------------------ */
 /* x [..], target [the same] -> loss [], unless stated otherwise. Definitions are those of
- * torch.nn.functional. */
+ * torch.nn.functional. Each is made of the ops that its formula names, with their bits (pleat.h), and ends with pleat_mean or pleat_sum; the items
+ * of cross_entropy_loss are smoothing - 1 times the picked log_softmax, less smoothing times its mean. */
 
 typedef enum pleat_nn_reduction { PLEAT_NN_MEAN, PLEAT_NN_SUM, PLEAT_NN_NONE } pleat_nn_reduction;
 
@@ -424,6 +426,11 @@ pleat_tensor *pleat_nn_one_hot(pleat_ctx *ctx, pleat_dtype dtype, size_t n, cons
 
 typedef struct pleat_nn_optimizer pleat_nn_optimizer;
 
+/* Bits. An update is computed in the parameter's type T, element by element, from left to right as its formula below is written; constants,
+ * such as 1 - b1 and lr / (1 - b1^t), are computed in double and rounded to T. g is s grad, clipped, + weight_decay p, where s is 1 or clip_norm's
+ * factor min(1, clip_norm / (norm + 1e-6)) rounded to T. The norm is in double: of each parameter the squares in eight lanes, element i in lane
+ * i mod 8, the lanes added in their order, and these sums in the order of the parameters. Averages that become subnormal are 0. */
+
 /* Options of all optimizers. weight_decay adds weight_decay p to the gradient (adamw: see there). clip_norm >
  * 0 scales all gradients by one factor so that their joint Euclidean norm is at most clip_norm, as
  * torch.nn.utils.clip_grad_norm_; a norm that is not finite is an error. clip_value > 0 then clips each
@@ -479,10 +486,10 @@ typedef struct pleat_nn_adam_args {
 } pleat_nn_adam_args;
 
 /* Kingma and Ba 2015, with bias correction as torch.optim.Adam computes it:
- * m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p = p - lr/(1-b1^t) m / (sqrt(v)/sqrt(1-b2^t) + eps) */
+ * m = b1 m + (1-b1) g;  v = b2 v + ((1-b2) g) g;  p = p - (lr/(1-b1^t) m) / (sqrt(v) (1/sqrt(1-b2^t)) + eps) */
 pleat_nn_optimizer *pleat_nn_adam_with(pleat_nn_adam_args args);
 #define pleat_nn_adam(...) pleat_nn_adam_with(PLEAT_OPTIONS(pleat_nn_adam_args, __VA_ARGS__))
-/* Adam with decoupled weight decay: first p = p - lr weight_decay p, and g is not changed. Loshchilov and
+/* Adam with decoupled weight decay: first p = (1 - lr weight_decay) p, and g is not changed. Loshchilov and
  * Hutter 2019; torch.optim.AdamW. */
 pleat_nn_optimizer *pleat_nn_adamw_with(pleat_nn_adam_args args);
 #define pleat_nn_adamw(...) pleat_nn_adamw_with(PLEAT_OPTIONS(pleat_nn_adam_args, __VA_ARGS__))
@@ -500,8 +507,8 @@ typedef struct pleat_nn_rmsprop_args {
     pleat_nn_group group[PLEAT_NN_GROUPS];
 } pleat_nn_rmsprop_args;
 
-/* v = alpha v + (1-alpha) g^2;  a = alpha a + (1-alpha) g;  d = sqrt(v), or with .centered sqrt(v - a^2); p =
- * p - lr g / (d + eps), or with momentum b = momentum b + g / (d + eps), p = p - lr b.
+/* v = alpha v + ((1-alpha) g) g;  a = alpha a + (1-alpha) g;  d = sqrt(v), or with .centered sqrt(v - a^2); p =
+ * p - lr (g / (d + eps)), or with momentum b = momentum b + g / (d + eps), p = p - lr b.
  * torch.optim.RMSprop. */
 pleat_nn_optimizer *pleat_nn_rmsprop_with(pleat_nn_rmsprop_args args);
 #define pleat_nn_rmsprop(...) pleat_nn_rmsprop_with(PLEAT_OPTIONS(pleat_nn_rmsprop_args, __VA_ARGS__))
@@ -581,7 +588,7 @@ double pleat_nn_plateau_lr(pleat_nn_plateau *p, double lr, double metric);
 typedef struct pleat_nn_ema pleat_nn_ema;
 
 /* An exponential moving average of net's parameters, 0 <= decay < 1. It starts as a copy of them; each update
- * sets average = decay average + (1 - decay) p. Buffers are copied. NULL on an error. */
+ * sets average = average + (1 - decay) (p - average). Buffers are copied. NULL on an error. */
 pleat_nn_ema *pleat_nn_ema_new(pleat_nn_module *net, double decay);
 void pleat_nn_ema_update(pleat_nn_ema *ema);
 /* Exchange net's parameters and buffers with the averages: once to evaluate or save the averages, again to go
