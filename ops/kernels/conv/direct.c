@@ -7,8 +7,8 @@
  * end of the tensor, next to which nothing may be read, is copied.
  *
  * A convolution with stride 2 takes every other element of what it loads; a transposed one computes two phases of pixels and stores
- * them interleaved. "Input" is x forward and y transposed, "output" the other. The weight gradient has the same blocks, and a vector of
- * sums for each tap. */
+ * them interleaved. "Input" is x forward and y transposed, "output" the other. The weight gradient has the blocks of order.h, and a
+ * line of sums for each tap. */
 #include "kernels/conv/axis.h"
 #include "kernels/conv/engine.h"
 #include "kernels/conv/order.h"
@@ -21,7 +21,7 @@
 
 /* Fitted with bench_conv on an AMD EPYC with AVX-512 (family 26) and an Intel Xeon (model 207), November 2026. */
 enum {
-    /* rows of the output in a block: 14 sums of two phases, or 8, and the vectors that they are made of */
+    /* rows of the output in a block: 14 sums of two phases, or 8, and the vectors that they are made of; the weight gradient's is a BAND */
     MR = REGISTERS == 32 ? 7 : 4,
     FEW_PAIRS = 4,                  /* of channels in a group: more are left to implicit GEMM */
     FEW_VECTORS = LIMIT(12, 2),     /* weight gradient: a plane of fewer is not worth its beginning and end */
@@ -40,25 +40,25 @@ extern const pl_engine ENGINE;
 
 /* ---- plan ----------------------------------------------------------------------------------------------------- */
 
-/* The taps of a phase down a column, those that reach the upper rows of the input first. */
+/* The taps of a phase down a column. */
 typedef struct tap_rows {
     size_t taps, tap[MOST_TAPS];
-    ptrdiff_t first; /* the row that pixel 0 meets through the first one */
+    ptrdiff_t first; /* the row of the input that pixel 0 meets through the first one */
 } tap_rows;
 
 /* How the work is cut. It depends on the shape alone, so that results do not depend on the number of threads. */
 typedef struct direct_plan {
     pleat_conv_plan plan;
-    axis h, w;             /* of the output; of the weight gradient y */
-    size_t in, out;        /* channels of a group: input, output; of the weight gradient x and y */
-    size_t tap_step;       /* rows of the input between neighbouring taps */
-    size_t row_step;       /* rows of a phase between those of a block */
-    size_t hop;            /* between what they begin at, in steps of tap_step */
-    size_t rows;           /* of a channel of the input that a block reaches */
-    size_t columns;        /* vectors in a row of a phase */
+    axis h, w;       /* of the output; of the weight gradient y */
+    size_t in, out;  /* channels of a group: input, output; of the weight gradient x and y */
+    size_t tap_step; /* rows of the input between neighbouring taps: downwards, but upwards if transposed */
+    size_t row_step; /* rows of a phase between those of a block */
+    size_t hop;      /* between what they begin at, in steps of tap_step */
+    size_t rows;     /* of a channel of the input that a block reaches */
+    size_t columns;  /* vectors in a row of a phase */
     size_t bands, band;    /* of a plane of the output, and pixels of a phase down one */
     size_t each, tasks;    /* bands, or pairs of channels, in a task; tasks for each chunk */
-    size_t pieces, chunks; /* weight gradient: pairs of image and band in a partial sum; partial sums */
+    size_t pieces, chunks; /* weight gradient: pairs of image and band in a chunk; chunks */
     size_t margin;         /* elements that are read beside a row */
     size_t slots, slot;    /* copied rows of a block, and elements of one */
     size_t sum_bytes, w_bytes, copy_bytes, row_bytes; /* of a thread's workspace, in this order */
@@ -72,6 +72,8 @@ typedef struct direct_plan {
 } direct_plan;
 
 static bool is_weight(const direct_plan *p) { return p->plan.op == PLEAT_CONV_WEIGHT; }
+static bool is_upward(const direct_plan *p) { return p->plan.op == PLEAT_CONV_TRANSPOSE; }
+static size_t block_rows(const direct_plan *p) { return is_weight(p) ? BAND : MR; }
 static size_t taps_along(const direct_plan *p) { return taps_in_use(&p->w); }
 
 /* Pixels of the input between neighbouring taps of a phase. */
@@ -84,28 +86,31 @@ static tap_rows tap_rows_of(const axis *a, size_t phase) {
     tap_offset r[MOST_TAPS];
     tap_rows rows = {.taps = taps_of_phase(a, phase, r)};
     if (rows.taps == 0) return rows;
-    const tap_offset *first = a->from_image ? r : r + rows.taps - 1;
-    for (size_t i = 0; i < rows.taps; i++) rows.tap[i] = r[a->from_image ? i : rows.taps - 1 - i].tap;
-    rows.first = (ptrdiff_t)(first->at * a->split + first->plane) + a->low;
+    for (size_t i = 0; i < rows.taps; i++) rows.tap[i] = r[i].tap;
+    rows.first = (ptrdiff_t)(r[0].at * a->split + r[0].plane) + a->low;
     return rows;
 }
 
 static void cut_tasks(direct_plan *p) {
     const pleat_conv_shape *g = &p->plan.g;
-    size_t planes = is_weight(p) ? g->G * p->in * p->out : g->G * p->out, N = max(g->N, 1),
-           pixels = p->h.pixels;
+    size_t planes = g->G * p->out, N = max(g->N, 1), pixels = p->h.pixels;
     size_t enough = planes < TASKS ? ceil_div(TASKS, planes * min(N, TASKS)) : 1;
     p->band = min(pixels, round_up(ceil_div(pixels, enough), MR * p->row_step));
     p->bands = ceil_div(pixels, p->band);
-    size_t units = is_weight(p) ? planes : planes * N * p->bands, each = GRAIN / (p->band * p->w.result);
-    if (is_weight(p)) each = SUM_BYTES / (g->R * g->S * VECTOR_BYTES);
-    p->each = max(1, min(each, units / TASKS));
+    size_t units = planes * N * p->bands;
+    p->each = max(1, min(GRAIN / (p->band * p->w.result), units / TASKS));
     p->tasks = ceil_div(units, p->each);
-    p->pieces = N * p->bands, p->chunks = 1;
-    if (!is_weight(p)) return;
-    p->pieces = ceil_div(N * p->bands, min(N * p->bands, ceil_div(TASKS, p->tasks)));
-    p->chunks = ceil_div(N * p->bands, p->pieces);
-    p->plan.shared_bytes = (p->chunks - 1) * round_up(planes * g->R * g->S * sizeof(T), LINE);
+}
+
+/* As order.h has it, and the pairs of channels for tasks. */
+static void cut_weight_tasks(direct_plan *p, const weight_order *order) {
+    const pleat_conv_shape *g = &p->plan.g;
+    size_t pairs = g->O * p->in, kernel = g->R * g->S;
+    p->band = BAND * p->row_step, p->bands = ceil_div(p->h.pixels, p->band);
+    p->each = max(1, min(SUM_BYTES / (kernel * LINE), pairs / TASKS));
+    p->tasks = ceil_div(pairs, p->each);
+    p->pieces = order->each, p->chunks = chunks_of(order);
+    p->plan.shared_bytes = (p->chunks - 1) * round_up(pairs * kernel * sizeof(T), LINE);
 }
 
 static void count_bytes(direct_plan *p) {
@@ -115,8 +120,8 @@ static void count_bytes(direct_plan *p) {
     p->slot = round_up(max(p->w.source, p->w.result) + 2 * p->margin, LANES);
     /* where rows are at least as long as the margin, only the tensor's first and last row need a copy */
     p->slots = p->w.source < p->margin ? channels * p->rows : 2;
-    if (is_weight(p)) p->slots += p->w.result < p->margin ? MR : 2;
-    p->sum_bytes = is_weight(p) ? p->each * g->R * g->S * VECTOR_BYTES : 0;
+    if (is_weight(p)) p->slots += p->w.result < p->margin ? BAND : 2;
+    p->sum_bytes = is_weight(p) ? p->each * g->R * g->S * LINE : 0;
     p->w_bytes = is_weight(p) ? 0 : round_up(p->in * g->R * g->S * sizeof(T), LINE);
     p->copy_bytes = round_up((p->slots + 1) * p->slot * sizeof(T), LINE);
     p->row_bytes = channels * p->rows * sizeof(void *);
@@ -135,8 +140,8 @@ static bool takes_taps(const direct_plan *p) {
 static bool takes_channels(const direct_plan *p) {
     size_t unused[MOST_SPLIT];
     double rows = (double)p->h.pixels, pixels = (double)p->w.pixels;
-    double filled =
-        rows / (double)round_up(p->h.pixels, MR * p->row_step) * pixels / (double)(p->columns * LANES);
+    double filled = rows / (double)round_up(p->h.pixels, block_rows(p) * p->row_step) * pixels /
+                    (double)(p->columns * LANES);
     if (filled < 0.125 || (is_weight(p) && rows * pixels < (double)(FEW_VECTORS * LANES))) return false;
     if (p->in * p->out == 1 || (p->in * p->out <= FEW_PAIRS && p->columns > 1 && filled >= 0.7)) return true;
     /* phases of the same taps are one product of implicit GEMM */
@@ -154,11 +159,15 @@ static bool draft(const pleat_conv_shape *g, pleat_conv_op op, direct_plan *p) {
     p->tap_step = tap_distance(&p->h);
     size_t common = common_divisor(p->h.split, p->tap_step);
     p->row_step = p->tap_step / common, p->hop = p->h.split / common;
-    if (is_weight(p) && !takes_taps(p)) return false;
-    p->rows = (MR - 1) * p->hop + max(1, most_taps(&p->h));
+    weight_order order = order_of_weight(g, sizeof(T));
+    if (is_weight(p) && (!takes_taps(p) || order.lanes == 1 || order.flat)) return false;
+    p->rows = (block_rows(p) - 1) * p->hop + max(1, most_taps(&p->h));
     p->columns = ceil_div(p->w.pixels, LANES);
     if (p->w.source > THREAD_BYTES || p->w.result > THREAD_BYTES || !takes_channels(p)) return false;
-    cut_tasks(p);
+    if (is_weight(p))
+        cut_weight_tasks(p, &order);
+    else
+        cut_tasks(p);
     count_bytes(p);
     return p->plan.thread_bytes + p->plan.shared_bytes <= THREAD_BYTES;
 }
@@ -273,16 +282,16 @@ static const T *row_at(direct_task *t, const tensor_rows *r, const T *plane, ptr
 
 /* row [count]: rows first, first + step, ... of a plane. */
 static inline void find_rows(direct_task *t, const tensor_rows *r, const T *plane, ptrdiff_t first,
-                             size_t step, range rows, const T **row) {
+                             ptrdiff_t step, range rows, const T **row) {
     size_t size = r->height * r->width, before = (size_t)(plane - r->begin),
            behind = (size_t)(r->end - plane);
     row += rows.first;
     if (before >= r->margin && behind >= size + r->margin) {
         size_t h = (size_t)first; /* where it is negative, larger than every height */
-        for (size_t u = 0; u < rows.count; u++, h += step)
+        for (size_t u = 0; u < rows.count; u++, h += (size_t)step)
             row[u] = h < r->height ? plane + h * r->width : t->zero;
     } else {
-        for (size_t u = 0; u < rows.count; u++) row[u] = row_at(t, r, plane, first + (ptrdiff_t)(u * step));
+        for (size_t u = 0; u < rows.count; u++) row[u] = row_at(t, r, plane, first + (ptrdiff_t)u * step);
     }
 }
 
@@ -299,7 +308,7 @@ static direct_task task_of(const direct_plan *p, const pl_conv_call *call, size_
     t.zero += p->margin;
     row_block *b = &t.block;
     b->row = (const T **)(void *)(m + p->copy_bytes);
-    b->in = p->in, b->rows = p->rows, b->hop = p->hop, b->columns = p->columns;
+    b->in = p->in, b->rows = p->rows, b->hop = p->hop, b->columns = p->columns, b->upward = is_upward(p);
     b->offset = p->offset, b->column = p->column, b->mask = p->mask, b->kept = p->kept;
     for (size_t i = 0; i < p->w.phases; i++) b->nw[i] = taps_in_phase(&p->w, i);
     b->nh = p->taps[0].taps;
@@ -331,18 +340,21 @@ static void run_block(direct_task *t, size_t ph, range pixels, const T *input, T
     const direct_plan *p = t->plan;
     const tap_rows *taps = p->taps + ph;
     row_block *b = &t->block;
-    size_t plane = p->h.source * p->w.source, rows = (MR - 1) * p->hop + max(taps->taps, 1), i = pixels.first;
-    ptrdiff_t first = (ptrdiff_t)(i * p->h.split) + taps->first;
+    size_t plane = p->h.source * p->w.source, rows = (MR - 1) * p->hop + max(taps->taps, 1), i = pixels.first,
+           last = i + (MR - 1) * p->row_step;
+    ptrdiff_t first = (ptrdiff_t)((b->upward ? last : i) * p->h.split) + taps->first,
+              step = (ptrdiff_t)p->tap_step;
     bool any = false;
-    for (size_t m = 0; m < MR; m++, i += p->row_step) {
-        size_t row = ph + i * p->h.phases;
+    for (size_t k = 0; k < MR; k++, i += p->row_step) {
+        size_t row = ph + i * p->h.phases, m = b->upward ? MR - 1 - k : k;
         b->to[m] = i < pixels.first + pixels.count && row < p->h.result ? output + row * p->w.result : NULL;
         any |= b->to[m] != NULL;
     }
     if (!any) return;
     t->copied = 0;
     for (size_t c = 0; c < p->in; c++)
-        find_rows(t, &t->input, input + c * plane, first, p->tap_step, (range){c * p->rows, rows}, b->row);
+        find_rows(t, &t->input, input + c * plane, first, b->upward ? -step : step,
+                  (range){c * p->rows, rows}, b->row);
     p->loop[ph](b);
 }
 
@@ -421,8 +433,8 @@ static pl_decisions decide(const pleat_conv_plan *plan) {
     a[PL_PHASES] = phases_decided(&p->h, &p->w), a[PL_TAPS] = taps_decided(&p->h, &p->w);
     a[PL_BLOCKS] = pl_count(p->in), a[PL_PARTS] = pl_count(p->out);
     a[PL_STRIPS] = pl_count(p->bands), a[PL_LAST_STRIP] = pl_rest(p->h.pixels, p->band);
-    a[PL_TILES] = pl_count(ceil_div(p->band, MR * p->row_step)),
-    a[PL_LAST_TILE] = pl_rest(p->band, MR * p->row_step);
+    a[PL_TILES] = pl_count(ceil_div(p->band, block_rows(p) * p->row_step)),
+    a[PL_LAST_TILE] = pl_rest(p->band, block_rows(p) * p->row_step);
     a[PL_VECTORS] = pl_width(p->columns), a[PL_LAST_VECTOR] = p->w.pixels % LANES ? PL_LESS : PL_FULL;
     a[PL_CUT] = p->each > 1 ? PL_CUT_IMAGES : PL_CUT_IMAGE;
     a[PL_FILL] = p->w.split == 2 ? PL_FILL_LONG_EVENS : PL_FILL_LONG;
@@ -435,7 +447,7 @@ static pl_decisions decide(const pleat_conv_plan *plan) {
 
 static void describe(const pleat_conv_plan *plan, char *text, size_t size) {
     const direct_plan *p = (const direct_plan *)plan;
-    snprintf(text, size, "blocks of %d rows by %zu vectors, %zu bands", MR, p->columns, p->bands);
+    snprintf(text, size, "blocks of %zu rows by %zu vectors, %zu bands", block_rows(p), p->columns, p->bands);
 }
 
 const pl_engine ENGINE = {.name = PLEAT_ENGINE_DIRECT,

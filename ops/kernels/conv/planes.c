@@ -6,6 +6,7 @@
  * masked. "Input" is x forward and y transposed, "output" the other; of the weight gradient x and y. */
 #include "kernels/conv/axis.h"
 #include "kernels/conv/engine.h"
+#include "kernels/conv/order.h"
 #include "kernels/parallel.h"
 #include "kernels/simd/vectors.h"
 
@@ -15,9 +16,10 @@
 
 /* Fitted with bench_conv on an AMD EPYC with AVX-512 (family 26), November 2026. */
 enum {
-    TASKS = 8,                                 /* at least so many, to share out among threads */
-    GRAIN = LIMIT(64 * 1024, 512),             /* pixels of a task, about, where there are tasks enough */
-    TABLE_BYTES = LIMIT(32 * 1024, 24 * 1024), /* an L1 cache */
+    TASKS = 8,                     /* at least so many, to share out among threads */
+    GRAIN = LIMIT(64 * 1024, 512), /* pixels of a task, about, where there are tasks enough */
+    TABLE_BYTES =
+        LIMIT(32 * 1024, 24 * 1024), /* an L1 cache; the weight gradient's are bounded by FLAT_TERMS */
 };
 
 extern const pl_engine ENGINE;
@@ -29,7 +31,7 @@ typedef struct planes_task planes_task;
 /* A vector of pixels of the output, the first of them `at`. */
 typedef struct column {
     size_t at;
-    lane_mask kept; /* the lanes that no column before has: the weight gradient may not have a pixel twice */
+    lane_mask kept; /* the lanes that are pixels */
 } column;
 
 typedef struct planes_plan {
@@ -37,6 +39,7 @@ typedef struct planes_plan {
     size_t input, output; /* pixels of a plane */
     size_t taps, columns;
     size_t each, tasks; /* planes in a task, or channels; tasks */
+    size_t chunk;       /* weight gradient: images */
     size_t slot;        /* elements of a copied plane */
     void (*loop)(const planes_task *t);
     const column *column;
@@ -109,26 +112,39 @@ SPECIALIZE void sum_planes(size_t taps, const planes_task *t) {
     }
 }
 
-SPECIALIZE void sum_products(size_t taps, const planes_task *t) {
+/* The products of a channel, summed over a chunk of images: a line for each tap. */
+SPECIALIZE void sum_chunk(size_t taps, const planes_task *t, size_t c, range images, T *lines) {
+    enum { VECTORS = LINE / VECTOR_BYTES };
     const planes_plan *p = t->plan;
-    size_t channels = p->plan.g.C;
-    for (size_t c = t->planes.first; c < t->planes.first + t->planes.count; c++) {
+    for (size_t first = 0; first < VECTORS; first++) {
         vec sum[MOST_TAPS] = {0};
-        for (size_t n = 0; n < p->plan.g.N; n++) {
-            const T *x = plane_at(&t->input, n * channels + c), *y = plane_at(&t->y, n * channels + c);
-            const lane_mask *mask = p->mask;
-            const ptrdiff_t *offset = p->offset;
-            for (size_t k = 0; k < p->columns; k++, mask += taps, offset += taps) {
+        for (size_t n = images.first; n < images.first + images.count; n++) {
+            size_t plane = n * p->plan.g.C + c;
+            const T *x = plane_at(&t->input, plane), *y = plane_at(&t->y, plane);
+            for (size_t k = first; k < p->columns; k += VECTORS) {
+                const lane_mask *mask = p->mask + k * taps;
+                const ptrdiff_t *offset = p->offset + k * taps;
                 vec v = keep_lanes(load(y + p->column[k].at), p->column[k].kept);
                 UNROLL(32)
                 for (size_t i = 0; i < taps; i++)
                     sum[i] = fmadd(v, keep_lanes(load(x + offset[i]), mask[i]), sum[i]);
             }
         }
-        T sums[MOST_TAPS];
-        UNROLL(8)
-        for (size_t i = 0; i < taps; i += LANES) sum_lanes(LANES, sum + i, sums + i);
-        memcpy((T *)t->call->w + c * taps, sums, taps * sizeof *sums);
+        UNROLL(32)
+        for (size_t i = 0; i < taps; i++) store(lines + (i * VECTORS + first) * LANES, sum[i]);
+    }
+}
+
+SPECIALIZE void sum_products(size_t taps, const planes_task *t) {
+    const planes_plan *p = t->plan;
+    for (size_t c = t->planes.first; c < t->planes.first + t->planes.count; c++) {
+        T *w = (T *)t->call->w + c * taps, lines[MOST_TAPS * LINE / sizeof(T)], sums[MOST_TAPS];
+        memset(w, 0, taps * sizeof *w);
+        for (size_t chunk = 0; chunk * p->chunk < p->plan.g.N; chunk++) {
+            sum_chunk(taps, t, c, part_of(p->plan.g.N, p->chunk, chunk), lines);
+            sum_lines(taps, lines, sums);
+            for (size_t i = 0; i < taps; i++) w[i] += sums[i];
+        }
     }
 }
 
@@ -150,8 +166,9 @@ static ptrdiff_t distance(const planes_plan *p, size_t k, size_t tap) {
 static void find_column(const planes_plan *p, size_t k, column *to, lane_mask *mask, ptrdiff_t *offset) {
     const pleat_conv_shape *g = &p->plan.g;
     size_t width = g->W, height = p->input / width, at = k * LANES;
-    if (p->output >= LANES) at = min(at, p->output - LANES);
-    to->at = at, to->kept = mask_of(k * LANES - at, p->output - at);
+    /* the last vector overlaps its predecessor, but where sums would have its pixels twice */
+    if (p->plan.op != PLEAT_CONV_WEIGHT && p->output >= LANES) at = min(at, p->output - LANES);
+    to->at = at, to->kept = mask_of(0, p->output - at);
     memset(mask, 0, p->taps * sizeof *mask);
     memset(offset, 0, p->taps * sizeof *offset);
     for (size_t l = 0; l < LANES && at + l < p->output; l++)
@@ -175,9 +192,11 @@ static bool draft(const pleat_conv_shape *g, pleat_conv_op op, planes_plan *p) {
     bool image = op == PLEAT_CONV_TRANSPOSE, weight = op == PLEAT_CONV_WEIGHT;
     if (!is_near(g) || g->G != g->C || g->G != g->O || g->stride[0] * g->stride[1] != 1 || g->W != g->Q)
         return false;
-    if (g->R * g->S > MOST_TAPS || 4 * g->W > 3 * LANES || (weight && g->G < TASKS)) return false;
-    if (g->H > TABLE_BYTES || g->P > TABLE_BYTES) return false;
-    *p = (planes_plan){.plan = {.engine = &ENGINE, .g = *g, .op = op}, .taps = g->R * g->S};
+    weight_order order = order_of_weight(g, sizeof(T));
+    if (g->R * g->S > MOST_TAPS || g->H > TABLE_BYTES || g->P > TABLE_BYTES) return false;
+    if (weight ? !order.flat : 4 * g->W > 3 * LANES) return false;
+    *p = (planes_plan){
+        .plan = {.engine = &ENGINE, .g = *g, .op = op}, .taps = g->R * g->S, .chunk = order.each};
     p->input = (image ? g->P : g->H) * g->W, p->output = (image ? g->H : g->P) * g->W;
     p->columns = ceil_div(p->output, LANES);
     p->slot = round_up(max(g->H, g->P) * g->W + 2 * LANES, LANES);
@@ -190,7 +209,7 @@ static bool draft(const pleat_conv_shape *g, pleat_conv_op op, planes_plan *p) {
                                             : p->taps == 25 ? products_25
                                                             : products_any;
     p->loop = weight ? products : planes;
-    return table_bytes(p) <= TABLE_BYTES;
+    return weight || table_bytes(p) <= TABLE_BYTES;
 }
 
 static bool make(const pleat_conv_shape *g, pleat_conv_op op, pleat_conv_plan **plan) {

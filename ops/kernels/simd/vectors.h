@@ -142,6 +142,29 @@ static inline __attribute__((always_inline)) void sum_lanes(size_t count, vec *v
     for (size_t i = 0; i < count && count < LANES; i++) out[i] = sums[i * (LANES / count)];
 }
 
+/* The same of lines of LINE bytes, whatever a vector holds of one. No sum is -0. */
+static inline __attribute__((always_inline)) void sum_lines(size_t count, const T *line, T *out) {
+    enum { VECTORS = LINE / VECTOR_BYTES };
+    UNROLL(16)
+    for (size_t i = 0; i < count; i += LANES) {
+        vec v[LANES] = {0};
+        T sums[LANES];
+        UNROLL(16)
+        for (size_t k = 0; k < LANES; k++) {
+            if (i + k >= count) break;
+            vec part[VECTORS];
+            UNROLL(4)
+            for (size_t j = 0; j < VECTORS; j++) part[j] = load(line + ((i + k) * VECTORS + j) * LANES);
+            UNROLL(2)
+            for (size_t half = VECTORS / 2; half > 0; half /= 2)
+                for (size_t j = 0; j < half; j++) part[j] += part[j + half];
+            v[k] = part[0];
+        }
+        sum_lanes(LANES, v, sums);
+        for (size_t k = 0; k < LANES && i + k < count; k++) out[i + k] = sums[k] + 0;
+    }
+}
+
 typedef T quad __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
 
 /* What sums meet on their way into the result: the bias, relu, in whose comparisons a NaN stays. Before that a zero becomes +0: its sign
