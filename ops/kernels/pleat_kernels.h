@@ -131,9 +131,9 @@ pleat_path pleat_conv_plan_path(const pleat_conv_plan *plan);
 const char *pleat_conv_plan_print(const pleat_conv_plan *plan, char *text, size_t size);
 
 /* Bytes of workspace for so many threads; SIZE_MAX where that overflows. At most 1 MiB for each thread, whatever the sizes (the work is
- * done in strips), and beside that one packed copy of the weights; with im2col only the first, unless a single channel's kernel is
- * larger than that. Where columns are multiplied by products of our own (PLEAT_ENGINE_COLUMNS, and im2col in a build without BLAS), it
- * is up to 1 MiB more for each thread. */
+ * done in strips), and beside that one packed copy of the weights, or partial sums of weights, which are as much or 1 MiB; with im2col only
+ * the first, unless a single channel's kernel is larger than that. Where columns are multiplied by products of our own
+ * (PLEAT_ENGINE_COLUMNS, and im2col in a build without BLAS), it is up to 1 MiB more for each thread. */
 size_t pleat_conv_plan_bytes(const pleat_conv_plan *plan, int threads);
 
 /* Weights that are used many times can be packed once: pack them into pleat_conv_packed_bytes bytes, which begin at a multiple of 64,

@@ -869,19 +869,21 @@ Test(kernels, what_was_in_the_workspace_does_not_show) {
     pleat_pool_free(pool);
 }
 
-/* At most 1 MiB a thread, or one column of a kernel that is larger, and beside that one copy of the weights; and what products of our own
- * take, where columns are multiplied by them. */
+/* At most 1 MiB a thread, or one column of a kernel that is larger, and beside that one copy of the weights, or 1 MiB of their partial sums;
+ * and what products of our own take, where columns are multiplied by them. */
 static void check_workspace(const pleat_conv_shape *g, size_t element, int threads) {
     const char *wrong = pleat_conv_check(g, element);
     if (BY_WIDTH(false, true) && wrong && strstr(wrong, "addressable")) return;
     cr_assert_null(wrong, "%s: %s", geometry_print(g).text, wrong);
     size_t kernel = (g->R * g->S * element + 63) / 64 * 64, limit = kernel > MIB ? kernel : MIB;
-    size_t copy = path().engine == PLEAT_ENGINE_IM2COL ? 0 : geometry_kernel(g) * element;
+    bool beside = path().engine != PLEAT_ENGINE_IM2COL;
+    size_t copy = beside ? geometry_kernel(g) * element : 0, sums = beside && copy < MIB ? MIB : copy;
     for (int op = 0; op < 3; op++) {
         size_t bytes = conv_bytes(g, element, ops[op], path(), threads);
         size_t each = threads > 1 ? (size_t)threads : 1;
         bool products = !PL_BLAS || conv_taken(g, element, ops[op], path()).engine == PLEAT_ENGINE_COLUMNS;
-        cr_assert(bytes <= each * (limit + (products ? PL_GEMM_BYTES : 0)) + copy + 256,
+        cr_assert(bytes <= each * (limit + (products ? PL_GEMM_BYTES : 0)) +
+                               (ops[op] == PLEAT_CONV_WEIGHT ? sums : copy) + 256,
                   "%s asks for %zu bytes for %zu threads: %s", op_names[op], bytes, each,
                   geometry_print(g).text);
     }

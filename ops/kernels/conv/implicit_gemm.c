@@ -13,6 +13,7 @@
  * The weight gradient (implicit_gemm_weight.inc) packs the same input and takes outer products over pixels, or dot products. */
 #include "kernels/conv/axis.h"
 #include "kernels/conv/engine.h"
+#include "kernels/conv/order.h"
 #include "kernels/parallel.h"
 #include "kernels/simd/vectors.h"
 
@@ -98,6 +99,18 @@ static size_t even_strip(size_t size, size_t pixels, size_t columns, size_t lane
     return count;
 }
 
+/* For strips of a size. */
+static void lay_out(layout *l, size_t N) {
+    l->strips_n = ceil_div(N, l->strip_n), l->strips_h = ceil_div(l->h.pixels, l->strip_h),
+    l->strips_w = ceil_div(l->w.pixels, l->strip_w);
+    size_t beside = l->strip_w == l->w.pixels ? shared_padding(&l->w) : 0,
+           below = l->strip_h == l->h.pixels ? shared_padding(&l->h) : 0;
+    l->pitch = l->strip_w + l->w.extra - beside;
+    l->rows = l->strip_h + l->h.extra - below;
+    l->plane = (l->strip_n * l->rows + below) * l->pitch + beside;
+    l->channel = l->h.split * l->w.split * l->plane;
+}
+
 /* Strips of whole images, of whole rows, or of a part of a row, with at most `columns` pixels. */
 static void cut_strips(layout *l, size_t N, size_t columns, size_t lanes) {
     size_t H = l->h.pixels, W = l->w.pixels;
@@ -108,14 +121,7 @@ static void cut_strips(layout *l, size_t N, size_t columns, size_t lanes) {
         l->strip_h = even_strip(H, W, columns, lanes);
     else
         l->strip_h = H, l->strip_n = even_strip(max(N, 1), H * W, columns, lanes);
-    l->strips_n = ceil_div(N, l->strip_n), l->strips_h = ceil_div(H, l->strip_h),
-    l->strips_w = ceil_div(W, l->strip_w);
-    size_t beside = l->strip_w == W ? shared_padding(&l->w) : 0,
-           below = l->strip_h == H ? shared_padding(&l->h) : 0;
-    l->pitch = l->strip_w + l->w.extra - beside;
-    l->rows = l->strip_h + l->h.extra - below;
-    l->plane = (l->strip_n * l->rows + below) * l->pitch + beside;
-    l->channel = l->h.split * l->w.split * l->plane;
+    lay_out(l, N);
 }
 
 /* A strip: images; rows and columns of pixels of a phase. */
@@ -230,15 +236,18 @@ typedef struct product_plan {
 
 typedef struct weight_plan {
     pleat_conv_plan plan;
-    layout input;       /* of x */
+    weight_order
+        order;    /* a chain: outer products, vectors over channels of y; lanes: dot products, over pixels */
+    layout input; /* of x */
     size_t in, out;     /* channels of a group: of x, of y */
     size_t part, parts; /* channels of y in a block; blocks */
-    bool dots;          /* dot products: vectors over pixels; or outer products: vectors over channels of y */
-    bool by_tap;  /* a tile of outer products has one tap, and of that the pixels that do not meet padding */
-    size_t depth; /* elements of a row of sums */
-    size_t columns;                                      /* pixels of a strip of y as it is packed */
-    size_t pieces, chunks;                               /* strips in a partial sum; partial sums */
-    size_t y_bytes, input_bytes, sum_bytes, pixel_bytes; /* of a thread's workspace, in this order */
+    bool by_tap; /* a tile of outer products has one tap, and of that the pixels that do not meet padding */
+    bool
+        by_class; /* dot products: a strip is a part of a band's columns, and of that one class of rows at a time */
+    size_t depth;                           /* elements of a row of sums of outer products */
+    size_t columns;                         /* elements of a channel of a strip of y as it is packed */
+    size_t chunks;                          /* partial sums */
+    size_t y_bytes, input_bytes, sum_bytes; /* of a thread's workspace, in this order; the lists follow */
     const size_t *offset; /* table: where each (channel, tap) of a block begins in the packed input */
 } weight_plan;
 
@@ -311,8 +320,8 @@ static void describe(const pleat_conv_plan *plan, char *text, size_t size) {
     const product_plan *p = (const product_plan *)plan;
     const weight_plan *w = (const weight_plan *)plan;
     if (plan->op == PLEAT_CONV_WEIGHT)
-        snprintf(text, size, "%s products, %zu strips, %zu partial sums", w->dots ? "dot" : "outer",
-                 strips_of(&w->input), w->chunks);
+        snprintf(text, size, "%s products, %zu strips, %zu partial sums",
+                 w->order.lanes > 1 ? "dot" : "outer", strips_of(&w->input), w->chunks);
     else if (p->over_pixels)
         snprintf(text, size, "%dx2 tiles over pixels, %zu strips, %zu blocks", MR_NR2, strips_of(&p->input),
                  p->input.blocks);

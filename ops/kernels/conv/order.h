@@ -21,7 +21,8 @@ enum {
         1 << 15, /* lanes: elements of a channel of x, at most, that a band of so many columns reaches */
     FLAT_TERMS = 7168, /* of a flat plane: pixels by taps, at most */
     MOST_CHUNKS = 8,
-    CHUNK_WEIGHTS = 1 << 16, /* of all partial sums, unless there is but one beside w */
+    CHUNK_PIXELS = 1024,   /* lanes: of a chunk, at least */
+    CHUNK_BYTES = 1 << 20, /* of partial sums beside w, unless there is but one */
 };
 
 typedef struct weight_order {
@@ -58,7 +59,7 @@ static inline bool has_few_channels(const pleat_conv_shape *g, size_t lanes) {
 }
 
 static inline weight_order order_of_weight(const pleat_conv_shape *g, size_t element) {
-    size_t lanes = LINE / element, weights = g->O * (g->C / g->G) * g->R * g->S, map = g->P * g->Q;
+    size_t lanes = LINE / element, map = g->P * g->Q;
     weight_order k = {.lanes = 1, .height = g->P, .step = 1};
     if (is_flat(g, lanes)) {
         k.lanes = lanes, k.flat = true, k.height = 1;
@@ -73,7 +74,9 @@ static inline weight_order order_of_weight(const pleat_conv_shape *g, size_t ele
         k.units = g->N * g->P;
     }
     size_t blocks = g->G * ceil_div(g->O / g->G, 128) * ceil_div(g->C / g->G * g->R * g->S, 576);
-    size_t chunks = min(ceil_div(MOST_CHUNKS, blocks), 1 + max(1, CHUNK_WEIGHTS / weights));
+    size_t bytes = round_up(g->O * (g->C / g->G) * g->R * g->S * element, LINE);
+    size_t chunks = min(ceil_div(MOST_CHUNKS, blocks), 1 + max(1, CHUNK_BYTES / bytes));
+    chunks = min(chunks, max(1, ceil_div(g->N * map, k.lanes > 1 ? CHUNK_PIXELS : CHAIN_PIXELS)));
     k.each = max(1, ceil_div(k.units, chunks));
     return k;
 }
