@@ -152,7 +152,7 @@ cppcheck_all() {
     (CC=clang && export CC && configure build-tidy -Dtests=disabled) || return 1
     # with several jobs it would not look across files
     cppcheck -q --std=c11 --enable=warning,performance,portability --suppress=invalidPointerCast --inline-suppr \
-        --template='{file}:{line}:{column}: warning: {message} [{id}]' -DPL_X86 -Iops -Iops/kernels -Iops/frameworks -Iops/autograd -Inn \
+        --template='{file}:{line}:{column}: warning: {message} [{id}]' -DPL_AVX2 -DPL_AVX512 -Iops -Iops/kernels -Iops/frameworks -Iops/autograd -Inn \
         -Ibuild-tidy ops nn examples >build-tidy/cppcheck.log 2>&1
     judge cppcheck build-tidy/cppcheck.log
 }

@@ -45,6 +45,25 @@ needs_to_test() {
     needs locales test -f /usr/share/i18n/locales/de_DE # a locale with a decimal comma is made from it
 }
 
+# needs_to_cross NAME: to build for the machine of tests/cross/NAME.txt, and to run its programs
+needs_to_cross() {
+    # its headers alone; tests/support/unboxed.c runs the tests
+    needs libcriterion-dev test -f /usr/include/criterion/criterion.h
+    case $1 in
+        wasm)
+            needs emscripten has emcc
+            needs nodejs has node
+            ;;
+        i386) needs "gcc-i686-linux-gnu libc6-dev-i386-cross" test -f /usr/i686-linux-gnu/lib/libc.so.6 ;;
+        armhf) needs "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user" has arm-linux-gnueabihf-gcc ;;
+        *) needs "gcc-$1-linux-gnu libc6-dev-$1-cross qemu-user" has "$1-linux-gnu-gcc" ;;
+    esac
+    case $1 in
+        wasm | i386) ;;
+        *) needs qemu-user has qemu-s390x ;;
+    esac
+}
+
 has_libfuzzer() { echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -x c -fsanitize=fuzzer,address - -o /dev/null; }
 needs_to_fuzz() { needs "clang libclang-rt-dev" has_libfuzzer; }
 

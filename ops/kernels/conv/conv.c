@@ -110,13 +110,15 @@ bool pleat_path_parse(const char *engine, const char *isa, pleat_path *path) {
 
 /* The engines in the order in which they are tried. All but im2col, which is taken by name alone, give the same bits. */
 static const pl_engine *const engines[] = {
-#ifdef PL_X86
+#ifdef PL_AVX512
     &pl_planes_avx512_f32,
     &pl_planes_avx512_f64,
     &pl_direct_avx512_f32,
     &pl_direct_avx512_f64,
     &pl_implicit_gemm_avx512_f32,
     &pl_implicit_gemm_avx512_f64,
+#endif
+#ifdef PL_AVX2
     &pl_planes_avx2_f32,
     &pl_planes_avx2_f64,
     &pl_direct_avx2_f32,

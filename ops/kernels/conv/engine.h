@@ -78,10 +78,12 @@ PL_DECLARE(columns)
 PL_DECLARE(implicit_gemm_baseline)
 PL_DECLARE(planes_baseline)
 PL_DECLARE(direct_baseline)
-#ifdef PL_X86
+#ifdef PL_AVX2
 PL_DECLARE(implicit_gemm_avx2)
 PL_DECLARE(planes_avx2)
 PL_DECLARE(direct_avx2)
+#endif
+#ifdef PL_AVX512
 PL_DECLARE(implicit_gemm_avx512)
 PL_DECLARE(planes_avx512)
 PL_DECLARE(direct_avx512)

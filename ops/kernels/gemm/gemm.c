@@ -12,8 +12,11 @@ bool pl_gemm_fits(const pl_gemm *g) {
 }
 
 static const pl_gemm_engine *const engines[] = {
-#ifdef PL_X86
-    &pl_simd_gemm_avx512_f32,   &pl_simd_gemm_avx512_f64,   &pl_simd_gemm_avx2_f32, &pl_simd_gemm_avx2_f64,
+#ifdef PL_AVX512
+    &pl_simd_gemm_avx512_f32,   &pl_simd_gemm_avx512_f64,
+#endif
+#ifdef PL_AVX2
+    &pl_simd_gemm_avx2_f32,     &pl_simd_gemm_avx2_f64,
 #endif
     &pl_simd_gemm_baseline_f32, &pl_simd_gemm_baseline_f64,
 };

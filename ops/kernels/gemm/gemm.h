@@ -52,9 +52,11 @@ enum { PL_GEMM_BYTES = 1024 * 1024 };
 
 extern const pl_gemm_engine pl_gemm_reference_f32, pl_gemm_reference_f64, pl_simd_gemm_baseline_f32,
     pl_simd_gemm_baseline_f64;
-#ifdef PL_X86
-extern const pl_gemm_engine pl_simd_gemm_avx2_f32, pl_simd_gemm_avx2_f64, pl_simd_gemm_avx512_f32,
-    pl_simd_gemm_avx512_f64;
+#ifdef PL_AVX2
+extern const pl_gemm_engine pl_simd_gemm_avx2_f32, pl_simd_gemm_avx2_f64;
+#endif
+#ifdef PL_AVX512
+extern const pl_gemm_engine pl_simd_gemm_avx512_f32, pl_simd_gemm_avx512_f64;
 #endif
 
 /* What computes products; NULL is BLAS, whose order is its own: only for PLEAT_ENGINE_IM2COL, and not without a BLAS (PL_BLAS is 0).

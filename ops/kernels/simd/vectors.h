@@ -79,6 +79,21 @@ static inline vec fmadd(vec a, vec b, vec c) {
 static inline vec fmadd_by(T a, vec b, vec c) { return fmadd(a - (vec){0}, b, c); }
 #endif
 
+/* w[m] of w[rows]. NEON multiplies by a lane of a vector, so there neighbours are loaded at once, in a way in which gcc does not see that
+ * each could be loaded alone. */
+static inline T factor(const T *w, size_t rows, size_t m) {
+#ifdef __aarch64__
+    if (rows >= LANES) {
+        size_t at = min(m / LANES * LANES, rows - LANES);
+        vec neighbours = load(w + at);
+        __asm__("" : "+w"(neighbours));
+        return neighbours[m - at];
+    }
+#endif
+    (void)rows;
+    return w[m];
+}
+
 /* A choice of lanes: all bits of a lane, or none. */
 typedef __typeof__((vec){0} < (vec){0}) lane_mask;
 
