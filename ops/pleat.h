@@ -106,7 +106,8 @@ extern "C" {
 #define PLEAT_VERSION "0.1.0"
 
 /* How the library was built, in one line that stays the same: its version, its BLAS or none, the instruction sets that its engines are
- * compiled for, and the optional libraries that it has: "pleat 0.1.0, BLAS openblas, x86_64 avx2 avx512 baseline, with zlib libpng".
+ * compiled for, and the optional libraries that it has: "pleat 0.1.0, defined bits but for im2col, BLAS openblas, x86_64 avx2 avx512
+ * baseline, with zlib libpng".
  * Never NULL. */
 const char *pleat_build_info(void);
 
@@ -199,6 +200,10 @@ typedef struct pleat_ctx_args {
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args);
 #define pleat_ctx_new(...) pleat_ctx_new_with(PLEAT_OPTIONS(pleat_ctx_args, __VA_ARGS__))
 void pleat_ctx_free(pleat_ctx *ctx);
+
+/* Whether the results of this context have the defined bits, the same on every machine (pleat_kernels.h: Bits; here: Bits). False only where
+ * PLEAT_ENGINE is im2col, which adds in BLAS's order. */
+bool pleat_has_defined_bits(const pleat_ctx *ctx);
 
 int pleat_threads(const pleat_ctx *ctx);
 void pleat_set_threads(pleat_ctx *ctx, int threads); /* 1 or more; anything less means 1 */

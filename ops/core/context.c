@@ -75,6 +75,10 @@ void pleat_ctx_free(pleat_ctx *ctx) {
     memory.free(memory.user, ctx);
 }
 
+bool pleat_has_defined_bits(const pleat_ctx *ctx) {
+    return ctx != NULL && ctx->path.engine != PLEAT_ENGINE_IM2COL;
+}
+
 int pleat_threads(const pleat_ctx *ctx) { return ctx == NULL ? 1 : ctx->threads; }
 
 void pleat_set_threads(pleat_ctx *ctx, int threads) {

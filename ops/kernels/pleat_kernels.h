@@ -17,8 +17,11 @@
  * there is no padding at the end and no output_padding. conv2d, conv2d_transpose and conv2d_weight are the partial
  * derivatives of T for y, x and w.
  *
- * Arrays are row-major and without gaps; input and output must not overlap. Results do not depend on the number of
- * threads, bit for bit, as long as BLAS itself runs one thread (see pleat_blas_single_thread).
+ * Arrays are row-major and without gaps; input and output must not overlap.
+ *
+ * Every bit of a result is defined, below at pleat_conv_run, for every engine but im2col: on every processor and instruction set, from
+ * every compiler, with any number of threads. Only the sign and the payload of a NaN are not. im2col adds in BLAS's order; its results
+ * do not depend on the number of threads as long as BLAS itself runs one (see pleat_blas_single_thread).
  */
 #ifndef PLEAT_KERNELS_H
 #define PLEAT_KERNELS_H
@@ -168,6 +171,32 @@ typedef struct pleat_work {
  * NaN. Denormal numbers are not flushed. A sum whose magnitudes sum |a||b| do not overflow does not overflow, in whichever order it
  * is taken; beyond that its parts may, and a result is then infinite or NaN. With finite operands this costs a look at the weights
  * or the result, whichever is less; otherwise each NaN that padding could have made is computed again, term by term.
+ *
+ * Bits. fma(a, b, c) is a b + c, rounded once; where the processor has no such instruction, it is computed exactly. Terms in padding are
+ * left out. c and o run through the channels of the group.
+ *
+ *     y[n,o,p,q]     v = 0; for c, r, s ascending: v = fma(w[o,c,r,s], x[n,c,h,w], v)
+ *     x[n,c,h,w]     v = 0; for o, r, s ascending: v = fma(w[o,c,r,s], y[n,o,p,q], v)
+ *                    then v = v + 0 (a zero is +0), v + bias, and factor, shift, relu as pleat_work has them
+ *     w[o,c,r,s]     for each chunk: v[l] = 0 for l < L; for its pixels (n,p,q) of y, in order: v[l] = fma(x, y[n,o,p,q], v[l]);
+ *                    for half = L/2, L/4, ..., 1: v[l] = v[l] + v[l + half] for l < half
+ *                    then v[0] of all chunks are added one after the other, and 0
+ *
+ * So y and x of an image are the same whatever N is. The order of a weight's pixels, L, the lane l of a pixel and the chunks depend on
+ * the shape and the type alone. Be V = 16 for f32, 8 for f64; step = dh / gcd(dh, sh), or 1 where R = 1; near: kernels of up to 32,
+ * strides up to 16, dilations and |pads| up to 4096; and all quotients rounded down.
+ *
+ *     flat     near, G = C = O, strides 1, W = Q <= 3/4 V, R S <= 32, max(H,P) Q R S <= 7168
+ *              L = V; for n, p, q; l = (p Q + q) mod V. A unit is an image
+ *     few      near, sh sw (8 step + (R-1) dh / sh) (V + (S-1) dw / sw) <= 32768, and either 2 O/G <= V, O/G <= Q, or
+ *              C/G R S <= 12, 4 Q > 3 V
+ *              L = V; for n; for bands of 8 step rows; for k < step; for blocks of V columns; for the band's rows p, of which each
+ *              step-th is taken, from the k-th on; for the block's q; l = q mod V. A unit is a band
+ *     others   L = 1. If near and P Q <= 512, a unit is i images, N cut into the fewest nearly equal parts of at most 512 / (P Q): for p,
+ *              q; for n of the unit. Otherwise a unit is a row of a map: for n, p, q
+ *     chunks   of nearly equal numbers of units, rounded up; the number is the least of 8 / (G ceil(O/G / 128) ceil(C/G R S / 576)),
+ *              1 + max(1, 2^20 / bytes of w, these rounded up to 64), and N P Q / (L > 1 ? 1024 : 512), the first and the last rounded
+ *              up; but at least 1
  *
  * Errors. With K terms in a result, it is at most K u sum |a||b| off, to first order in u, half an ulp of 1 (2^-24 in f32, 2^-53
  * in f64), with every engine. A bias adds one rounding. */

@@ -9,8 +9,9 @@
 
 #include "conv_calls.h"
 #include "geometry.h"
+#include "reference.h"
 
-enum { CORNERS_AND_RANDOM = 700, DRAWN = 300, UNWRITTEN = 0x71 };
+enum { CORNERS_AND_RANDOM = 1500, DRAWN = 700, UNWRITTEN = 0x71 };
 
 static const char *const op_names[] = {"conv2d", "conv2d_transpose", "conv2d_weight"};
 static const pleat_engine engines[] = {PLEAT_ENGINE_AUTO, PLEAT_ENGINE_IMPLICIT_GEMM, PLEAT_ENGINE_DIRECT,
@@ -120,6 +121,208 @@ static void check(pleat_conv_op op) {
     }
     cr_assert(c.wrong == 0 && c.compared > 0, "%zu of %zu results have other bits than the reference's",
               c.wrong, c.compared);
+}
+
+/* ---- the definition in plain loops, as pleat_kernels.h has it ------------------------------------------------- */
+
+static double fused(double a, double b, double c, size_t element) {
+    return element == sizeof(float) ? (double)fmaf((float)a, (float)b, (float)c) : fma(a, b, c);
+}
+
+static double plus(double a, double b, size_t element) {
+    return element == sizeof(float) ? (double)((float)a + (float)b) : a + b;
+}
+
+static size_t ceil_of(size_t a, size_t b) { return (a + b - 1) / b; }
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+static void define_products(const pleat_conv_shape *g, bool image, size_t element, double *x, const double *w,
+                            double *y) {
+    size_t in = g->C / g->G, out = g->O / g->G;
+    for (size_t i = 0; i < (image ? geometry_image(g) : geometry_map(g)); i++) (image ? x : y)[i] = 0;
+    for (size_t n = 0; n < g->N; n++)
+        for (size_t o = 0; o < g->O; o++)
+            for (size_t c = 0; c < in; c++)
+                for (size_t k = 0; k < g->R * g->S; k++)
+                    for (size_t i = 0; i < g->P * g->Q; i++) {
+                        long long pixel = reference_pixel(g, i / g->Q, i % g->Q, k / g->S, k % g->S);
+                        if (pixel < 0) continue;
+                        double *xi = x + (n * g->C + o / out * in + c) * g->H * g->W + pixel;
+                        double *yi = y + (n * g->O + o) * g->P * g->Q + i,
+                               wi = w[(o * in + c) * g->R * g->S + k];
+                        if (image)
+                            *xi = fused(wi, *yi, *xi, element);
+                        else
+                            *yi = fused(wi, *xi, *yi, element);
+                    }
+}
+
+/* The pixels of y in the order in which a weight's terms are added: n*P*Q + p*Q + q, the sum that it adds to, and its unit. */
+typedef struct pixel {
+    size_t at, lane, unit;
+} pixel;
+
+static size_t order_pixels(const pleat_conv_shape *g, size_t element, pixel *to, size_t *lanes,
+                           size_t *units) {
+    size_t L = 64 / element, P = g->P, Q = g->Q, in = g->C / g->G * g->R * g->S, out = g->O / g->G, count = 0,
+           u = 0;
+    size_t a = g->dilation[0], b = g->stride[0], step;
+    while (b) step = a % b, a = b, b = step;
+    step = g->R > 1 ? g->dilation[0] / a : 1;
+    bool near = g->R <= 32 && g->S <= 32 && most(g->stride[0], g->stride[1]) <= 16 &&
+                most(g->dilation[0], g->dilation[1]) <= 4096;
+    for (size_t k = 0; k < 2; k++) near = near && g->pad[k] >= -4096 && g->pad[k] <= 4096;
+    bool flat = near && g->G == g->C && g->G == g->O && g->stride[0] * g->stride[1] == 1 && g->W == Q &&
+                4 * Q <= 3 * L && g->R * g->S <= 32 && most(P, g->H) * Q * g->R * g->S <= 7168;
+    size_t rows = 8 * step + (g->R - 1) * g->dilation[0] / g->stride[0],
+           columns = L + (g->S - 1) * g->dilation[1] / g->stride[1];
+    bool few = near && !flat && g->stride[0] * g->stride[1] * rows * columns <= 32768 &&
+               ((2 * out <= L && out <= Q) || (in <= 12 && 4 * Q > 3 * L));
+    *lanes = flat || few ? L : 1;
+    if (flat)
+        for (size_t n = 0; n < g->N; n++, u++)
+            for (size_t i = 0; i < P * Q; i++) to[count++] = (pixel){n * P * Q + i, i % L, u};
+    else if (few)
+        for (size_t n = 0; n < g->N; n++)
+            for (size_t band = 0; band < P; band += 8 * step, u++)
+                for (size_t k = 0; k < step; k++)
+                    for (size_t column = 0; column < Q; column += L)
+                        for (size_t p = band + k; p < least(P, band + 8 * step); p += step)
+                            for (size_t q = column; q < least(Q, column + L); q++)
+                                to[count++] = (pixel){(n * P + p) * Q + q, q % L, u};
+    else if (P * Q <= 512 && near)
+        for (size_t first = 0, images = ceil_of(g->N, ceil_of(g->N, 512 / (P * Q))); first < g->N;
+             first += images, u++)
+            for (size_t i = 0; i < P * Q; i++)
+                for (size_t n = first; n < least(g->N, first + images); n++)
+                    to[count++] = (pixel){n * P * Q + i, 0, u};
+    else
+        for (size_t n = 0; n < g->N; n++)
+            for (size_t i = 0; i < P * Q; i++)
+                to[count++] = (pixel){n * P * Q + i, 0, n * P + i / Q}, u = g->N * P;
+    *units = u;
+    return count;
+}
+
+static void define_weights(const pleat_conv_shape *g, size_t element, const double *x, double *w,
+                           const double *y) {
+    size_t lanes, units, in = g->C / g->G, taps = g->R * g->S, pixels = g->N * g->P * g->Q;
+    pixel *order = malloc((pixels + 1) * sizeof *order);
+    order_pixels(g, element, order, &lanes, &units);
+    size_t weights = ceil_of(g->O * in * taps * element, 64) * 64;
+    size_t chunks = ceil_of(8, g->G * ceil_of(g->O / g->G, 128) * ceil_of(in * taps, 576));
+    chunks = least(least(chunks, 1 + most(1, 1048576 / weights)),
+                   most(1, ceil_of(pixels, lanes > 1 ? 1024 : 512)));
+    size_t each = most(1, ceil_of(units, chunks));
+    for (size_t i = 0; i < g->O * in * taps; i++) {
+        size_t o = i / taps / in, c = o / (g->O / g->G) * in + i / taps % in, k = 0;
+        w[i] = 0;
+        for (size_t chunk = 0; chunk * each < units; chunk++) {
+            double sum[16] = {0};
+            for (; k < pixels && order[k].unit < (chunk + 1) * each; k++) {
+                size_t n = order[k].at / (g->P * g->Q), at = order[k].at % (g->P * g->Q);
+                long long to = reference_pixel(g, at / g->Q, at % g->Q, i % taps / g->S, i % g->S);
+                if (to < 0) continue;
+                double *lane = &sum[order[k].lane], with = y[(n * g->O + o) * g->P * g->Q + at];
+                *lane = fused(x[(n * g->C + c) * g->H * g->W + (size_t)to], with, *lane, element);
+            }
+            for (size_t half = lanes / 2; half > 0; half /= 2)
+                for (size_t l = 0; l < half; l++) sum[l] = plus(sum[l], sum[l + half], element);
+            w[i] = chunk ? plus(w[i], sum[0], element) : sum[0];
+        }
+    }
+    free(order);
+}
+
+static double *doubles(const void *a, size_t n, size_t element) {
+    double *d = malloc((n + 1) * sizeof *d);
+    cr_assert(d);
+    for (size_t i = 0; i < n; i++)
+        d[i] = element == sizeof(float) ? (double)((const float *)a)[i] : ((const double *)a)[i];
+    return d;
+}
+
+/* The reference gives what the header says. */
+static void check_definition(bits_case *c, size_t turn) {
+    size_t sizes[3] = {geometry_image(&c->g), geometry_kernel(&c->g), geometry_map(&c->g)};
+    double *d[3];
+    for (size_t i = 0; i < 3; i++) {
+        c->xwy[i] = numbers(sizes[i], c->element, turn % 4, turn + i);
+        d[i] = doubles(c->xwy[i], sizes[i], c->element);
+    }
+    size_t result = c->op == PLEAT_CONV_FORWARD ? 2 : c->op == PLEAT_CONV_TRANSPOSE ? 0 : 1;
+    c->n = sizes[result], c->want = malloc(c->n * c->element + 1);
+    run(c, (pleat_path){PLEAT_ENGINE_REFERENCE, PLEAT_ISA_AUTO}, c->want, 1);
+    if (c->op == PLEAT_CONV_WEIGHT)
+        define_weights(&c->g, c->element, d[0], d[1], d[2]);
+    else
+        define_products(&c->g, c->op == PLEAT_CONV_TRANSPOSE, c->element, d[0], d[1], d[2]);
+    double *found = doubles(c->want, c->n, c->element);
+    for (size_t i = 0; i < c->n; i++) {
+        d[result][i] = plus(d[result][i], 0, c->element);
+        if (memcmp(&found[i], &d[result][i], sizeof *found) == 0) continue;
+        c->wrong++;
+        fprintf(stderr, "%s f%zu: %zu is %a, not %a\n%s\n", op_names[c->op], 8 * c->element, i, found[i],
+                d[result][i], geometry_reproduce(&c->g, "test_bits", "definition").text);
+        break;
+    }
+    for (size_t i = 0; i < 3; i++) free(c->xwy[i]), free(d[i]);
+    free(c->want), free(found);
+}
+
+Test(bits, definition) {
+    bits_case c = {0};
+    uint64_t seed = 21;
+    for (size_t turn = 0; turn < 400; turn++) {
+        if (!geometry_case(turn, 300, &c.g)) {
+            if (getenv("PLEAT_CASE")) break;
+            c.g = geometry_drawn(&seed, 5e4, 3e4);
+        }
+        c.element = turn % 2 ? sizeof(float) : sizeof(double);
+        for (int op = 0; op < 3; op++) c.op = (pleat_conv_op)op, check_definition(&c, turn);
+    }
+    cr_assert_eq(c.wrong, 0);
+}
+
+/* An image has the bits that it has among others, with whatever engine either is computed. */
+static void check_alone(bits_case *c, size_t turn) {
+    size_t sizes[3] = {geometry_image(&c->g), geometry_kernel(&c->g), geometry_map(&c->g)}, N = c->g.N;
+    size_t result = c->op == PLEAT_CONV_FORWARD ? 2 : 0, operand = 2 - result;
+    for (size_t i = 0; i < 3; i++) c->xwy[i] = numbers(sizes[i], c->element, turn % 4, turn + i);
+    c->n = sizes[result], c->want = malloc(c->n * c->element + 1), c->found = malloc(c->n * c->element + 1);
+    cr_assert(c->want && c->found);
+    run(c, (pleat_path){0}, c->want, 1);
+    char *all = c->xwy[operand];
+    c->g.N = 1, c->n /= N;
+    for (size_t n = 0; n < N; n++) {
+        c->xwy[operand] = all + n * sizes[operand] / N * c->element;
+        run(c, (pleat_path){0}, c->found, 1);
+        if (memcmp(c->found, (char *)c->want + n * c->n * c->element, c->n * c->element) == 0) continue;
+        c->wrong++;
+        fprintf(stderr, "%s f%zu: image %zu of %zu has other bits alone: %s\n", op_names[c->op],
+                8 * c->element, n, N, geometry_print(&c->g).text);
+        break;
+    }
+    c->xwy[operand] = all;
+    for (size_t i = 0; i < 3; i++) free(c->xwy[i]);
+    free(c->want), free(c->found);
+}
+
+Test(bits, an_image_alone) {
+    bits_case c = {0};
+    uint64_t seed = 22;
+    for (size_t turn = 0; turn < 200; turn++) {
+        c.element = turn % 2 ? sizeof(float) : sizeof(double);
+        for (int op = 0; op < 2; op++) {
+            uint64_t again = seed;
+            c.g = geometry_drawn(&again, 1e6, 2e5);
+            if (c.g.N > 20) c.g.N = 20;
+            c.op = (pleat_conv_op)op, check_alone(&c, turn);
+            if (op == 1) seed = again;
+        }
+    }
+    cr_assert_eq(c.wrong, 0);
 }
 
 Test(bits, conv2d) { check(PLEAT_CONV_FORWARD); }

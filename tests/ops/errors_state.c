@@ -1,4 +1,6 @@
 /* How errors travel: poison, the first error, scopes that are not open, and what a null pointer may do. */
+#define _POSIX_C_SOURCE 200809L
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -219,8 +221,21 @@ Test(state, how_the_library_was_built) {
                  info);
     cr_assert_not_null(strstr(info, PL_BLAS ? ", BLAS " : ", no BLAS, "), "%s", info);
     cr_assert_not_null(strstr(info, " baseline"), "%s", info);
+    cr_assert_not_null(strstr(info, "defined bits"), "%s", info);
     cr_assert_null(strchr(info, '\n'));
     cr_assert_eq(info, pleat_build_info());
+}
+
+Test(state, only_im2col_has_other_bits) {
+    static const char *const engines[] = {"auto",   "reference", "implicit_gemm",
+                                          "direct", "columns",   "im2col"};
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
+        cr_assert_eq(setenv("PLEAT_ENGINE", engines[i], 1), 0);
+        pleat_ctx *other = pleat_ctx_new(.threads = 1);
+        cr_expect_eq(pleat_has_defined_bits(other), strcmp(engines[i], "im2col") != 0, "%s", engines[i]);
+        pleat_ctx_free(other);
+    }
+    cr_expect_not(pleat_has_defined_bits(NULL));
 }
 
 Test(state, names_of_the_codes) {

@@ -67,7 +67,7 @@ static inline weight_order order_of_weight(const pleat_conv_shape *g, size_t ele
     } else if (has_few_channels(g, lanes)) {
         k.lanes = lanes, k.step = row_step_of(g);
         k.units = g->N * ceil_div(g->P, BAND * k.step);
-    } else if (map <= CHAIN_PIXELS) {
+    } else if (map <= CHAIN_PIXELS && is_near(g)) {
         k.images = even_part(max(g->N, 1), CHAIN_PIXELS / map);
         k.units = ceil_div(g->N, k.images);
     } else {

@@ -23,6 +23,15 @@ enum { VECTOR_BYTES = 16 };
 enum { VECTOR_BYTES = 16 };
 #endif
 
+/* Whether a product and a sum are one instruction; see fmadd. */
+#if !defined(__FMA__) && !defined(__aarch64__) && !(defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF))
+#    define FMADD_IN_SOFTWARE
+#endif
+#if defined(FMADD_IN_SOFTWARE) && \
+    !defined(PL_ROLLED) /* each is twenty instructions; copies of it would gain nothing */
+#    define PL_ROLLED
+#endif
+
 /* A function that is specialised wherever it is called, for the constants that it is called with. */
 #ifdef PL_ROLLED /* for debuggers, and under sanitizers, whose checks of each copy take compilers minutes */
 #    define SPECIALIZE static __attribute__((noinline))
@@ -54,11 +63,10 @@ static inline void store(T *p, vec v) { *(loose_vec *)p = v; }
 /* a*b + c, rounded once: every sum of products is made of these, so that all instruction sets give the same bits. The build lets compilers
  * fuse a product and a sum. Where the processor cannot, it is computed exactly: of floats in double, where the product is exact and the
  * sum is rounded to odd, which spoils no second rounding (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008). */
-#if defined(__FMA__) || defined(__aarch64__) || (defined(__FP_FAST_FMA) && defined(__FP_FAST_FMAF))
+#ifndef FMADD_IN_SOFTWARE
 static inline vec fmadd(vec a, vec b, vec c) { return a * b + c; }
 static inline vec fmadd_by(T a, vec b, vec c) { return a * b + c; }
 #else
-#    define FMADD_IN_SOFTWARE
 typedef double wide_vec __attribute__((vector_size(VECTOR_BYTES / sizeof(T) * sizeof(double))));
 typedef long long wide_bits __attribute__((vector_size(VECTOR_BYTES / sizeof(T) * sizeof(double))));
 
