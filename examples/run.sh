@@ -38,9 +38,17 @@ case ${1:-} in
 esac
 shift
 before=
+out=out
+plain=$program # what trains with the options of all, to bits that are written down
 for arg in "$@"; do
     case $before:$arg in
+        --data:* | --out:* | --threads:* | *:--data | *:--out | *:--threads | *:--data=* | *:--out=* | *:--threads=*) ;;
+        *) plain= ;;
+    esac
+    case $before:$arg in
         --data:*) data=$arg ;;
+        --out:*) out=$arg ;;
+        *:--out=*) out=${arg#--out=} ;;
         *:--data=*) data=${arg#--data=} ;;
         *:--help | *:-h)
             [ "$program" = autoencoder ] || continue # its own, once it is built
@@ -66,4 +74,13 @@ likes_to_build # the program cannot leave its picture and its parameters without
     configure build && compile build "$program" || exit 1
 } >&2
 cd "$here" || exit 1
-exec "$root/build/examples/$program" "$@"
+[ "$plain:$data" = autoencoder:shapes ] || exec "$root/build/examples/$program" "$@"
+"$root/build/examples/$program" "$@" || exit
+file=$out/autoencoder.safetensors
+hash=$(sha256sum "$file" 2>/dev/null | cut -d' ' -f1)
+known=$(cut -d' ' -f1 "$root/examples/bits.txt")
+if [ "$hash" = "$known" ]; then
+    say "" "$file has the bits that it has on every machine: SHA-256 $hash"
+elif [ -n "$hash" ]; then
+    say "" "$file is not what it is on other machines: its SHA-256 is $hash, and should be $known" >&2
+fi

@@ -1,10 +1,10 @@
 /* The bits of ops and of their gradients, the same on every processor and from every compiler. What changes them changes the results of
- * users: the hashes below, the manual (Bits, in pleat.h), and CHANGELOG.md. Functions: elementwise_functions.c. Products and convolutions:
- * kernels/test_bits.c. */
+ * users: the hashes below, the manual (Bits, in pleat.h), and CHANGELOG.md. Functions: elementwise_functions.c. */
 #include "bits.h"
 
 #include <criterion/criterion.h>
-#include <math.h>
+
+#include "determinism.h"
 
 static pleat_tensor *row_of(pleat_tensor *x) {
     return pleat_slice(x, (size_t[]){1, 0}, (size_t[]){1, pleat_size(x, 1)}, NULL);
@@ -197,6 +197,34 @@ Test(bits, of_images) {
         {"resize_bilinear, antialias", bilinear_wide, IMAGES, 0xd60002c5a5c3bda9u},
         {"resize_bicubic", bicubic, IMAGES, 0xf340e75e53eb0957u},
         {"resize_bicubic, antialias", bicubic_wide, IMAGES, 0x0c1ef5521bd1ef1eu},
+    };
+    bits_expect(sizeof cases / sizeof *cases, cases);
+}
+
+/* ---- products and convolutions -------------------------------------------------------------------------- */
+
+/* Some of x as weights [n,6,3,3]. */
+static pleat_tensor *weights(pleat_tensor *x, size_t n) {
+    return pleat_slice(x, (size_t[]){0, 0, 4, 5}, (size_t[]){n, 6, 3, 3}, NULL);
+}
+
+BITS_OF(product, pleat_matmul(x, x, .tb = true))
+BITS_OF(product_of_turned, pleat_matmul(x, x, .ta = true))
+BITS_OF(conv2d, pleat_conv2d(x, weights(x, 2), .stride = {2, 1}, .pad = {1, 2}))
+BITS_OF(depthwise, pleat_conv2d(x, pleat_reshape(weights(x, 1), PLEAT_SHAPE(6, 1, 3, 3)), .groups = 6,
+                                .bias = w, .relu = true))
+BITS_OF(transpose,
+        pleat_conv2d_transpose(x, pleat_permute(weights(x, 3), (size_t[]){1, 0, 2, 3}), .stride = {2, 2}))
+
+Test(bits, of_products) {
+    take_path("auto"); /* im2col is not defined */
+    static const bits_case cases[] = {
+        {"matmul", product, TABLE, 0x51a1fcd46c03a44du},
+        {"matmul, turned", product_of_turned, TABLE, 0x09a025ee866c2c63u},
+        {"matmul of long rows", product, LONG, 0x39f5687b6ca83501u},
+        {"conv2d", conv2d, IMAGES, 0x6a702a247fc553bdu},
+        {"conv2d, depthwise", depthwise, IMAGES, 0x69ea89974288d613u},
+        {"conv2d_transpose", transpose, IMAGES, 0xf096f2cc1788c127u},
     };
     bits_expect(sizeof cases / sizeof *cases, cases);
 }
