@@ -80,7 +80,9 @@ file=$out/autoencoder.safetensors
 hash=$(sha256sum "$file" 2>/dev/null | cut -d' ' -f1)
 known=$(cut -d' ' -f1 "$root/examples/bits.txt")
 if [ "$hash" = "$known" ]; then
-    say "" "$file has the bits that it has on every machine: SHA-256 $hash"
+    say "
+$file has the bits that it has on every machine: SHA-256 $hash"
 elif [ -n "$hash" ]; then
-    say "" "$file is not what it is on other machines: its SHA-256 is $hash, and should be $known" >&2
+    say "
+$file is not what it is on other machines: its SHA-256 is $hash, and should be $known" >&2
 fi
