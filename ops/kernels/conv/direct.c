@@ -27,6 +27,7 @@ enum {
     FEW_VECTORS = LIMIT(12, 2),     /* weight gradient: a plane of fewer is not worth its beginning and end */
     MOST_WEIGHT_TAPS = 5,           /* weight gradient: along an axis */
     MOST_STRIDE = 2,                /* along a row */
+    FORESEEN = LIMIT(1 << 20, 64),  /* numbers of an input that is read upwards: it is not in a cache */
     TASKS = 8,                      /* at least so many, to share out among threads */
     GRAIN = LIMIT(64 * 1024, 512),  /* pixels of a task, about, where there are tasks enough */
     SUM_BYTES = LIMIT(32768, 2048), /* weight gradient: sums of a task: an L1 cache */
@@ -335,6 +336,15 @@ static void order_w(const direct_task *t, size_t group, size_t channel) {
     }
 }
 
+/* Reads a number of each line of a block's rows, from the top: processors foresee what is read downwards, and of a tensor beyond the
+ * caches input gradients take twice as long where they do not. */
+static void touch_rows(const direct_task *t, size_t rows) {
+    if ((size_t)(t->input.end - t->input.begin) < FORESEEN) return;
+    for (size_t u = rows; u-- > 0;)
+        for (size_t i = 0; i < t->input.width; i += LINE / sizeof(T))
+            (void)*(const volatile T *)(t->block.row[u] + i);
+}
+
 /* A block of phase ph, from pixel i of it on. */
 static void run_block(direct_task *t, size_t ph, range pixels, const T *input, T *output) {
     const direct_plan *p = t->plan;
@@ -355,6 +365,7 @@ static void run_block(direct_task *t, size_t ph, range pixels, const T *input, T
     for (size_t c = 0; c < p->in; c++)
         find_rows(t, &t->input, input + c * plane, first, b->upward ? -step : step,
                   (range){c * p->rows, rows}, b->row);
+    if (b->upward && ph == 0 && p->in == 1) touch_rows(t, rows);
     p->loop[ph](b);
 }
 
