@@ -114,8 +114,9 @@ static range taps_of(const phase *f, range pixels, size_t source) {
     ptrdiff_t first = f->origin + (ptrdiff_t)(pixels.first * f->move),
               last = first + (ptrdiff_t)((pixels.count - 1) * f->move);
     range taps = {0};
-    for (size_t k = 0; k < f->taps; k++, first += f->hop, last += f->hop) {
-        if (last < 0 || first >= (ptrdiff_t)source) continue;
+    for (size_t k = 0; k < f->taps; k++) {
+        ptrdiff_t moved = (ptrdiff_t)k * f->hop;
+        if (last + moved < 0 || first + moved >= (ptrdiff_t)source) continue;
         if (taps.count == 0) taps.first = k;
         taps.count = k + 1 - taps.first;
     }
