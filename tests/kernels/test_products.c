@@ -538,7 +538,7 @@ Test(products, on_the_borders_of_turning) {
                         k[] = {1, 2, 3, 4, 5, 127, 128, 130, 255, 257, 259, 512, 515};
     for (size_t i = 0; i < sizeof m / sizeof *m; i++)
         for (size_t j = 0; j < sizeof n / sizeof *n; j++)
-            for (size_t l = (i + j) % 3; l < sizeof k / sizeof *k; l += 3 * stride())
+            for (size_t l = (i + j) % 3; l < sizeof k / sizeof *k; l += 3 * (size_t)stride())
                 for (size_t path = 1; path < PATHS; path++) {
                     one o = {path,
                              (i + l) % 2 ? sizeof(float) : sizeof(double),
