@@ -112,12 +112,12 @@ native gcc 3 && {
         both_ways 'gcc -O3, no AVX'
     fi
 }
-native gcc 0 && both_ways 'gcc -O0'
+native gcc 3 -march=native && both_ways 'gcc -O3 -march=native'
 native clang 3 && both_ways 'clang -O3'
 other aarch64
 [ -n "$quick" ] || {
+    native gcc 0 && both_ways 'gcc -O0'
     native gcc 2 && both_ways 'gcc -O2'
-    native gcc 3 -march=native && both_ways 'gcc -O3 -march=native'
     native clang 0 && both_ways 'clang -O0'
     native clang 2 && both_ways 'clang -O2'
     other s390x

@@ -146,17 +146,15 @@ static bool empty(const pl_gemm *g) { return g->m == 0 || g->n == 0 || g->k == 0
 
 #include "kernels/gemm/simd_gemm.inc"
 
-#ifdef __AVX512F__ /* half a vector is a whole one of AVX2, where there are two in each cycle */
+/* Half a vector of AVX-512 is a whole one of AVX2, of which there are two in each cycle. */
 static const pl_gemm_engine *narrower(const task *t) {
-    if (2 * t->g.n > LANES) return NULL;
-    return sizeof(T) == sizeof(float) ? &pl_simd_gemm_avx2_f32 : &pl_simd_gemm_avx2_f64;
-}
-#else
-static const pl_gemm_engine *narrower(const task *t) {
+#ifdef PL_AVX2
+    if (ISA == PLEAT_ISA_AVX512 && 2 * t->g.n <= LANES)
+        return sizeof(T) == sizeof(float) ? &pl_simd_gemm_avx2_f32 : &pl_simd_gemm_avx2_f64;
+#endif
     (void)t;
     return NULL;
 }
-#endif
 
 static size_t workspace(const pl_gemm *g) {
     if (empty(g)) return 0;

@@ -9,6 +9,12 @@
 #include <stdbool.h>
 #include <string.h>
 
+#if defined(__FMA__)
+#    include <immintrin.h>
+#elif defined(__aarch64__)
+#    include <arm_neon.h>
+#endif
+
 #if defined(__AVX512F__)
 #    define REGISTERS 32
 enum { VECTOR_BYTES = 64 };
@@ -60,12 +66,29 @@ static inline void store(T *p, vec v) { *(loose_vec *)p = v; }
 
 /* ---- fused multiply-add ------------------------------------------------------------------------------------------ */
 
-/* a*b + c, rounded once: every sum of products is made of these, so that all instruction sets give the same bits. The build lets compilers
- * fuse a product and a sum. Where the processor cannot, it is computed exactly: of floats in double, where the product is exact and the
- * sum is rounded to odd, which spoils no second rounding (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008). */
+/* a*b + c, rounded once: every sum of products is made of these, so that all instruction sets give the same bits. By name, as a compiler that
+ * may fuse a product and a sum need not: gcc leaves chains as they are where it tunes for Zen. Where the processor cannot, it is
+ * computed exactly: of floats in double, where the product is exact and the sum is rounded to odd, which spoils no second rounding
+ * (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008). */
 #ifndef FMADD_IN_SOFTWARE
-static inline vec fmadd(vec a, vec b, vec c) { return a * b + c; }
-static inline vec fmadd_by(T a, vec b, vec c) { return a * b + c; }
+static inline vec fmadd(vec a, vec b, vec c) {
+    const bool single = sizeof(T) == sizeof(float);
+#    if defined(__AVX512F__)
+    return single ? (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c)
+                  : (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#    elif defined(__FMA__)
+    return single ? (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c)
+                  : (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#    elif defined(__aarch64__)
+    return single ? (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b)
+                  : (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#    else
+    for (size_t l = 0; l < LANES; l++)
+        a[l] = single ? (T)fmaf((float)a[l], (float)b[l], (float)c[l])
+                      : (T)fma((double)a[l], (double)b[l], (double)c[l]);
+    return a;
+#    endif
+}
 #else
 typedef double wide_vec __attribute__((vector_size(VECTOR_BYTES / sizeof(T) * sizeof(double))));
 typedef long long wide_bits __attribute__((vector_size(VECTOR_BYTES / sizeof(T) * sizeof(double))));
@@ -83,9 +106,9 @@ static inline vec fmadd(vec a, vec b, vec c) {
     const wide_bits bits = (wide_bits)s, even = (bits & 1) - 1;
     return __builtin_convertvector((wide_vec)(bits + (inexact & even & (-1 - 2 * away))), vec);
 }
+#endif
 
 static inline vec fmadd_by(T a, vec b, vec c) { return fmadd(a - (vec){0}, b, c); }
-#endif
 
 /* w[m] of w[rows]. NEON multiplies by a lane of a vector, so there neighbours are loaded at once, in a way in which gcc does not see that
  * each could be loaded alone. */
