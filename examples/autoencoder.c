@@ -97,7 +97,6 @@ static void report_grid(job *j, pleat_nn_report *r) {
 
 static void write_results(job *j) {
     example *e = &j->e;
-    char path[EXAMPLE_PATH];
     pleat_scope scope = pleat_begin(e->ctx);
     pleat_set_recording(e->ctx, false);
     pleat_nn_set_training(j->net, false);
@@ -109,8 +108,7 @@ static void write_results(job *j) {
                               : "test images above, their reconstructions below";
     pleat_tensor *shown = pictures(j);
     size_t columns = j->e.test.count < SHOWN ? j->e.test.count : SHOWN;
-    pleat_nn_write_png_grid(example_path(e, "reconstructions.png", path), shown, columns, 2);
-    example_wrote(e, "reconstructions.png", caption);
+    example_picture(e, "reconstructions.png", caption, &(example_grid){shown, columns, 2});
     example_save(e, j->net);
     pleat_nn_report *r = example_report(e, j->denoise ? "A denoising autoencoder" : "An autoencoder",
                                         "28x28 pixels to a few numbers and back, with strided and transposed "

@@ -113,7 +113,6 @@ static void write_report(job *j) {
 
 static void write_results(job *j) {
     example *e = &j->e;
-    char path[EXAMPLE_PATH];
     pleat_scope scope = pleat_begin(e->ctx);
     pleat_set_recording(e->ctx, false);
     pleat_nn_ema_swap(j->ema);
@@ -122,10 +121,9 @@ static void write_results(job *j) {
         printf("\ntest accuracy  %.4f  (%zu of %zu), averaged weights after the last epoch\n\n",
                (double)j->right / (double)e->test.count, j->right, e->test.count);
         if (j->wrongs > 0) {
-            pleat_nn_write_png_grid(example_path(e, "mistakes.png", path),
-                                    pleat_nn_image_batch(e->ctx, PLEAT_F32, &e->test, j->wrong, 0, j->wrongs),
-                                    16, 2);
-            example_wrote(e, "mistakes.png", "test images that it got wrong");
+            pleat_tensor *wrong = pleat_nn_image_batch(e->ctx, PLEAT_F32, &e->test, j->wrong, 0, j->wrongs);
+            example_picture(e, "mistakes.png", "test images that it got wrong",
+                            &(example_grid){wrong, 16, 2});
         }
         example_save(e, j->net);
         write_report(j);

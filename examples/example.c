@@ -199,6 +199,13 @@ static bool say_how_good(const example *e, const pleat_nn_fit_args *args) {
     return true;
 }
 
+/* Whether the library can write such a file; says so if not. */
+static bool can_write(const example *e, const char *library, const char *option, const char *name) {
+    if (strstr(pleat_build_info(), library) != NULL) return true;
+    printf("not written  %s/%s  (pleat was built without %s; -D%s=enabled)\n", e->out, name, library, option);
+    return false;
+}
+
 bool example_fit(example *e, pleat_nn_fit_args args) {
     size_t params = 0;
     for (size_t i = 0; i < PLEAT_NN_PARTS && args.part[i].net != NULL; i++)
@@ -210,7 +217,7 @@ bool example_fit(example *e, pleat_nn_fit_args args) {
     args.train = e->train_loader;
     if (args.loss != NULL) args.valid = e->test_loader;
     args.epochs = e->epochs;
-    args.folder = e->out;
+    args.folder = can_write(e, "libcjson", "safetensors", "checkpoint.safetensors") ? e->out : NULL;
     args.resume = e->resume;
     args.options = e->options;
     args.progress = stdout;
@@ -240,15 +247,23 @@ char *example_path(const example *e, const char *name, char *buffer) {
     return buffer;
 }
 
-void example_wrote(const example *e, const char *name, const char *what) {
+static void wrote(const example *e, const char *name, const char *what) {
     printf("written  %s/%s  (%s)\n", e->out, name, what);
+}
+
+void example_picture(const example *e, const char *name, const char *what, const example_grid *g) {
+    char path[EXAMPLE_PATH];
+    if (can_write(e, "libpng", "png", name) &&
+        pleat_nn_write_png_grid(example_path(e, name, path), g->images, g->columns, g->scale) == PLEAT_OK)
+        wrote(e, name, what);
 }
 
 void example_save(const example *e, const pleat_nn_module *net) {
     char name[64], path[EXAMPLE_PATH];
     snprintf(name, sizeof name, "%s.safetensors", e->name);
+    if (!can_write(e, "libcjson", "safetensors", name)) return;
     if (pleat_nn_save(example_path(e, name, path), net) == PLEAT_OK)
-        example_wrote(e, name, "parameters; in Python safetensors.torch.load_file reads them");
+        wrote(e, name, "parameters; in Python safetensors.torch.load_file reads them");
 }
 
 pleat_nn_report *example_report(const example *e, const char *title, const char *about) {
@@ -272,6 +287,6 @@ pleat_nn_report *example_report(const example *e, const char *title, const char 
 void example_write_report(const example *e, pleat_nn_report *report) {
     char path[EXAMPLE_PATH];
     if (pleat_nn_report_write(report, example_path(e, "report.html", path)) == PLEAT_OK)
-        example_wrote(e, "report.html", "curves and pictures, for a browser");
+        wrote(e, "report.html", "curves and pictures, for a browser");
     pleat_nn_report_free(report);
 }

@@ -58,9 +58,15 @@ char *example_path(const example *e, const char *name, char *buffer);
 pleat_nn_report *example_report(const example *e, const char *title, const char *about);
 /* Write it as report.html, free it, and say so. */
 void example_write_report(const example *e, pleat_nn_report *report);
-/* Say that out/NAME was written, and what it is. */
-void example_wrote(const example *e, const char *name, const char *what);
-/* Save net as out/EXAMPLE.safetensors, and say so. */
+/* Images in so many columns, each pixel scale pixels wide. */
+typedef struct example_grid {
+    pleat_tensor *images;
+    size_t columns, scale;
+} example_grid;
+
+/* Write a picture as out/NAME, and say so, and what it is; or that the library can write none. */
+void example_picture(const example *e, const char *name, const char *what, const example_grid *g);
+/* Save net as out/EXAMPLE.safetensors, and say so; or that the library can write none. */
 void example_save(const example *e, const pleat_nn_module *net);
 
 /* Free what example_begin made (networks must be gone), report the first error on standard error. Returns the

@@ -87,19 +87,17 @@ static pleat_tensor *pictures(job *j) {
 
 /* Enlarge the user's picture, each channel by itself. */
 static void enlarge(job *j) {
-    char path[EXAMPLE_PATH];
     pleat_tensor *x = pleat_nn_read_png(j->e.ctx, j->image);
     if (pleat_is_poison(x)) return;
     size_t C = pleat_size(x, 1), H = pleat_size(x, 2), W = pleat_size(x, 3);
     pleat_tensor *y = pleat_nn_forward(j->net, pleat_reshape(x, PLEAT_SHAPE(C, 1, H, W)));
-    pleat_nn_write_png_grid(example_path(&j->e, "enlarged.png", path),
-                            pleat_reshape(y, PLEAT_SHAPE(1, C, FACTOR * H, FACTOR * W)), 1, 1);
-    example_wrote(&j->e, "enlarged.png", "your picture at twice its size");
+    y = pleat_reshape(y, PLEAT_SHAPE(1, C, FACTOR * H, FACTOR * W));
+    example_picture(&j->e, "enlarged.png", "your picture at twice its size", &(example_grid){y, 1, 1});
 }
 
 static void write_results(job *j) {
     example *e = &j->e;
-    char path[EXAMPLE_PATH], text[160];
+    char text[160];
     const char *caption = "rows: the small image, bicubic, the network, the truth";
     pleat_scope scope = pleat_begin(e->ctx);
     pleat_set_recording(e->ctx, false);
@@ -109,8 +107,7 @@ static void write_results(job *j) {
     printf("\n%s\n\n", text);
     pleat_tensor *shown = pictures(j);
     size_t columns = pleat_size(shown, 0) / 4;
-    pleat_nn_write_png_grid(example_path(e, "enlargements.png", path), shown, columns, 2);
-    example_wrote(e, "enlargements.png", caption);
+    example_picture(e, "enlargements.png", caption, &(example_grid){shown, columns, 2});
     if (j->image != NULL) enlarge(j);
     example_save(e, j->net);
     pleat_nn_report *r =

@@ -90,7 +90,6 @@ static pleat_tensor *walks(job *j) {
 
 static void write_results(job *j) {
     example *e = &j->e;
-    char path[EXAMPLE_PATH];
     pleat_scope scope = pleat_begin(e->ctx);
     pleat_set_recording(e->ctx, false);
     const pleat_nn_epoch *last = &e->run.epoch[e->run.epochs - 1];
@@ -99,10 +98,9 @@ static void write_results(job *j) {
     pleat_tensor *samples = decode(j, pleat_randn(e->ctx, PLEAT_F32, PLEAT_SHAPE(SAMPLES, j->latent)));
     pleat_tensor *walk = walks(j), *x = pleat_nn_image_batch(e->ctx, PLEAT_F32, &e->test, NULL, 0, COLUMNS);
     pleat_tensor *both = pleat_concat(2, (pleat_tensor *[]){x, decode(j, codes(j, x))}, 0);
-    pleat_nn_write_png_grid(example_path(e, "samples.png", path), samples, COLUMNS, 2);
-    example_wrote(e, "samples.png", "images that never were");
-    pleat_nn_write_png_grid(example_path(e, "walk.png", path), walk, COLUMNS, 2);
-    example_wrote(e, "walk.png", "from one test image to another, through codes");
+    example_picture(e, "samples.png", "images that never were", &(example_grid){samples, COLUMNS, 2});
+    example_picture(e, "walk.png", "from one test image to another, through codes",
+                    &(example_grid){walk, COLUMNS, 2});
     example_save(e, j->net);
     pleat_nn_report *r =
         example_report(e, "A variational autoencoder",

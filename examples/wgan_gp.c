@@ -85,7 +85,6 @@ static pleat_status step(void *user, const pleat_nn_batch *b, double *loss, doub
 
 static void write_results(job *j) {
     example *e = &j->e;
-    char path[EXAMPLE_PATH];
     pleat_scope scope = pleat_begin(e->ctx);
     pleat_set_recording(e->ctx, false);
     pleat_nn_ema_swap(j->average);
@@ -94,8 +93,7 @@ static void write_results(job *j) {
     printf("\ncritic's distance between real and made images  %.3f (first epoch: %.3f)\n\n", last->loss,
            e->run.epoch[0].loss);
     pleat_tensor *samples = generate(j, SAMPLES);
-    pleat_nn_write_png_grid(example_path(e, "samples.png", path), samples, COLUMNS, 2);
-    example_wrote(e, "samples.png", "images that never were");
+    example_picture(e, "samples.png", "images that never were", &(example_grid){samples, COLUMNS, 2});
     example_save(e, j->generator);
     pleat_nn_report *r =
         example_report(e, "A generative adversarial network",

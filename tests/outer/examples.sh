@@ -140,4 +140,8 @@ if ldd "$bin/autoencoder" | grep -q libpng && ldd "$bin/autoencoder" | grep -q l
         [ -s little/report.html ] || fail "$program wrote no report"
         rm -r little
     done
+elif ! ldd "$bin/autoencoder" | grep -q libcjson; then
+    must $train
+    echo "$output" | grep -q "not written  made/autoencoder.safetensors" || fail "parameters that are not saved are not named: $output"
+    [ -s made/report.html ] || fail "without libraries the autoencoder wrote no report"
 fi
