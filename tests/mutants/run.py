@@ -18,7 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 # Which tests are likely to find a fault in a file; those that found others there come before them, and the quick ones behind.
 LIKELY = [
     ("ops/kernels/gemm/", "products ops kernels kernels-im2col"),
-    ("ops/kernels/", "kernels decisions products kernels-im2col kernels-baseline kernels-avx2 laws laws-reference torch"),
+    ("ops/kernels/", "kernels decisions bits products kernels-im2col kernels-baseline kernels-avx2 laws laws-reference torch"),
     ("ops/frameworks/", "frameworks interop errors"),
     ("ops/core/plans", "kernels laws memory errors"),
     ("ops/core/", "ops borders memory grads errors"),
@@ -39,7 +39,7 @@ LIKELY = [
 
 def may_find(name, file):
     """Whether a fault in the file can show in the test: the kernels use little else, and paths differ in the kernels alone."""
-    if name.startswith("kernels") or name == "decisions" or name.endswith(("-im2col", "-baseline", "-avx2", "-reference")):
+    if name.startswith("kernels") or name in ("bits", "decisions") or name.endswith(("-im2col", "-baseline", "-avx2", "-reference")):
         return file.startswith(("ops/kernels/", "ops/core/plans"))
     return not (file.startswith("nn/") and name in ("ops", "laws", "grads", "article", "torch", "frameworks", "interop",
                                                     "elementwise", "spatial", "borders", "methods"))
