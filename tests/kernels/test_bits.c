@@ -271,6 +271,32 @@ static void check_definition(bits_case *c, size_t turn) {
     free(c->want), free(found);
 }
 
+/* Images and maps at the borders of units and chunks: as many pixels as a unit takes, one more, and two units. */
+static const size_t borders[][3] = {{8, 8, 8},   {9, 8, 8},   {17, 8, 8},  {32, 4, 4},
+                                    {33, 4, 4},  {1, 16, 32}, {2, 16, 32}, {1, 19, 27},
+                                    {1, 32, 32}, {2, 32, 32}, {1, 41, 25}, {1, 8, 64}};
+
+Test(bits, definition_at_borders) {
+    bits_case c = {.op = PLEAT_CONV_WEIGHT};
+    for (size_t turn = 0; turn < 4 * sizeof borders / sizeof *borders; turn++) {
+        const size_t *at = borders[turn / 4], channels = turn % 4 / 2 ? 3 : 16;
+        c.g = (pleat_conv_shape){.N = at[0],
+                                 .C = channels,
+                                 .O = channels,
+                                 .H = at[1],
+                                 .W = at[2],
+                                 .P = at[1],
+                                 .Q = at[2],
+                                 .R = 1,
+                                 .S = 1,
+                                 .G = 1};
+        c.g.stride[0] = c.g.stride[1] = c.g.dilation[0] = c.g.dilation[1] = 1;
+        c.element = turn % 2 ? sizeof(float) : sizeof(double);
+        check_definition(&c, turn);
+    }
+    cr_assert_eq(c.wrong, 0);
+}
+
 Test(bits, definition) {
     bits_case c = {0};
     uint64_t seed = 21;
