@@ -271,26 +271,77 @@ static void check_definition(bits_case *c, size_t turn) {
     free(c->want), free(found);
 }
 
-/* Images and maps at the borders of units and chunks: as many pixels as a unit takes, one more, and two units. */
-static const size_t borders[][3] = {{8, 8, 8},   {9, 8, 8},   {17, 8, 8},  {32, 4, 4},
-                                    {33, 4, 4},  {1, 16, 32}, {2, 16, 32}, {1, 19, 27},
-                                    {1, 32, 32}, {2, 32, 32}, {1, 41, 25}, {1, 8, 64}};
+/* Sums of floats that lie so near to the middle of two floats that, in double, they are the middle: 1 + 2^-24 (1 + 2^-36), and 1 + 2^-22 less as
+ * much. */
+Test(bits, floats_are_rounded_once) {
+    enum { PIXELS = 33 };
+    const float sign[] = {1, -1}, from[] = {1, 1 + 0x1p-22F}, want[] = {1 + 0x1p-23F, 1 + 0x1p-23F};
+    float x[2 * PIXELS], y[PIXELS], w[2];
+    bits_case c = {.op = PLEAT_CONV_FORWARD, .element = sizeof(float), .n = PIXELS, .xwy = {x, w, y}};
+    c.g = (pleat_conv_shape){
+        .N = 1, .C = 2, .O = 1, .G = 1, .H = 1, .W = PIXELS, .P = 1, .Q = PIXELS, .R = 1, .S = 1};
+    c.g.stride[0] = c.g.stride[1] = c.g.dilation[0] = c.g.dilation[1] = 1;
+    for (size_t k = 0; k < 2; k++) {
+        w[0] = from[k], w[1] = sign[k] * 0x1p-24F * (1 + 0x1p-12F);
+        for (size_t i = 0; i < PIXELS; i++) x[i] = 1, x[PIXELS + i] = 1 - 0x1p-12F + 0x1p-24F;
+        for (size_t e = 0; e < sizeof engines / sizeof *engines; e++)
+            for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+                pleat_path path = {engines[e], isas[i]};
+                if (!conv_takes(&c.g, c.element, c.op, path)) continue;
+                run(&c, path, y, 1);
+                for (size_t q = 0; q < PIXELS; q++)
+                    cr_expect(y[q] == want[k], "%s: %a, not %a", path_text(path).text, (double)y[q],
+                              (double)want[k]);
+            }
+    }
+}
 
-Test(bits, definition_at_borders) {
+/* At the borders of units, chunks, and kinds of order: N, C, O, G, map, kernel, stride, dilation. */
+static const size_t borders[][10] = {
+    {8, 16, 16, 1, 8, 8, 1, 1, 1, 1},
+    {9, 16, 16, 1, 8, 8, 1, 1, 1, 1},
+    {32, 16, 16, 1, 4, 4, 1, 1, 1, 1}, /* images of a unit */
+    {1, 16, 16, 1, 16, 32, 1, 1, 1, 1},
+    {1, 16, 16, 1, 19, 27, 1, 1, 1, 1}, /* 512 pixels, and 513 */
+    {10, 16, 16, 1, 8, 64, 1, 1, 1, 1},
+    {10, 3, 3, 1, 32, 32, 1, 1, 1, 1}, /* more chunks than there may be */
+    {1, 3, 3, 1, 32, 32, 1, 1, 1, 1},
+    {1, 3, 3, 1, 41, 25, 1, 1, 1, 1}, /* 1024 pixels, and 1025 */
+    {1, 12, 17, 1, 9, 13, 1, 1, 1, 1},
+    {1, 13, 17, 1, 9, 13, 1, 1, 1, 1}, /* terms that are few */
+    {1, 3, 17, 1, 9, 12, 1, 1, 1, 1},
+    {1, 3, 17, 1, 9, 6, 1, 1, 1, 1},
+    {1, 3, 17, 1, 9, 7, 1, 1, 1, 1}, /* and maps too narrow for them */
+    {1, 13, 8, 1, 9, 8, 1, 1, 1, 1},
+    {1, 13, 9, 1, 9, 9, 1, 1, 1, 1},
+    {1, 13, 8, 1, 9, 7, 1, 1, 1, 1}, /* channels that are few */
+    {1, 13, 4, 1, 9, 4, 1, 1, 1, 1},
+    {1, 13, 5, 1, 9, 5, 1, 1, 1, 1},
+    {1, 2, 2, 1, 9, 17, 1, 1, 16, 16},
+    {1, 2, 2, 1, 9, 17, 1, 2, 16, 16}, /* what a band reaches */
+    {1, 2, 2, 2, 64, 7, 4, 4, 1, 1},
+    {1, 2, 2, 2, 65, 7, 4, 4, 1, 1}, /* pixels by taps of a flat plane */
+    {2, 2, 2, 2, 9, 12, 3, 3, 1, 1},
+    {2, 2, 2, 2, 9, 13, 3, 3, 1, 1},
+    {2, 2, 2, 2, 9, 6, 3, 3, 1, 1},
+    {8, 13, 128, 1, 8, 64, 1, 1, 1, 1},
+    {8, 13, 129, 1, 8, 64, 1, 1, 1, 1}, /* blocks */
+    {8, 576, 9, 1, 8, 64, 1, 1, 1, 1},
+    {8, 577, 9, 1, 8, 64, 1, 1, 1, 1},
+    {1, 512, 256, 1, 25, 41, 1, 1, 1, 1}, /* bytes of partial sums */
+};
+
+Test(bits, definition_at_borders, .timeout = 120) {
     bits_case c = {.op = PLEAT_CONV_WEIGHT};
-    for (size_t turn = 0; turn < 4 * sizeof borders / sizeof *borders; turn++) {
-        const size_t *at = borders[turn / 4], channels = turn % 4 / 2 ? 3 : 16;
-        c.g = (pleat_conv_shape){.N = at[0],
-                                 .C = channels,
-                                 .O = channels,
-                                 .H = at[1],
-                                 .W = at[2],
-                                 .P = at[1],
-                                 .Q = at[2],
-                                 .R = 1,
-                                 .S = 1,
-                                 .G = 1};
-        c.g.stride[0] = c.g.stride[1] = c.g.dilation[0] = c.g.dilation[1] = 1;
+    for (size_t turn = 0; turn < 2 * sizeof borders / sizeof *borders; turn++) {
+        const size_t *at = borders[turn / 2];
+        c.g = (pleat_conv_shape){
+            .N = at[0], .C = at[1], .O = at[2], .G = at[3], .P = at[4], .Q = at[5], .R = at[6], .S = at[7]};
+        for (size_t k = 0; k < 2; k++) {
+            c.g.stride[k] = at[8], c.g.dilation[k] = at[9];
+            c.g.pad[k] = (ptrdiff_t)((at[6 + k] - 1) * at[9] / 2);
+        }
+        c.g.H = (at[4] - 1) * at[8] + 1, c.g.W = (at[5] - 1) * at[8] + 1;
         c.element = turn % 2 ? sizeof(float) : sizeof(double);
         check_definition(&c, turn);
     }
