@@ -142,7 +142,7 @@ static const pl_engine *const engines[] = {
 
 /* Vectors of the baseline are narrow, and on x86-64 know no fused multiply-add: they are for processors that have no others. */
 static bool is_chosen(const pl_engine *e) {
-    bool wider = pl_isa_runs_here(PLEAT_ISA_AVX2);
+    bool wider = pl_isa_runs_here(PLEAT_ISA_AVX2) || pl_isa_runs_here(PLEAT_ISA_AVX512);
     return e->name != PLEAT_ENGINE_IM2COL && !(e->isa == PLEAT_ISA_BASELINE && wider);
 }
 
