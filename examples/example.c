@@ -217,7 +217,7 @@ bool example_fit(example *e, pleat_nn_fit_args args) {
     args.train = e->train_loader;
     if (args.loss != NULL) args.valid = e->test_loader;
     args.epochs = e->epochs;
-    args.folder = can_write(e, "libcjson", "safetensors", "checkpoint.safetensors") ? e->out : NULL;
+    args.folder = can_write(e, "libcjson", "safetensors", "metrics.csv and checkpoints") ? e->out : NULL;
     args.resume = e->resume;
     args.options = e->options;
     args.progress = stdout;

@@ -144,4 +144,5 @@ elif ! ldd "$bin/autoencoder" | grep -q libcjson; then
     must $train
     echo "$output" | grep -q "not written  made/autoencoder.safetensors" || fail "parameters that are not saved are not named: $output"
     [ -s made/report.html ] || fail "without libraries the autoencoder wrote no report"
+    [ -s made/metrics.csv ] || echo "$output" | grep -q "not written  made/metrics.csv" || fail "metrics.csv is not named: $output"
 fi
