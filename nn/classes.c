@@ -39,11 +39,12 @@ pleat_tensor *pleat_nn_one_hot(pleat_ctx *ctx, pleat_dtype dtype, size_t n, cons
                                size_t classes) {
     pleat_tensor *y = pleat_zeros(ctx, dtype, PLEAT_SHAPE(n, classes));
     if (!pln_labels_fit("one_hot", y, labels)) return pleat_poison(ctx);
+    void *to = pleat_write_now(y, "pleat_nn_one_hot");
     for (size_t i = 0; i < n; i++) {
         if (dtype == PLEAT_F32)
-            pleat_f32(y)[i * classes + labels[i]] = 1;
+            ((float *)to)[i * classes + labels[i]] = 1;
         else
-            pleat_f64(y)[i * classes + labels[i]] = 1;
+            ((double *)to)[i * classes + labels[i]] = 1;
     }
     return y;
 }
@@ -54,7 +55,7 @@ double pleat_nn_accuracy(pleat_tensor *x, const size_t *labels) {
     /* room that the context recycles; x has no fewer bytes */
     pleat_tensor *room =
         pleat_empty(pleat_ctx_of(x), PLEAT_F64, PLEAT_SHAPE(n * sizeof(size_t) / sizeof(double) + 1));
-    size_t *found = (void *)pleat_f64(room);
+    size_t *found = pleat_write_now(room, "pleat_nn_accuracy");
     bool known = found && n && pleat_argmax(x, 1, found) == PLEAT_OK;
     for (size_t i = 0; known && i < n; i++) right += found[i] == labels[i];
     pleat_drop(room);

@@ -47,7 +47,7 @@ static bool shape_with_classes(pleat_call *c) {
 static bool pick_forward(const pleat_call *c) {
     const classes *a = c->attrs;
     const char *in = pln_const_elements(c->in[0]);
-    char *out = pln_elements(c->out);
+    char *out = pleat_write_now(c->out, loss_name);
     size_t bytes = c->dtype == PLEAT_F32 ? sizeof(float) : sizeof(double);
     for (size_t i = 0; i < a->n; i++) memcpy(out + i * bytes, in + (i * a->K + a->label[i]) * bytes, bytes);
     return true;
@@ -56,7 +56,7 @@ static bool pick_forward(const pleat_call *c) {
 static bool spread_forward(const pleat_call *c) {
     const classes *a = c->attrs;
     const char *in = pln_const_elements(c->in[0]);
-    char *out = pln_elements(c->out);
+    char *out = pleat_write_now(c->out, loss_name);
     size_t bytes = c->dtype == PLEAT_F32 ? sizeof(float) : sizeof(double);
     memset(out, 0, pleat_numel(c->out) * bytes);
     for (size_t i = 0; i < a->n; i++) memcpy(out + (i * a->K + a->label[i]) * bytes, in + i * bytes, bytes);
@@ -84,7 +84,7 @@ static pleat_tensor *pick(pleat_tensor *x, const size_t *labels, size_t K) {
     size_t n = pleat_numel(x) / K;
     /* room that the context recycles, so that a step of training asks malloc for nothing */
     pleat_tensor *room = pleat_empty(ctx, PLEAT_F64, PLEAT_SHAPE(bytes_of(n) / sizeof(double) + 1));
-    classes *attrs = (void *)pleat_f64(room);
+    classes *attrs = pleat_write_now(room, loss_name);
     if (!attrs) return pleat_poison(ctx);
     *attrs = (classes){.K = K, .n = n};
     if (n) memcpy(attrs->label, labels, n * sizeof *labels);

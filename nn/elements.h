@@ -4,10 +4,7 @@
 
 #include "pleat.h"
 
-/* To write (pleat_f32), and to read only (pleat_const_f32); NULL, with an error, where those are NULL. */
-static inline void *pln_elements(pleat_tensor *t) {
-    return pleat_dtype_of(t) == PLEAT_F32 ? (void *)pleat_f32(t) : (void *)pleat_f64(t);
-}
+/* To read only (pleat_const_f32); NULL, with an error, where that is NULL. To write: pleat_write_now. */
 static inline const void *pln_const_elements(const pleat_tensor *t) {
     return pleat_dtype_of(t) == PLEAT_F32 ? (const void *)pleat_const_f32(t)
                                           : (const void *)pleat_const_f64(t);

@@ -81,12 +81,13 @@ void pleat_nn_ema_update(pleat_nn_ema *ema) {
     }
     for (size_t i = 0; i < ema->count; i++) {
         pleat_tensor *a = ema->pairs[i].average, *own = ema->pairs[i].own;
+        void *to = ema->pairs[i].buffer ? NULL : pleat_write_now(a, "pleat_nn_ema_update");
         if (ema->pairs[i].buffer)
             pleat_assign(a, own);
         else if (pleat_dtype_of(a) == PLEAT_F32)
-            average_f32(pleat_f32(a), pleat_const_f32(own), ema->decay, pleat_numel(a));
+            average_f32(to, pleat_const_f32(own), ema->decay, pleat_numel(a));
         else
-            average_f64(pleat_f64(a), pleat_const_f64(own), ema->decay, pleat_numel(a));
+            average_f64(to, pleat_const_f64(own), ema->decay, pleat_numel(a));
     }
 }
 
@@ -101,13 +102,12 @@ static void exchange(char *x, char *y, size_t bytes) {
 }
 
 void pleat_nn_ema_swap(pleat_nn_ema *ema) {
+    static const char swap[] = "pleat_nn_ema_swap";
     if (!ema) return;
     for (size_t i = 0; i < ema->count; i++) {
         pleat_tensor *a = ema->pairs[i].average, *own = ema->pairs[i].own;
-        if (pleat_dtype_of(a) == PLEAT_F32)
-            exchange((char *)pleat_f32(a), (char *)pleat_f32(own), pleat_numel(a) * sizeof(float));
-        else
-            exchange((char *)pleat_f64(a), (char *)pleat_f64(own), pleat_numel(a) * sizeof(double));
+        size_t element = pleat_dtype_of(a) == PLEAT_F32 ? sizeof(float) : sizeof(double);
+        exchange(pleat_write_now(a, swap), pleat_write_now(own, swap), pleat_numel(a) * element);
     }
     ema->swapped = !ema->swapped;
 }

@@ -17,15 +17,14 @@ static pleat_status fill_normal(pleat_tensor *w, double deviation) {
     pleat_rng *r = pleat_ctx_rng(pleat_ctx_of(w));
     size_t n = pleat_numel(w);
     bool wide = pleat_dtype_of(w) == PLEAT_F64;
-    double *d = wide ? pleat_f64(w) : NULL;
-    float *f = wide ? NULL : pleat_f32(w);
-    if (!d && !f) return PLEAT_ERR_ARGUMENT;
+    void *to = pleat_write_now(w, "an initialiser");
+    if (!to) return PLEAT_ERR_ARGUMENT;
     for (size_t i = 0; i < n; i++) {
         double x = deviation * pleat_rng_normal(r);
         if (wide)
-            d[i] = x;
+            ((double *)to)[i] = x;
         else
-            f[i] = (float)x;
+            ((float *)to)[i] = (float)x;
     }
     return PLEAT_OK;
 }

@@ -193,6 +193,7 @@ enum { PIECE = 16384 }; /* elements of a parameter that a task updates */
 static slot *moving_slot(const pleat_nn_optimizer *opt, size_t k) { return &opt->slots[opt->index[k]]; }
 
 static void prepare_pass(pleat_nn_optimizer *opt, size_t k, double scale) {
+    static const char writer[] = "a step of an optimizer";
     const pln_optimizer_args *a = &opt->args;
     slot *s = moving_slot(opt, k);
     pln_pass *p = &s->pass;
@@ -201,9 +202,9 @@ static void prepare_pass(pleat_nn_optimizer *opt, size_t k, double scale) {
     p->decay = s->options.decay;
     p->bound = a->clip_value > 0 ? a->clip_value : HUGE_VAL;
     p->n = pleat_numel(s->param);
-    p->param = pln_elements(s->param);
+    p->param = pleat_write_now(s->param, writer);
     p->grad = pln_const_elements(opt->grads[k]);
-    for (size_t i = 0; i < PLN_STATES && s->state[i]; i++) p->state[i] = pln_elements(s->state[i]);
+    for (size_t i = 0; i < PLN_STATES && s->state[i]; i++) p->state[i] = pleat_write_now(s->state[i], writer);
     s->end = p->n / PIECE + (p->n % PIECE > 0) + (k ? moving_slot(opt, k - 1)->end : 0);
 }
 

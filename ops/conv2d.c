@@ -184,6 +184,17 @@ static double *numbers_of_norm(const pleat_call *c, size_t i) {
     return pl_rescale_numbers(c->ctx, c->in[i], c->in[i + 1], i + 2 < c->n ? c->in[i + 2] : NULL);
 }
 
+/* The weights as the plan reads them, packed once for many calls; NULL: each call packs them. */
+static const void *packed_weights(const pleat_call *c, const pleat_conv_plan *plan, pleat_pool *pool) {
+    size_t bytes = c->op == &weight_op ? 0 : pleat_conv_packed_bytes(plan);
+    if (bytes == 0) return NULL;
+    bool fresh;
+    pleat_tensor *w = c->in[1];
+    void *packed = pl_pack_of(w, plan, (size_t[]){c->ctx->plans.generation, 0, 0}, bytes, &fresh);
+    if (packed != NULL && fresh) pleat_conv_pack(plan, w->data, packed, pool);
+    return packed;
+}
+
 static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     const options *p = c->attrs;
     const pleat_conv_shape *g = &p->g;
@@ -194,6 +205,7 @@ static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     pleat_work work = {.pool = pl_pool_for(c->ctx, macs / 16)};
     work.relu = p->end != PL_LINEAR, work.most = p->end == PL_RELU6 ? 6 : 0;
     work.bytes = pleat_conv_plan_bytes(plan, pl_most_threads(c->ctx, macs / 16));
+    work.packed = packed_weights(c, plan, work.pool);
     work.memory = pl_take(&c->ctx->memory, work.bytes);
     pleat_tensor *dense[3];
     size_t given = 2 + p->bias;

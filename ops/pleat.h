@@ -297,8 +297,10 @@ bool pleat_is_contiguous(const pleat_tensor *t); /* row-major without gaps */
 /* The elements of a contiguous tensor, to read and write in place. NULL, with an error, if t is not
  * contiguous, is poison, or has the other type. A view shares its elements with the tensor that it was made
  * from. They count as a write: a gradient whose rule needs elements that were written after the op read or
- * made them is an error, which names the op and the function that wrote. Optimizers, initialisers, averages
- * and files write so too. */
+ * made them is an error, which names the op and the function that wrote. A pointer may be kept, and written by
+ * at any time. So where recording is off, weights whose pointer was given out are packed in each call, and
+ * others once until they change. pleat_assign gives out no pointer, nor does pleat_write_now of pleat_op.h,
+ * which is for optimizers of your own. */
 float *pleat_f32(pleat_tensor *t);
 double *pleat_f64(pleat_tensor *t);
 /* The same to read only; it does not count as a write. */

@@ -85,7 +85,7 @@ static pleat_status read_table(table *t, const char *list, pleat_tensor **out) {
     pleat_status status = choose(t, list, &width);
     if (status) return status;
     *out = pleat_empty(t->ctx, PLEAT_F64, PLEAT_SHAPE(rows - t->header, width));
-    double *to = pleat_f64(*out);
+    double *to = pleat_write_now(*out, op);
     for (const char *at = t->text; i < rows && to && !status; i++, at += strcspn(at, "\n") + 1)
         if (i || !t->header) status = read_line(t, i + 1, at, to + (i - t->header) * width);
     return to ? status : PLEAT_ERR_MEMORY;

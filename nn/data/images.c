@@ -38,12 +38,13 @@ pleat_tensor *pleat_nn_image_batch(pleat_ctx *ctx, pleat_dtype dtype, const plea
     pleat_tensor *y = pleat_empty(ctx, dtype, PLEAT_SHAPE(n, images->C, images->H, images->W));
     if (pleat_is_poison(y)) return y;
     size_t each = images->C * images->H * images->W;
+    void *to = pleat_write_now(y, "pleat_nn_image_batch");
     for (size_t i = 0; i < n; i++) {
         const uint8_t *from = images->pixels + (index ? index[i] : first + i) * each;
         if (dtype == PLEAT_F32)
-            to_f32(each, from, pleat_f32(y) + i * each);
+            to_f32(each, from, (float *)to + i * each);
         else
-            to_f64(each, from, pleat_f64(y) + i * each);
+            to_f64(each, from, (double *)to + i * each);
     }
     return y;
 }

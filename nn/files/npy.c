@@ -296,6 +296,7 @@ static bool whole_number(const header *h, const uint8_t *at, double *v) {
 
 static pleat_status fill_whole(source *s, const header *h, pleat_tensor *t) {
     size_t n = pleat_numel(t);
+    void *to = pleat_write_now(t, s->op);
     for (size_t i = 0; i < n; i++) {
         double v;
         if (!whole_number(h, s->body + i * h->element, &v))
@@ -303,9 +304,9 @@ static pleat_status fill_whole(source *s, const header *h, pleat_tensor *t) {
                               "%s: element %zu is beyond 2^53, where f64 no longer tells whole numbers apart",
                               s->name, i);
         if (h->dtype == PLEAT_F32)
-            ((float *)pln_elements(t))[i] = (float)v;
+            ((float *)to)[i] = (float)v;
         else
-            ((double *)pln_elements(t))[i] = v;
+            ((double *)to)[i] = v;
     }
     return PLEAT_OK;
 }
@@ -314,7 +315,7 @@ static pleat_status fill_whole(source *s, const header *h, pleat_tensor *t) {
 static pleat_status fill(source *s, const header *h, pleat_tensor *t) {
     if (pleat_is_poison(t)) return PLEAT_ERR_MEMORY;
     if (h->kind != 'f') return fill_whole(s, h, t);
-    uint8_t *to = pln_elements(t);
+    uint8_t *to = pleat_write_now(t, s->op);
     pleat_status status = PLEAT_OK;
     if (s->body)
         memcpy(to, s->body, h->bytes);

@@ -300,8 +300,7 @@ static void take_element(pln_tensors *s, const pln_named *e, const uint8_t *from
 
 static void read_elements(pln_tensors *s, const pln_named *e) {
     uint8_t chunk[4096];
-    bool half = pleat_dtype_of(e->fresh) == PLEAT_F32;
-    void *to = half ? (void *)pleat_f32(e->fresh) : (void *)pleat_f64(e->fresh);
+    void *to = pleat_write_now(e->fresh, "a reader of safetensors");
     size_t width = pln_named_width(e), most = sizeof chunk / width, n = pln_named_numel(e), count;
     for (size_t k = 0; k < n; k += count) {
         count = n - k < most ? n - k : most;

@@ -69,7 +69,7 @@ static void write_notes(const pln_fit *f, pleat_nn_note note[NOTES]) {
 static pleat_tensor *history(const pln_fit *f) {
     size_t n = f->run->epochs;
     pleat_tensor *t = pleat_empty(f->ctx, PLEAT_F64, PLEAT_SHAPE(n, COLUMNS));
-    double *to = pleat_f64(t);
+    double *to = pleat_write_now(t, "a checkpoint");
     for (size_t i = 0; to && i < n; i++) {
         const pleat_nn_epoch *e = &f->run->epoch[i];
         const double row[COLUMNS] = {e->loss, e->metric,  e->valid_loss,       e->valid_metric,

@@ -46,16 +46,22 @@ static inline bool pl_mul_ok(size_t a, size_t b, size_t *out) { return !__builti
 
 /* ---- tensors ------------------------------------------------------------------------------------------ */
 
+typedef struct pl_pack pl_pack;
+
 /* The elements of a tensor, shared with its views. */
 typedef struct pl_storage {
     size_t refs;
     size_t bytes;
     void *data;
-    /* Grows with each write in place, and with each pointer that is given out to write by. What was made of
-     * the elements, such as packed weights, is stale when it has grown. */
-    uint64_t version;
+    uint64_t
+        version; /* grows with each write in place, and with each pointer that is given out to write by */
     const char *writer; /* who wrote last, "pleat_assign" */
+    bool exposed;       /* a user may hold a pointer to write by, for as long as the storage lives */
+    pl_pack *packs;     /* copies in another order (core/packs.c) */
 } pl_storage;
+
+/* Note a write in place, before it begins: packs are gone. `by` lives as long as t. */
+void pl_wrote(pleat_tensor *t, const char *by);
 
 /* The list of a tensor: the index of a scope on the stack, or one of these. */
 enum { PL_HELD = 0, PL_ROOT = 1 };
@@ -180,7 +186,7 @@ typedef struct pl_plan_entry {
 } pl_plan_entry;
 
 typedef struct pl_plans {
-    size_t count;
+    size_t count, generation; /* generation: how often all have been freed */
     pl_plan_entry entry[PL_PLAN_ROOM];
 } pl_plans;
 
@@ -209,6 +215,24 @@ struct pleat_ctx {
 const pleat_conv_plan *pl_conv_plan(pleat_ctx *ctx, const pleat_conv_shape *g, pleat_conv_op op,
                                     pleat_dtype dtype);
 void pl_plans_free(pl_plans *plans);
+
+/* Which copy: who reads it, a plan or an engine; what else its order depends on; and the place of its first element in the storage. */
+typedef struct pl_pack_key {
+    const void *reader;
+    size_t sizes[3];
+    ptrdiff_t offset;
+} pl_pack_key;
+
+/* The header of a pack, before its bytes; it keeps their alignment. */
+struct pl_pack {
+    _Alignas(64) pl_pack_key key;
+    pl_pack *next;
+};
+
+/* Bytes that belong to t's elements until these are written or die; they begin at a multiple of 64. The caller fills them where
+ * *fresh becomes true. NULL: a pack would not pay, or would not be safe, or memory is short; the caller does without. */
+void *pl_pack_of(pleat_tensor *t, const void *reader, const size_t sizes[3], size_t bytes, bool *fresh);
+void pl_packs_free(pl_memory *m, pl_storage *s);
 
 /* ---- ops ---------------------------------------------------------------------------------------------- */
 

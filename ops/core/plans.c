@@ -33,5 +33,5 @@ const pleat_conv_plan *pl_conv_plan(pleat_ctx *ctx, const pleat_conv_shape *g, p
 
 void pl_plans_free(pl_plans *plans) {
     for (size_t i = 0; i < PL_PLAN_ROOM; i++) pleat_conv_plan_free(plans->entry[i].plan);
-    *plans = (pl_plans){.count = 0};
+    *plans = (pl_plans){.generation = plans->generation + 1};
 }

@@ -184,6 +184,7 @@ static pleat_tensor *free_one(pleat_tensor *t, pleat_tensor *rest) {
     }
     pl_give(m, t->call);
     if (--t->storage->refs == 0) {
+        pl_packs_free(m, t->storage);
         (t->story != NULL ? pl_bury_elements : pl_give)(m, t->storage->data);
         pl_give(m, t->storage);
     }
@@ -324,19 +325,28 @@ static const void *data_as(const pleat_tensor *t, pleat_dtype dtype, const char 
 const float *pleat_const_f32(const pleat_tensor *t) { return data_as(t, PLEAT_F32, "const_f32"); }
 const double *pleat_const_f64(const pleat_tensor *t) { return data_as(t, PLEAT_F64, "const_f64"); }
 
-static void wrote(pleat_tensor *t, const char *by) {
+void pl_wrote(pleat_tensor *t, const char *by) {
     t->storage->version++;
     t->storage->writer = by;
+    pl_packs_free(&t->ctx->memory, t->storage);
 }
 
+/* The pointer may be kept, and nobody sees what is written by it later. */
 static void *writable(pleat_tensor *t, pleat_dtype dtype, const char *op) {
     if (data_as(t, dtype, op) == NULL) return NULL;
-    wrote(t, "a pointer of pleat_f32 or pleat_f64, or a step of an optimizer");
+    pl_wrote(t, "a pointer of pleat_f32 or pleat_f64");
+    t->storage->exposed = true;
     return t->data;
 }
 
 float *pleat_f32(pleat_tensor *t) { return writable(t, PLEAT_F32, "f32"); }
 double *pleat_f64(pleat_tensor *t) { return writable(t, PLEAT_F64, "f64"); }
+
+void *pleat_write_now(pleat_tensor *t, const char *by) {
+    if (t == NULL || data_as(t, t->dtype, "write_now") == NULL) return NULL;
+    pl_wrote(t, by);
+    return t->data;
+}
 
 double pleat_item(const pleat_tensor *t) {
     if (pl_unreadable(t, "item")) return NAN;
@@ -406,7 +416,7 @@ pleat_status pleat_assign(pleat_tensor *dst, const pleat_tensor *src) {
                           "%s is broadcast along axis %zu, where its elements are one and the same",
                           pl_shape_of(dst).text, k);
     }
-    wrote(dst, "pleat_assign");
+    pl_wrote(dst, "pleat_assign");
     if (dst->storage != src->storage) {
         pl_copy(dst, (pleat_tensor *)src);
         return PLEAT_OK;

@@ -21,6 +21,7 @@ LIKELY = [
     ("ops/kernels/", "kernels decisions bits products kernels-im2col kernels-baseline kernels-avx2 laws laws-reference torch"),
     ("ops/frameworks/", "frameworks interop errors"),
     ("ops/core/plans", "kernels laws memory errors"),
+    ("ops/core/(packs|tensor)", "layers ops memory errors"),
     ("ops/core/", "ops borders memory grads errors"),
     ("ops/conv2d", "laws grads errors torch"),
     ("ops/(pool|resize|pixel|norm)", "spatial borders errors"),

@@ -219,6 +219,8 @@ static void conv2d(world *w, const row *r) {
     for (int recording = 0; recording < 2; recording++) {
         pleat_set_recording(w->ctx, recording);
         take(w, pleat_conv2d(xs[0], xs[1], .groups = 2, .bias = xs[2], .norm = norm, .relu6 = true));
+        take(w, pleat_conv2d(pleat_concat(2, (pleat_tensor *[]){xs[0], xs[0]}, 1),
+                             drawn(w, PLEAT_SHAPE(3, 8, 2, 2))));
     }
 }
 

@@ -204,10 +204,12 @@ size_t pleat_conv_plan_bytes(const pleat_conv_plan *plan, int threads) {
     return over ? SIZE_MAX : bytes;
 }
 
-size_t pleat_conv_packed_bytes(const pleat_conv_plan *plan) { return plan->packed_bytes; }
+size_t pleat_conv_packed_bytes(const pleat_conv_plan *plan) {
+    return plan->engine->packable != NULL ? plan->engine->packable(plan) : plan->packed_bytes;
+}
 
 void pleat_conv_pack(const pleat_conv_plan *plan, const void *w, void *packed, pleat_pool *pool) {
-    if (plan->packed_bytes > 0) plan->engine->pack(plan, w, packed, pool);
+    if (pleat_conv_packed_bytes(plan) > 0) plan->engine->pack(plan, w, packed, pool);
 }
 
 /* ---- runs -------------------------------------------------------------------------------------------- */

@@ -21,7 +21,8 @@ struct pleat_conv_plan {
     pleat_conv_op op;
     /* bytes of the workspace, in whole lines: of all threads together (partial sums, packed weights), and of each thread */
     size_t shared_bytes, thread_bytes;
-    size_t packed_bytes; /* of packed weights: of shared_bytes, unless the caller has packed them */
+    size_t
+        packed_bytes; /* of weights that a run packs before all else, into shared_bytes, unless the caller has packed them */
 };
 
 /* The operands of a call; the plan's operator overwrites one of them. The workspace begins at a line. */
@@ -42,6 +43,8 @@ struct pl_engine {
     bool has_epilogue;
     /* False if the engine does not take the shape. Otherwise *plan is a plan, to be freed with free(), or NULL without memory. */
     bool (*make)(const pleat_conv_shape *g, pleat_conv_op op, pleat_conv_plan **plan);
+    /* Bytes of packed weights, if a caller packs them; NULL: packed_bytes. More plans gain by weights that are packed for many runs. */
+    size_t (*packable)(const pleat_conv_plan *plan);
     /* NULL: nothing to pack. */
     void (*pack)(const pleat_conv_plan *plan, const void *w, void *packed, pleat_pool *pool);
     void (*run)(const pleat_conv_plan *plan, const pl_conv_call *call);

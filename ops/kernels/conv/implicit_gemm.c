@@ -335,6 +335,13 @@ static bool make(const pleat_conv_shape *g, pleat_conv_op op, pleat_conv_plan **
     return op == PLEAT_CONV_WEIGHT ? make_weight(g, plan) : make_product(g, op, plan);
 }
 
+/* A tile reads packed weights wherever there are some. */
+static size_t packable(const pleat_conv_plan *plan) {
+    const product_plan *p = (const product_plan *)plan;
+    if (plan->op == PLEAT_CONV_WEIGHT || p->fused) return 0;
+    return round_up((plan->g.G * packed_size(p) + LANES) * sizeof(T), LINE);
+}
+
 static void run(const pleat_conv_plan *plan, const pl_conv_call *call) {
     (plan->op == PLEAT_CONV_WEIGHT ? run_weight : run_product)(plan, call);
 }
@@ -344,6 +351,7 @@ const pl_engine ENGINE = {.name = PLEAT_ENGINE_IMPLICIT_GEMM,
                           .element = sizeof(T),
                           .has_epilogue = true,
                           .make = make,
+                          .packable = packable,
                           .pack = pack_w_all,
                           .run = run,
                           .decide = decide,
