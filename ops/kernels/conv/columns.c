@@ -9,7 +9,7 @@
  *
  * The weight gradient: a task is a part of y's channels and a block of terms, summed over a chunk. */
 #include "kernels/conv/engine.h"
-#include "kernels/conv/order.h"
+#include "kernels/conv/phase.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/parallel.h"
 
@@ -23,14 +23,6 @@ enum {
     STRIP_BYTES = LIMIT(512, 64),          /* of a row of columns; twice that for the weight gradient */
     COLUMN_BYTES = LIMIT(144 * 1024, 640), /* of a block of columns */
 };
-
-/* Along an axis, a phase of the result: source pixel origin + i*move + k*hop meets its pixel i through the k-th of `taps` taps, which is
- * tap first + k*step of the kernel. Pixel i is pixel at + i*stride of the result. */
-typedef struct phase {
-    size_t at, stride, pixels;
-    size_t taps, first, step, move;
-    ptrdiff_t origin, hop;
-} phase;
 
 /* Phases first, first + 1, ... that meet the same pixels, and taps of all phases before them. */
 typedef struct joint {
@@ -50,30 +42,6 @@ typedef struct columns_plan {
 } columns_plan;
 
 static bool is_weight(const columns_plan *p) { return p->plan.op == PLEAT_CONV_WEIGHT; }
-
-/* From one tap of a phase to the next. */
-static size_t tap_step(const pleat_conv_shape *g, size_t k) {
-    return g->stride[k] / common_divisor(g->dilation[k], g->stride[k]);
-}
-
-/* Phases that some tap reaches are numbered by their first taps. */
-static size_t phases_of(const pleat_conv_shape *g, pleat_conv_op op, size_t k) {
-    return op == PLEAT_CONV_TRANSPOSE ? min(kernel_size(g, k), tap_step(g, k)) : 1;
-}
-
-static phase phase_of(const pleat_conv_shape *g, pleat_conv_op op, size_t k, size_t number) {
-    size_t stride = g->stride[k], image = image_size(g, k);
-    phase f = {.stride = 1, .pixels = map_size(g, k), .taps = kernel_size(g, k), .step = 1, .move = stride};
-    f.origin = -g->pad[k], f.hop = (ptrdiff_t)g->dilation[k];
-    if (op != PLEAT_CONV_TRANSPOSE) return f;
-    ptrdiff_t origin = tap_origin(g, k, number), residue = origin % (ptrdiff_t)stride;
-    f.at = (size_t)(residue < 0 ? residue + (ptrdiff_t)stride : residue), f.stride = stride, f.move = 1;
-    f.pixels = f.at < image ? ceil_div(image - f.at, stride) : 0;
-    f.first = number, f.step = tap_step(g, k), f.taps = ceil_div(f.taps - number, f.step);
-    f.origin = ((ptrdiff_t)f.at - origin) / (ptrdiff_t)stride;
-    f.hop = -(ptrdiff_t)(g->dilation[k] / common_divisor(g->dilation[k], stride));
-    return f;
-}
 
 /* Joins neighbouring phases. Returns how many are left; to may be NULL. */
 static size_t join_phases(const pleat_conv_shape *g, pleat_conv_op op, size_t k, joint *to) {
@@ -107,20 +75,6 @@ static factors factors_of(const columns_plan *p, size_t number) {
     f.rows = f.joint_h.count * f.joint_w.count * p->out;
     f.taps = f.h.taps * f.w.taps, f.pixels = f.h.pixels * f.w.pixels;
     return f;
-}
-
-/* From the first to the last tap through which one of the pixels may meet the source. */
-static range taps_of(const phase *f, range pixels, size_t source) {
-    ptrdiff_t first = f->origin + (ptrdiff_t)(pixels.first * f->move),
-              last = first + (ptrdiff_t)((pixels.count - 1) * f->move);
-    range taps = {0};
-    for (size_t k = 0; k < f->taps; k++) {
-        ptrdiff_t moved = (ptrdiff_t)k * f->hop;
-        if (last + moved < 0 || first + moved >= (ptrdiff_t)source) continue;
-        if (taps.count == 0) taps.first = k;
-        taps.count = k + 1 - taps.first;
-    }
-    return taps;
 }
 
 /* Terms of a strip in runs of so many, for each channel or for all: without the taps that lie in padding for all of its pixels. */

@@ -111,6 +111,8 @@ bool pleat_path_parse(const char *engine, const char *isa, pleat_path *path) {
 /* The engines in the order in which they are tried. All but im2col, which is taken by name alone, give the same bits. */
 static const pl_engine *const engines[] = {
 #ifdef PL_AVX512
+    &pl_depthwise_avx512_f32,
+    &pl_depthwise_avx512_f64,
     &pl_planes_avx512_f32,
     &pl_planes_avx512_f64,
     &pl_direct_avx512_f32,
@@ -119,6 +121,8 @@ static const pl_engine *const engines[] = {
     &pl_implicit_gemm_avx512_f64,
 #endif
 #ifdef PL_AVX2
+    &pl_depthwise_avx2_f32,
+    &pl_depthwise_avx2_f64,
     &pl_planes_avx2_f32,
     &pl_planes_avx2_f64,
     &pl_direct_avx2_f32,
@@ -126,6 +130,8 @@ static const pl_engine *const engines[] = {
     &pl_implicit_gemm_avx2_f32,
     &pl_implicit_gemm_avx2_f64,
 #endif
+    &pl_depthwise_baseline_f32,
+    &pl_depthwise_baseline_f64,
     &pl_planes_baseline_f32,
     &pl_planes_baseline_f64,
     &pl_direct_baseline_f32,

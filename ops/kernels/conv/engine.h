@@ -79,15 +79,18 @@ PL_DECLARE(reference)
 PL_DECLARE(im2col)
 PL_DECLARE(columns)
 PL_DECLARE(implicit_gemm_baseline)
+PL_DECLARE(depthwise_baseline)
 PL_DECLARE(planes_baseline)
 PL_DECLARE(direct_baseline)
 #ifdef PL_AVX2
 PL_DECLARE(implicit_gemm_avx2)
+PL_DECLARE(depthwise_avx2)
 PL_DECLARE(planes_avx2)
 PL_DECLARE(direct_avx2)
 #endif
 #ifdef PL_AVX512
 PL_DECLARE(implicit_gemm_avx512)
+PL_DECLARE(depthwise_avx512)
 PL_DECLARE(planes_avx512)
 PL_DECLARE(direct_avx512)
 #endif

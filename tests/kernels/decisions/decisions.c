@@ -12,15 +12,18 @@ SMALL(pl_im2col)
 SMALL(pl_implicit_gemm_baseline)
 SMALL(pl_direct_baseline)
 SMALL(pl_planes_baseline)
+SMALL(pl_depthwise_baseline)
 #ifdef PL_AVX2
 SMALL(pl_implicit_gemm_avx2)
 SMALL(pl_direct_avx2)
 SMALL(pl_planes_avx2)
+SMALL(pl_depthwise_avx2)
 #endif
 #ifdef PL_AVX512
 SMALL(pl_implicit_gemm_avx512)
 SMALL(pl_direct_avx512)
 SMALL(pl_planes_avx512)
+SMALL(pl_depthwise_avx512)
 #endif
 #undef SMALL
 
@@ -37,15 +40,18 @@ size_t decision_sets(decision_set out[MOST_SETS]) {
         {"baseline", "implicit_gemm", BOTH(pl_implicit_gemm_baseline), 16},
         {"baseline", "direct", BOTH(pl_direct_baseline), 16},
         {"baseline", "planes", BOTH(pl_planes_baseline), 16},
+        {"baseline", "depthwise", BOTH(pl_depthwise_baseline), 16},
 #ifdef PL_AVX2
         {"avx2", "implicit_gemm", BOTH(pl_implicit_gemm_avx2), 32},
         {"avx2", "direct", BOTH(pl_direct_avx2), 32},
         {"avx2", "planes", BOTH(pl_planes_avx2), 32},
+        {"avx2", "depthwise", BOTH(pl_depthwise_avx2), 32},
 #endif
 #ifdef PL_AVX512
         {"avx512", "implicit_gemm", BOTH(pl_implicit_gemm_avx512), 64},
         {"avx512", "direct", BOTH(pl_direct_avx512), 64},
         {"avx512", "planes", BOTH(pl_planes_avx512), 64},
+        {"avx512", "depthwise", BOTH(pl_depthwise_avx512), 64},
 #endif
     };
     size_t n = 0;

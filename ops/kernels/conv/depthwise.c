@@ -1,0 +1,376 @@
+/* Depthwise layers with vectors over channels. Compiled once for each instruction set and type; ENGINE is the name of the table.
+ *
+ * Where rows are short or the stride is not 1, vectors along rows leave lanes empty, or shuffle for each tap. Here the planes of as many
+ * channels as fill a line of the cache are turned, so that a pixel is a line; then each result is sums of lines, whatever
+ * kernel, stride and dilation are, and is turned back. Taps in padding are left out.
+ *
+ * "Source" is x forward and y transposed, "result" the other; of the weight gradient x and y. */
+#include "kernels/conv/engine.h"
+#include "kernels/conv/phase.h"
+#include "kernels/parallel.h"
+#include "kernels/simd/vectors.h"
+
+#include "kernels/gemm/turn.inc"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    TILE = 8,                             /* pixels of a row whose sums are made together */
+    MOST_UNROLLED = 5,                    /* taps along an axis for which direct loops are unrolled */
+    MOST_WEIGHTS = 512,                   /* of a channel whose gradient is summed in lanes */
+    TASKS = 8,                            /* at least so many, to share out among threads */
+    GRAIN = LIMIT(128 * 1024, 32 * 1024), /* bytes of lines of a task, about, where there are tasks enough */
+    STRIP_BYTES = LIMIT(192 * 1024, 8 * 1024), /* lines of a strip, source and result */
+    THREAD_BYTES = 1023 * 1024,                /* of a thread's workspace, at most */
+};
+
+extern const pl_engine ENGINE;
+
+/* ---- plan ----------------------------------------------------------------------------------------------------- */
+
+typedef struct depthwise_phase {
+    phase is;
+    size_t tap, tile; /* taps of the phases before it; pixels of a tile */
+    range inner;      /* pixels that meet the source through every tap */
+} depthwise_phase;
+
+typedef struct depthwise_axis {
+    size_t source, result, taps, phases;
+    depthwise_phase phase[MOST_SPLIT];
+    range has[MOST_TAPS]; /* of the taps, phase by phase: the pixels that meet the source through it */
+} depthwise_axis;
+
+typedef struct depthwise_plan {
+    pleat_conv_plan plan;
+    depthwise_axis axis[2];
+    bool bare;            /* some pixels no tap reaches */
+    size_t blocks, apart; /* of planes; blocks of weights that differ: the others are those again */
+    size_t rows, strips;  /* of the result in a strip; strips of a plane */
+    size_t each, tasks;   /* strips in a task; tasks */
+    size_t source_bytes, result_bytes; /* of a strip's lines */
+    bool sparse;                       /* rows of the source that no tap reaches lie between others */
+    /* weight gradient: */
+    weight_order order;
+    size_t lanes, bands; /* that have columns; units of an image */
+    size_t piece;        /* units that are turned at a time */
+} depthwise_plan;
+
+/* The first pixel of a phase from index `from` of the result on. */
+static size_t first_pixel(const phase *f, size_t from) {
+    return min(f->pixels, from > f->at ? ceil_div(from - f->at, f->stride) : 0);
+}
+
+#include "kernels/conv/depthwise_lines.inc"
+
+static range pixels_of(const phase *f, size_t tap, size_t source) {
+    ptrdiff_t first = f->origin + (ptrdiff_t)tap * f->hop, move = (ptrdiff_t)f->move;
+    size_t begin = first < 0 ? (size_t)((move - 1 - first) / move) : 0;
+    ptrdiff_t left = (ptrdiff_t)source - first;
+    size_t end = left > 0 ? min((size_t)((left + move - 1) / move), f->pixels) : 0;
+    return begin < end ? (range){begin, end - begin} : (range){0};
+}
+
+static void find_phases(depthwise_axis *a, const pleat_conv_shape *g, pleat_conv_op op, size_t k) {
+    bool image = op == PLEAT_CONV_TRANSPOSE;
+    a->source = image ? map_size(g, k) : image_size(g, k),
+    a->result = image ? image_size(g, k) : map_size(g, k);
+    a->taps = kernel_size(g, k), a->phases = phases_of(g, op, k);
+    for (size_t i = 0, tap = 0; i < a->phases; i++) {
+        depthwise_phase *f = a->phase + i;
+        f->is = phase_of(g, op, k, i), f->tap = tap;
+        f->tile = f->is.pixels > 0 ? even_part(f->is.pixels, TILE) : 1;
+        size_t first = 0, end = f->is.pixels;
+        for (size_t s = 0; s < f->is.taps; s++, tap++) {
+            range has = a->has[tap] = pixels_of(&f->is, s, a->source);
+            first = max(first, has.first), end = min(end, has.first + has.count);
+        }
+        f->inner = first < end ? (range){first, end - first} : (range){0};
+    }
+}
+
+/* Whether some residue of the result has no tap. */
+static bool is_bare(const depthwise_axis *a, size_t stride) {
+    size_t reached = 0;
+    for (size_t i = 0; i < a->phases; i++) reached += a->phase[i].is.pixels > 0;
+    return reached < min(stride, a->result);
+}
+
+/* The rows of the source that rows of the result reach. */
+static range reach(const depthwise_plan *p, range rows) {
+    const depthwise_axis *a = p->axis;
+    size_t first = a->source, end = 0;
+    for (const depthwise_phase *f = a->phase; f < a->phase + a->phases; f++) {
+        size_t from = first_pixel(&f->is, rows.first), to = first_pixel(&f->is, rows.first + rows.count);
+        for (size_t s = 0; s < f->is.taps; s++) {
+            range has = a->has[f->tap + s];
+            size_t begin = max(from, has.first), last = min(to, has.first + has.count);
+            if (begin >= last) continue;
+            ptrdiff_t at = f->is.origin + (ptrdiff_t)s * f->is.hop;
+            first = min(first, (size_t)(at + (ptrdiff_t)(begin * f->is.move)));
+            end = max(end, (size_t)(at + (ptrdiff_t)((last - 1) * f->is.move)) + 1);
+        }
+    }
+    return first < end ? (range){first, end - first} : (range){0};
+}
+
+/* Rows of y: of some bands from one on. */
+static range bands_of(const depthwise_plan *p, size_t band, size_t count) {
+    size_t rows = BAND * p->order.step, first = band * rows;
+    return (range){first, min(p->plan.g.P - first, count * rows)};
+}
+
+/* Rows of the source that so many rows of the result reach, at most. */
+static size_t most_reach(const depthwise_plan *p, size_t rows) {
+    const pleat_conv_shape *g = &p->plan.g;
+    size_t s = g->stride[0], span = (g->R - 1) * g->dilation[0];
+    return min(p->axis[0].source,
+               1 + (p->plan.op == PLEAT_CONV_TRANSPOSE ? (rows - 1 + span) / s : (rows - 1) * s + span));
+}
+
+/* Bytes of the lines of a strip, or of some images. */
+static void measure(depthwise_plan *p, size_t rows, size_t images) {
+    p->source_bytes = images * most_reach(p, rows) * p->axis[1].source * LINE;
+    p->result_bytes = images * rows * p->axis[1].result * LINE;
+}
+
+/* Even parts of a plane, as many as it takes for a strip to have room. */
+static void cut_strips(depthwise_plan *p) {
+    size_t height = p->axis[0].result, rows = height;
+    for (measure(p, rows, 1); rows > 1 && p->source_bytes + p->result_bytes > STRIP_BYTES;
+         measure(p, rows, 1))
+        rows -= ceil_div(rows, 8);
+    p->rows = even_part(height, rows), p->strips = ceil_div(height, p->rows);
+}
+
+/* As many units at a time as have room: bands of an image or, where each lane has one column of one band, images. */
+static bool cut_pieces(depthwise_plan *p) {
+    const pleat_conv_shape *g = &p->plan.g;
+    p->order = order_of_weight(g, sizeof(T));
+    if (g->N == 0 || p->order.lanes == 1 || p->order.flat || chunks_of(&p->order) > 1) return false;
+    size_t band = BAND * p->order.step, units;
+    p->bands = ceil_div(g->P, band), p->lanes = min(CHANNELS, g->Q);
+    bool images = p->bands == 1 && g->Q <= CHANNELS && min(p->order.step, g->P) == 1;
+    for (units = images ? g->N : p->bands;; units -= ceil_div(units, 8)) {
+        measure(p, images ? g->P : min(g->P, units * band), images ? units : 1);
+        if (units == 1 || p->source_bytes + p->result_bytes <= STRIP_BYTES) break;
+    }
+    p->piece = units;
+    return g->R * g->S <= MOST_WEIGHTS;
+}
+
+static size_t apart(const pleat_conv_shape *g) { return g->C / common_divisor(g->C, CHANNELS); }
+
+/* Whether it pays, beside loops along rows. Those are unrolled for square kernels with strides up to 2, and then cost what whole vectors
+ * along a row cost, and about one more for its beginning and end; here each pixel costs the same, and channels that
+ * do not fill a block are idle. */
+static bool pays(const depthwise_plan *p) {
+    const pleat_conv_shape *g = &p->plan.g;
+    bool weight = p->plan.op == PLEAT_CONV_WEIGHT, image = p->plan.op == PLEAT_CONV_TRANSPOSE;
+    size_t planes = weight ? g->C : max(g->N, 1) * g->C, pixels = image ? ceil_div(g->W, g->stride[1]) : g->Q;
+    if (LIMIT(false, true) || g->R != g->S || g->R > MOST_UNROLLED || max(g->stride[0], g->stride[1]) > 2)
+        return true;
+    double limit = weight || (image && g->stride[1] > 1) ? 0.4 : 0.5;
+    double vectors = (double)ceil_div(pixels, CHANNELS) + 1,
+           idle = (double)(p->blocks * CHANNELS) / (double)planes;
+    return (double)pixels * idle <= limit * vectors * CHANNELS;
+}
+
+static bool draft(const pleat_conv_shape *g, pleat_conv_op op, depthwise_plan *p) {
+    bool image = op == PLEAT_CONV_TRANSPOSE, weight = op == PLEAT_CONV_WEIGHT;
+    size_t planes = weight ? g->C : max(g->N, 1) * g->C;
+    if (!is_near(g) || g->G != g->C || g->G != g->O || planes < CHANNELS) return false;
+    *p = (depthwise_plan){.plan = {.engine = &ENGINE, .g = *g, .op = op},
+                          .blocks = ceil_div(planes, CHANNELS)};
+    if (!pays(p)) return false;
+    for (size_t k = 0; k < 2; k++) find_phases(p->axis + k, g, op, k);
+    p->sparse = !image && (g->R - 1) * g->dilation[0] + 1 < g->stride[0];
+    p->bare = image && (is_bare(p->axis, g->stride[0]) || is_bare(p->axis + 1, g->stride[1]));
+    if (p->axis[1].source * LINE > THREAD_BYTES || p->axis[1].result * LINE > THREAD_BYTES) return false;
+    if (weight) {
+        if (!cut_pieces(p)) return false;
+        p->plan.thread_bytes = (p->lanes + 1) * g->R * g->S * LINE + p->source_bytes + p->result_bytes;
+        return p->plan.thread_bytes <= THREAD_BYTES;
+    }
+    cut_strips(p);
+    p->apart = min(apart(g), p->blocks) + (planes % CHANNELS != 0);
+    p->plan.packed_bytes = p->plan.shared_bytes = p->apart * g->R * g->S * LINE;
+    size_t units = ceil_div(g->N * g->C, CHANNELS) * p->strips, bytes = p->source_bytes + p->result_bytes;
+    p->each = max(1, min(GRAIN / bytes, units / TASKS));
+    p->tasks = ceil_div(units, p->each);
+    p->plan.thread_bytes = p->source_bytes + (planes % CHANNELS ? 2 : 1) * p->result_bytes;
+    return p->plan.thread_bytes <= THREAD_BYTES;
+}
+
+static bool make(const pleat_conv_shape *g, pleat_conv_op op, pleat_conv_plan **plan) {
+    depthwise_plan p;
+    if (!draft(g, op, &p)) return false;
+    *plan = pl_plan_new(&p, sizeof p, 0);
+    return true;
+}
+
+/* ---- weights -------------------------------------------------------------------------------------------------- */
+
+/* The first plane of a block. The last one goes over the end of the block before. */
+static size_t plane_of(const depthwise_plan *p, size_t block) {
+    return min(block * CHANNELS, p->plan.g.N * p->plan.g.C - CHANNELS);
+}
+
+/* The packed weights [apart,R,S,CHANNELS] of a block. */
+static size_t packed_of(const depthwise_plan *p, size_t block) {
+    size_t planes = max(p->plan.g.N, 1) * p->plan.g.C;
+    bool last = planes % CHANNELS != 0 && block + 1 == p->blocks;
+    return last ? p->apart - 1 : block % apart(&p->plan.g);
+}
+
+typedef struct pack_arguments {
+    const depthwise_plan *plan;
+    const T *w;
+    T *packed;
+} pack_arguments;
+
+static void pack_task(void *arg, size_t task, size_t thread) {
+    const pack_arguments *a = arg;
+    const pleat_conv_shape *g = &a->plan->plan.g;
+    size_t taps = g->R * g->S, planes = max(g->N, 1) * g->C;
+    bool last = planes % CHANNELS != 0 && task + 1 == a->plan->apart;
+    size_t first = (last ? planes - CHANNELS : task * CHANNELS) % g->C;
+    T *to = a->packed + task * taps * CHANNELS;
+    (void)thread;
+    if (first + CHANNELS <= g->C) {
+        turn_any(CHANNELS, taps, a->w + first * taps, taps, to, CHANNELS);
+        return;
+    }
+    for (size_t l = 0; l < CHANNELS; l++)
+        for (size_t i = 0; i < taps; i++) to[i * CHANNELS + l] = a->w[(first + l) % g->C * taps + i];
+}
+
+static void pack(const pleat_conv_plan *plan, const void *w, void *packed, pleat_pool *pool) {
+    const depthwise_plan *p = (const depthwise_plan *)plan;
+    pl_parallel(pool, p->apart, pack_task, &(pack_arguments){p, w, packed});
+}
+
+/* ---- forward and transpose ------------------------------------------------------------------------------------ */
+
+typedef struct task_arguments {
+    const depthwise_plan *plan;
+    const pl_conv_call *call;
+} task_arguments;
+
+/* Turns the rows of the source that rows of the result reach: of CHANNELS planes from one on. */
+static lines turn_source(const depthwise_plan *p, const T *planes, range rows, range reached, T *to) {
+    size_t width = p->axis[1].source, each = p->axis[0].source * width;
+    size_t step = p->sparse ? 1 : rows.count;
+    for (size_t i = 0; i < rows.count; i += step) {
+        range some = p->sparse ? reach(p, (range){rows.first + i, 1}) : reached;
+        if (some.count > 0)
+            turn_any(CHANNELS, some.count * width, planes + some.first * width, each,
+                     to + (some.first - reached.first) * width * CHANNELS, CHANNELS);
+    }
+    return (lines){to, reached.first, width * CHANNELS};
+}
+
+/* Lines that become rows of planes, from a plane on; the first `known` planes are left as they are. */
+static void put_planes(const pl_conv_call *call, const depthwise_plan *p, const T *from, size_t plane,
+                       size_t known, range rows, T *spare) {
+    size_t width = p->axis[1].result, pixels = rows.count * width, each = p->axis[0].result * width;
+    T *result = (T *)pl_result(&p->plan, call) + plane * each + rows.first * width;
+    if (known == 0) {
+        turn_any(pixels, CHANNELS, from, CHANNELS, result, each);
+    } else {
+        turn_any(pixels, CHANNELS, from, CHANNELS, spare, pixels);
+        for (size_t l = known; l < CHANNELS; l++)
+            memcpy(result + l * each, spare + l * pixels, pixels * sizeof *spare);
+    }
+    for (size_t l = known; call->finish && l < CHANNELS; l++)
+        pl_finish_rows(call->finish, sizeof(T), (plane + l) % p->plan.g.C,
+                       (pl_rows){1, pixels, pixels, false}, result + l * each, result + l * each);
+}
+
+static void run_strip(const depthwise_plan *p, const pl_conv_call *call, size_t block, range rows,
+                      T *memory) {
+    const pleat_conv_shape *g = &p->plan.g;
+    size_t plane = plane_of(p, block), each = p->axis[0].source * p->axis[1].source;
+    const T *source = p->plan.op == PLEAT_CONV_TRANSPOSE ? call->y : call->x;
+    lines from = turn_source(p, source + plane * each, rows, reach(p, rows), memory);
+    lines to = {memory + p->source_bytes / sizeof(T), rows.first, p->axis[1].result * CHANNELS};
+    T bias[CHANNELS];
+    for (size_t l = 0; call->bias && l < CHANNELS; l++) bias[l] = ((const T *)call->bias)[(plane + l) % g->C];
+    const T *w = (const T *)call->packed + packed_of(p, block) * g->R * g->S * CHANNELS;
+    sum_rows(p, &from, w, call->bias ? bias : NULL, call->relu, rows, &to);
+    put_planes(call, p, to.at, plane, block * CHANNELS - plane, rows, to.at + p->result_bytes / sizeof(T));
+}
+
+static void run_task(void *arg, size_t task, size_t thread) {
+    const task_arguments *a = arg;
+    const depthwise_plan *p = a->plan;
+    T *memory = (T *)(void *)pl_thread_workspace(&p->plan, a->call, thread);
+    range units = part_of(ceil_div(p->plan.g.N * p->plan.g.C, CHANNELS) * p->strips, p->each, task);
+    for (size_t i = units.first; i < units.first + units.count; i++)
+        run_strip(p, a->call, i / p->strips, part_of(p->axis[0].result, p->rows, i % p->strips), memory);
+}
+
+#include "kernels/conv/depthwise_weight.inc"
+
+/* ---- the engine ----------------------------------------------------------------------------------------------- */
+
+static void run(const pleat_conv_plan *plan, const pl_conv_call *call) {
+    const depthwise_plan *p = (const depthwise_plan *)plan;
+    if (plan->op == PLEAT_CONV_WEIGHT)
+        pl_parallel(call->pool, p->blocks, weight_task, &(task_arguments){p, call});
+    else if (plan->g.N > 0)
+        pl_parallel(call->pool, p->tasks, run_task, &(task_arguments){p, call});
+}
+
+/* Whether rows, columns or both have pixels that lack taps. */
+static unsigned char rim_of(const depthwise_plan *p) {
+    bool lacks[2] = {false, false};
+    for (size_t k = 0; k < 2; k++)
+        for (const depthwise_phase *f = p->axis[k].phase; f < p->axis[k].phase + p->axis[k].phases; f++)
+            lacks[k] |= f->inner.count < f->is.pixels;
+    return lacks[0] ? lacks[1] ? PL_RIM_BOTH : PL_RIM_ROWS : lacks[1] ? PL_RIM_COLUMNS : PL_RIM_NONE;
+}
+
+static pl_decisions decide(const pleat_conv_plan *plan) {
+    const depthwise_plan *p = (const depthwise_plan *)plan;
+    const pleat_conv_shape *g = &plan->g;
+    pl_decisions d = {0};
+    unsigned char *a = d.answer;
+    bool weight = plan->op == PLEAT_CONV_WEIGHT, down = p->axis[0].phases > 1, along = p->axis[1].phases > 1;
+    size_t planes = weight ? g->C : g->N * g->C;
+    a[PL_GROUPS] = pl_count(g->G), a[PL_RIM] = rim_of(p);
+    a[PL_BLOCKS] = pl_count(p->blocks), a[PL_LAST_BLOCK] = pl_rest(planes, CHANNELS);
+    a[PL_FILL] = p->sparse ? PL_FILL_SHORT : PL_FILL_WHOLE;
+    if (weight) {
+        size_t units = p->bands > 1 ? p->bands : p->order.units;
+        a[PL_STRIPS] = pl_count(ceil_div(units, p->piece)),
+        a[PL_CUT] = p->piece > 1 ? PL_CUT_IMAGES : PL_CUT_IMAGE;
+        a[PL_REACH] = p->order.step > 1 ? PL_REACH_SKIPS : PL_REACH_NEXT;
+        a[PL_TILES] = pl_count(ceil_div(g->S, MOST_ALONG));
+        return d;
+    }
+    const depthwise_phase *f = p->axis[1].phase;
+    a[PL_PHASES] = down ? along ? PL_PHASES_BOTH : PL_PHASES_DOWN : along ? PL_PHASES_ALONG : PL_NO_PHASES;
+    a[PL_TAPS] = p->bare ? PL_TAPS_NONE : PL_TAPS_ALL;
+    a[PL_PACKING] = PL_PACKED_ONCE, a[PL_PARTS] = pl_count(p->apart);
+    a[PL_TILES] = pl_count(ceil_div(f->is.pixels, f->tile)), a[PL_LAST_TILE] = pl_rest(f->is.pixels, f->tile);
+    a[PL_STRIPS] = pl_count(p->strips), a[PL_LAST_STRIP] = pl_rest(p->axis[0].result, p->rows);
+    a[PL_CUT] = p->each > 1 ? PL_CUT_IMAGES : PL_CUT_IMAGE;
+    return d;
+}
+
+static void describe(const pleat_conv_plan *plan, char *text, size_t size) {
+    const depthwise_plan *p = (const depthwise_plan *)plan;
+    snprintf(text, size, "vectors over channels, %zu blocks of planes", p->blocks);
+}
+
+const pl_engine ENGINE = {.name = PLEAT_ENGINE_DIRECT,
+                          .isa = ISA,
+                          .element = sizeof(T),
+                          .has_epilogue = true,
+                          .make = make,
+                          .pack = pack,
+                          .run = run,
+                          .decide = decide,
+                          .describe = describe};
