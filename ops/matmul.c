@@ -80,6 +80,7 @@ typedef struct plan {
     size_t batch, pieces, piece;
     bool by_rows;
     const pl_gemm_engine *engine; /* NULL: BLAS */
+    const void *turned;           /* the elements of b in the order [k,n]; or NULL */
     char *memory;                 /* of all threads */
     size_t bytes;                 /* of one thread */
 } plan;
@@ -92,6 +93,22 @@ static ptrdiff_t batch_offset(const pleat_call *c, const pleat_tensor *t, size_t
         number /= size;
     }
     return offset;
+}
+
+/* b [n,k] turned once for many products of few rows, by a network's dense layers; or as it is stored. */
+static void turn_b(plan *p) {
+    pleat_tensor *b = p->c->in[1];
+    const pl_gemm *g = &p->whole;
+    const pl_gemm_engine *e = p->engine;
+    if (e == NULL || e->turn == NULL || b->rank != 2 || !e->gains_by_turning(g)) return;
+    const size_t line = 64 / e->element, ld = (g->n + line - 1) / line * line;
+    size_t bytes;
+    bool fresh, fits = pl_mul_ok(ld * e->element, g->k, &bytes);
+    void *turned = fits ? pl_pack_at_last(b, e, (size_t[]){g->n, g->k, g->ldb}, bytes, &fresh) : NULL;
+    if (turned == NULL) return;
+    if (fresh) e->turn(g->n, g->k, b->data, g->ldb, turned, ld);
+    p->turned = turned;
+    p->whole.tb = false, p->whole.ldb = ld;
 }
 
 static void multiply(const plan *p, const pl_gemm *g, const void *a, const void *b, void *c, void *memory) {
@@ -117,8 +134,9 @@ static void run_piece(void *arg, size_t task, size_t thread) {
     }
     size_t c = number * p->whole.m * p->whole.n + from * (p->by_rows ? g.ldc : 1);
     size_t element = pl_element(p->c->dtype);
+    const char *elements_of_b = p->turned != NULL ? p->turned : p->b.t->data;
     multiply(p, &g, (const char *)p->a.t->data + a * (ptrdiff_t)element,
-             (const char *)p->b.t->data + b * (ptrdiff_t)element, (char *)p->c->out->data + c * element,
+             elements_of_b + b * (ptrdiff_t)element, (char *)p->c->out->data + c * element,
              p->memory != NULL ? p->memory + thread * p->bytes : NULL);
 }
 
@@ -210,6 +228,7 @@ static bool matmul_forward(const pleat_call *c) {
         double work = macs(&p.whole) / 16 * (double)p.batch;
         int threads = pl_most_threads(c->ctx, work);
         p.engine = pl_gemm_engine_for(pl_element(c->dtype), c->ctx->path);
+        turn_b(&p);
         cut(&p, threads);
         ready = take_memory(&p, threads);
         if (ready) pl_parallel(pl_pool_for(c->ctx, work), p.batch * p.pieces, run_piece, &p);

@@ -39,12 +39,15 @@ static void read_environment(pleat_ctx *ctx) {
 }
 
 pleat_ctx *pleat_ctx_new_with(pleat_ctx_args args) {
-    enum { SCOPES = 16 };
+    enum { SCOPES = 16, PATIENCE = 12 };
     pl_memory memory = memory_of(&args);
     pleat_ctx *ctx = memory.alloc(memory.user, sizeof *ctx);
     if (ctx == NULL) return NULL;
-    *ctx = (pleat_ctx){
-        .memory = memory, .recording = true, .debug = args.debug, .rng = pleat_rng_new(args.seed, 0)};
+    *ctx = (pleat_ctx){.memory = memory,
+                       .recording = true,
+                       .debug = args.debug,
+                       .patience = PATIENCE,
+                       .rng = pleat_rng_new(args.seed, 0)};
     pleat_clear_error(ctx);
     ctx->scopes = pl_take(&ctx->memory, SCOPES * sizeof *ctx->scopes);
     if (ctx->scopes == NULL) {

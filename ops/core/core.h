@@ -57,7 +57,9 @@ typedef struct pl_storage {
         version; /* grows with each write in place, and with each pointer that is given out to write by */
     const char *writer; /* who wrote last, "pleat_assign" */
     bool exposed;       /* a user may hold a pointer to write by, for as long as the storage lives */
-    pl_pack *packs;     /* copies in another order (core/packs.c) */
+    pl_pack *packs;     /* copies in another order (core/packs.c), */
+    size_t
+        reads; /* and how often one was wished for since the last write, where it costs more than it saves once */
 } pl_storage;
 
 /* Note a write in place, before it begins: packs are gone. `by` lives as long as t. */
@@ -197,6 +199,7 @@ struct pleat_ctx {
     pleat_path path; /* forced by the environment */
     pl_plans plans;  /* of convolutions */
     bool recording, debug;
+    size_t patience;  /* so many reads pay for a pack that is not needed */
     uint64_t created; /* tensors so far; counted in debug mode only */
     pleat_rng rng;
     pleat_error_info error;
@@ -232,6 +235,8 @@ struct pl_pack {
 /* Bytes that belong to t's elements until these are written or die; they begin at a multiple of 64. The caller fills them where
  * *fresh becomes true. NULL: a pack would not pay, or would not be safe, or memory is short; the caller does without. */
 void *pl_pack_of(pleat_tensor *t, const void *reader, const size_t sizes[3], size_t bytes, bool *fresh);
+/* The same, from the context's patience-th wish on. */
+void *pl_pack_at_last(pleat_tensor *t, const void *reader, const size_t sizes[3], size_t bytes, bool *fresh);
 void pl_packs_free(pl_memory *m, pl_storage *s);
 
 /* ---- ops ---------------------------------------------------------------------------------------------- */

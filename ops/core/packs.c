@@ -50,6 +50,12 @@ void *pl_pack_of(pleat_tensor *t, const void *reader, const size_t sizes[3], siz
     return p + 1;
 }
 
+void *pl_pack_at_last(pleat_tensor *t, const void *reader, const size_t sizes[3], size_t bytes, bool *fresh) {
+    if (!pays(t) || ++t->storage->reads < t->ctx->patience) return NULL;
+    return pl_pack_of(t, reader, sizes, bytes, fresh);
+}
+
 void pl_packs_free(pl_memory *m, pl_storage *s) {
+    s->reads = 0;
     while (s->packs != NULL) pl_give(m, unlink_pack(&s->packs));
 }

@@ -12,6 +12,7 @@
 static void begin(void) {
     scratch_begin();
     ctx->path.engine = PLEAT_ENGINE_AUTO;
+    ctx->patience = 0;
 }
 
 TestSuite(packs, .init = begin, .fini = scratch_end);
@@ -65,7 +66,7 @@ static size_t packs_of(const pleat_nn_module *m) {
 /* What a copy gives whose parameters are never packed, as their pointers are out. */
 static size_t unpacked_values(const pleat_nn_module *m, pleat_dtype type, double *out) {
     pleat_ctx *c = pleat_ctx_new(.threads = 1);
-    c->path = ctx->path;
+    c->path = ctx->path, c->patience = 0;
     pleat_nn_module *copy = network(c, type);
     for (size_t i = 0; i < pleat_nn_param_count(m); i++) {
         pleat_tensor *from = pleat_nn_param(m, i), *to = pleat_nn_param(copy, i);
@@ -256,7 +257,8 @@ static void expect_never_stale(pleat_dtype type, const struct way *way) {
     double before[MOST_VALUES], after[MOST_VALUES];
     pleat_nn_module *m = network(ctx, type);
     size_t n = values_of(m, type, before);
-    cr_expect(packs_of(m) > 0, "%s: nothing is packed", way->name);
+    cr_expect(packs_of(m) >= 4, "%s: three convolutions and a dense layer at least have packs, and not %zu",
+              way->name, packs_of(m));
     for (int turn = 0; turn < 2; turn++) {
         way->change(m);
         cr_expect_eq(pleat_error(ctx)->code, PLEAT_OK, "%s: %s", way->name, pleat_error(ctx)->text);
@@ -366,6 +368,67 @@ Test(packs, are_of_elements_in_order) {
     found = pleat_conv2d(x, view);
     cr_expect_eq(memcmp(found->data, expected->data, found->numel * sizeof(float)), 0);
     cr_expect_eq(packs(w), 0);
+}
+
+/* A dense layer's weights are turned for few rows, in whatever number of pieces and threads; the bits stay. */
+static void expect_same_product(pleat_dtype type, const size_t m, const size_t n, const size_t k) {
+    pleat_set_recording(ctx, true);
+    pleat_scope s = pleat_begin(ctx);
+    pleat_tensor *x = pleat_randn(ctx, type, PLEAT_SHAPE(2, m, k)),
+                 *w = pleat_randn(ctx, type, PLEAT_SHAPE(n, k));
+    pleat_tensor *expected = pleat_matmul(x, w, .tb = true);
+    pleat_set_recording(ctx, false);
+    for (int turn = 0; turn < 2; turn++) {
+        pleat_tensor *y = pleat_matmul(x, w, .tb = true);
+        cr_assert_eq(memcmp(y->data, expected->data, y->numel * pl_element(type)), 0, "%zu by %zu by %zu", m,
+                     n, k);
+    }
+    bool few = m <= 64 && n >= (type == PLEAT_F32 ? 16 : 8);
+    if (ctx->path.isa == PLEAT_ISA_AUTO && n >= 16) cr_assert_eq(packs(w), few, "%zu by %zu by %zu", m, n, k);
+    pleat_end(s);
+}
+
+Test(packs, are_made_for_products_of_few_rows) {
+    static const size_t ms[] = {1, 2, 5, 16, 43, 64, 65}, ns[] = {1, 7, 8, 15, 16, 17, 100, 1100},
+                        ks[] = {2, 3, 16, 257};
+    for (int threads = 1; threads <= 3; threads += 2) {
+        pleat_set_threads(ctx, threads);
+        for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
+            for (size_t j = 0; j < sizeof ns / sizeof *ns; j++)
+                for (size_t l = 0; l < sizeof ks / sizeof *ks; l++) {
+                    expect_same_product(PLEAT_F32, ms[i], ns[j], ks[l]);
+                    expect_same_product(PLEAT_F64, ms[i], ns[j], ks[l]);
+                }
+        expect_same_product(PLEAT_F32, 3, 2500, 700); /* several pieces */
+    }
+}
+
+/* Matrices that are stored as they are read, and one for each item. */
+Test(packs, are_made_of_transposed_matrices_alone) {
+    pleat_tensor *x = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(2, 3, 40)), *w[2], *y[4];
+    w[0] = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(40, 32)),
+    w[1] = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(2, 32, 40));
+    for (size_t i = 0; i < 4; i++) {
+        pleat_set_recording(ctx, i < 2);
+        y[i] = pleat_matmul(x, w[i % 2], .tb = i % 2 != 0);
+        cr_expect_eq(packs(w[i % 2]), 0);
+        cr_expect_eq(memcmp(y[i]->data, y[i % 2]->data, y[i]->numel * sizeof(float)), 0);
+    }
+}
+
+/* Turning costs more than it saves once. */
+Test(packs, are_made_for_products_that_are_repeated) {
+    pleat_tensor *x = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(1, 8)),
+                 *w = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(20, 8));
+    pleat_set_recording(ctx, false);
+    ctx->patience = 3;
+    for (int turn = 0; turn < 2; turn++) {
+        for (size_t i = 1; i < 5; i++) {
+            pleat_matmul(x, w, .tb = true);
+            cr_expect_eq(packs(w), i >= 3, "product %zu", i);
+        }
+        pleat_assign(w, pleat_scale(w, 2));
+    }
 }
 
 Test(packs, die_with_their_elements) {

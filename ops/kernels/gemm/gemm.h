@@ -46,6 +46,10 @@ typedef struct pl_gemm_engine {
     size_t (*workspace)(const pl_gemm *g); /* bytes; at most PL_GEMM_BYTES, often 0 */
     /* memory: the workspace, of any alignment; NULL where it has 0 bytes */
     void (*run)(const pl_gemm *g, const void *a, const void *b, void *c, void *memory);
+    /* Whether products of so many rows are faster with a b that is turned by `turn` than with one that is stored as [n,k]; NULL: none is.
+     * to [k,n] = the transpose of from [n,k], whose rows begin ld and step elements apart. */
+    bool (*gains_by_turning)(const pl_gemm *g);
+    void (*turn)(size_t n, size_t k, const void *from, size_t ld, void *to, size_t step);
 } pl_gemm_engine;
 
 enum { PL_GEMM_BYTES = 1024 * 1024 };

@@ -180,4 +180,14 @@ static void run(const pl_gemm *g, const void *a, const void *b, void *c, void *m
     run_task(&t, t.exchanged ? b : a, t.exchanged ? a : b, c, aligned);
 }
 
-const pl_gemm_engine ENGINE = {sizeof(T), ISA, workspace, run};
+/* With more rows, turning costs little beside the products; fewer columns than fill a vector are turned as fast as read. */
+static bool gains_by_turning(const pl_gemm *g) {
+    enum { ROWS = 64 };
+    return g->tb && g->m <= ROWS && g->n >= LANES;
+}
+
+static void turn_b(size_t n, size_t k, const void *from, size_t ld, void *to, size_t step) {
+    turn_any(n, k, from, ld, to, step);
+}
+
+const pl_gemm_engine ENGINE = {sizeof(T), ISA, workspace, run, gains_by_turning, turn_b};
