@@ -199,7 +199,8 @@ static bool draft(const pleat_conv_shape *g, pleat_conv_op op, depthwise_plan *p
     size_t units = ceil_div(g->N * g->C, CHANNELS) * p->strips, bytes = p->source_bytes + p->result_bytes;
     p->each = max(1, min(GRAIN / bytes, units / TASKS));
     p->tasks = ceil_div(units, p->each);
-    p->plan.thread_bytes = p->source_bytes + (planes % CHANNELS ? 2 : 1) * p->result_bytes;
+    p->plan.thread_bytes = p->source_bytes + (planes % CHANNELS ? 2 : 1) * p->result_bytes +
+                           round_up(p->rows * sizeof(line_row), LINE);
     return p->plan.thread_bytes <= THREAD_BYTES;
 }
 
@@ -295,11 +296,12 @@ static void run_strip(const depthwise_plan *p, const pl_conv_call *call, size_t 
     const T *source = p->plan.op == PLEAT_CONV_TRANSPOSE ? call->y : call->x;
     lines from = turn_source(p, source + plane * each, rows, reach(p, rows), memory);
     lines to = {memory + p->source_bytes / sizeof(T), rows.first, p->axis[1].result * CHANNELS};
-    T bias[CHANNELS];
+    T *spare = to.at + p->result_bytes / sizeof(T), bias[CHANNELS];
+    line_row *table = (line_row *)(void *)((char *)memory + p->plan.thread_bytes - p->rows * sizeof *table);
     for (size_t l = 0; call->bias && l < CHANNELS; l++) bias[l] = ((const T *)call->bias)[(plane + l) % g->C];
     const T *w = (const T *)call->packed + packed_of(p, block) * g->R * g->S * CHANNELS;
-    sum_rows(p, &from, w, call->bias ? bias : NULL, call->relu, rows, &to);
-    put_planes(call, p, to.at, plane, block * CHANNELS - plane, rows, to.at + p->result_bytes / sizeof(T));
+    sum_rows(p, &from, w, call->bias ? bias : NULL, call->relu, rows, &to, table);
+    put_planes(call, p, to.at, plane, block * CHANNELS - plane, rows, spare);
 }
 
 static void run_task(void *arg, size_t task, size_t thread) {
