@@ -199,8 +199,9 @@ static bool draft(const pleat_conv_shape *g, pleat_conv_op op, depthwise_plan *p
     size_t units = ceil_div(g->N * g->C, CHANNELS) * p->strips, bytes = p->source_bytes + p->result_bytes;
     p->each = max(1, min(GRAIN / bytes, units / TASKS));
     p->tasks = ceil_div(units, p->each);
-    p->plan.thread_bytes = p->source_bytes + (planes % CHANNELS ? 2 : 1) * p->result_bytes +
-                           round_up(p->rows * sizeof(line_row), LINE);
+    size_t table = round_up(p->rows * sizeof(line_row), LINE);
+    size_t spare = planes % CHANNELS ? p->result_bytes : 0;
+    p->plan.thread_bytes = p->source_bytes + p->result_bytes + spare + table;
     return p->plan.thread_bytes <= THREAD_BYTES;
 }
 
