@@ -141,7 +141,7 @@ static pleat_status argmax(pleat_tensor *x, size_t axis, size_t *index) {
 pleat_status pleat_argmax(pleat_tensor *x, size_t axis, size_t *index) {
     static const char op[] = "argmax";
     pleat_ctx *ctx = pleat_ctx_of(x);
-    if (pleat_is_poison(x)) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "x is poison or a null pointer");
+    if (pl_unreadable(x, op)) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "x is poison or a null pointer");
     if (axis >= x->rank)
         return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, op, "%s: there is no axis %zu", pl_shape_of(x).text, axis);
     if (x->shape[axis] == 0)

@@ -884,5 +884,58 @@ pleat_status pleat_adjointcheck_with(pleat_adjointcheck_args args);
 }
 #endif
 
+/* ---- prepared functions ------------------------------------------------------------------------------ */
+/* y = f(x) for x of one shape, many times: a network's answer to one image.
+ *
+ *     static pleat_tensor *answer(pleat_tensor *x, void *net) { return pleat_nn_forward(net, x); }
+ *     pleat_prepared *p = pleat_prepare(ctx, answer, net, PLEAT_F32, PLEAT_SHAPE(1, 3, 32, 32));
+ *     ...
+ *     if (pleat_run_f32(p, image, y)) puts(pleat_error(pleat_ctx_of(pleat_prepared_result(p)))->text);
+ *     pleat_prepared_free(p);
+ *
+ * pleat_prepare calls f once, with recording off, and takes down the ops that it applies. A run applies them again, in the same
+ * order, to another x: y has the bits that f would return. Plans, packed weights and the memory of all tensors are made before, so a
+ * run allocates nothing, and what does not depend on x is computed once. (pleat_nn_prepare is the same for a module.)
+ *
+ * What f reads beside x, such as parameters, is shared and not copied, and kept alive. A change of it in place
+ * (pleat_assign, a step of an optimizer) takes effect in the next run, which packs the weights anew. Elements whose
+ * pointer pleat_f32 or pleat_f64 has given out may change unseen, so they are packed, and all that is made of them
+ * is computed, in each run.
+ *
+ * f must do the same for every x of the shape: apply ops. Errors, which say what f did: it looks at elements that depend on x (pleat_item,
+ * pleat_const_f32, pleat_argmax), writes in place to a tensor that it has not just made, draws random numbers, turns recording on, or
+ * fails. An op of your own may do all in its forward function, which a run calls; user memory behind its attrs must then live as long.
+ *
+ * Threads. A prepared function has a context of its own, of `threads` threads, and only reads what it shares. So several threads may
+ * run at the same time, each a prepared function of its own, also of the same f; meanwhile nobody may write to what they share. Making
+ * and freeing one uses ctx, as every function does that is given it: no other thread may use ctx then, unless for runs. It
+ * is freed before ctx. If ctx has an allocator of the user's own, the prepared function uses it, too. */
+typedef struct pleat_prepared pleat_prepared;
+
+typedef struct pleat_prepare_args {
+    int unset_;
+    pleat_ctx *ctx;
+    pleat_tensor *(*f)(pleat_tensor *x, void *user);
+    void *user;          /* passed to f, which only pleat_prepare calls */
+    pleat_dtype dtype;   /* of x */
+    size_t rank;         /* of x, */
+    const size_t *shape; /* and its sizes: PLEAT_SHAPE(1, 3, 32, 32) gives both */
+    int threads;         /* that an op may use; default 1 */
+} pleat_prepare_args;
+
+/* NULL after an error, which ctx has. */
+pleat_prepared *pleat_prepare_with(pleat_prepare_args args);
+#define pleat_prepare(...) pleat_prepare_with(PLEAT_OPTIONS(pleat_prepare_args, __VA_ARGS__))
+
+/* Read x, row-major, and write y, row-major, or nothing if y is NULL. Error: x has the other type, or y, or x is NULL; or there is no
+ * memory. The error is that of the result's context until the next run. */
+pleat_status pleat_run_f32(pleat_prepared *p, const float *x, float *y);
+pleat_status pleat_run_f64(pleat_prepared *p, const double *x, double *y);
+
+/* y, a tensor of the prepared function's own context: its shape, and its elements until the next run. */
+const pleat_tensor *pleat_prepared_result(const pleat_prepared *p);
+
+void pleat_prepared_free(pleat_prepared *p); /* NULL is allowed */
+
 #include "pleat_op.h"
 #endif

@@ -105,6 +105,20 @@ static pleat_tensor *unexplained(const pleat_call *c, const char *what) {
     return pleat_poison(c->ctx);
 }
 
+/* What a forward function calls is no part of a function that is being prepared. */
+static bool compute(const pleat_call *c) {
+    pleat_prepared *trace = c->ctx->trace;
+    c->ctx->trace = NULL;
+    bool done = c->op->forward == NULL || c->op->forward(c);
+    c->ctx->trace = trace;
+    return done;
+}
+
+static bool take_down(const pleat_call *c, size_t attrs_bytes) {
+    return (!c->ctx->recording || record(c, attrs_bytes)) &&
+           (c->ctx->trace == NULL || pl_trace_call(c, attrs_bytes));
+}
+
 pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in, const void *attrs,
                           size_t attrs_bytes) {
     pleat_ctx *ctx = context_of(n, in);
@@ -116,8 +130,7 @@ pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in,
     if (c.out->poison) return c.out;
     c.out->unrecorded = !ctx->recording;
     if (ctx->debug) pleat_call_text(&c, c.out->story->made_by, sizeof c.out->story->made_by);
-    bool done = (op->forward == NULL || op->forward(&c)) && (!ctx->recording || record(&c, attrs_bytes));
-    if (done) return c.out;
+    if (compute(&c) && take_down(&c, attrs_bytes)) return c.out;
     pleat_drop(c.out);
     return unexplained(&c, "the op failed");
 }

@@ -199,8 +199,10 @@ struct pleat_ctx {
     pleat_path path; /* forced by the environment */
     pl_plans plans;  /* of convolutions */
     bool recording, debug;
+    bool passing;     /* what is read now is not read again: packs do not pay */
     size_t patience;  /* so many reads pay for a pack that is not needed */
     uint64_t created; /* tensors so far; counted in debug mode only */
+    size_t writes;    /* in place, so far; other threads look at it (core/prepare.c) */
     pleat_rng rng;
     pleat_error_info error;
     pleat_tensor poison;
@@ -210,6 +212,7 @@ struct pleat_ctx {
     uint64_t serial;        /* of the latest scope */
     uint64_t walks;         /* gradient walks so far */
     const pleat_call *rule; /* the call whose gradient rule is running */
+    pleat_prepared *trace;  /* of the function that is being prepared, which takes down each call; or NULL */
     /* A tensor, retained, that the rule of one input has left to those of the call's other inputs; or NULL. */
     pleat_tensor *shared;
 };
@@ -289,6 +292,12 @@ bool pl_pads(pleat_ctx *ctx, const char *op, const ptrdiff_t pad[2], const ptrdi
 
 /* Set the shape of c's result. */
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape);
+
+/* While a function is being prepared (core/prepare.c): take down a call that is done; false after an error. Report whoever looks at
+ * elements that each run will have anew, and true; and whoever writes what a run will not write. */
+bool pl_trace_call(const pleat_call *c, size_t attrs_bytes);
+bool pl_trace_hides(const pleat_tensor *t, const char *by);
+void pl_trace_write(const pleat_tensor *t, const char *by);
 
 /* ---- element by element ------------------------------------------------------------------------------- */
 

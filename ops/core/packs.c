@@ -14,7 +14,8 @@ enum {
 /* Does what reads t now read it again before somebody writes it, and will the write be seen? */
 static bool pays(const pleat_tensor *t) {
     const pleat_ctx *ctx = t->ctx;
-    return !ctx->recording && ctx->rule == NULL && !t->storage->exposed && pleat_is_contiguous(t);
+    if (ctx->recording || ctx->passing || ctx->rule != NULL) return false;
+    return !t->storage->exposed && pleat_is_contiguous(t);
 }
 
 static pl_pack *unlink_pack(pl_pack **at) {

@@ -293,7 +293,8 @@ bool pleat_is_poison(const pleat_tensor *t) { return known(t)->poison; }
 
 bool pl_unreadable(const pleat_tensor *t, const char *op) {
     if (t != NULL && t->dead) pl_fail_dead(t, op, "the tensor");
-    return pl_is_poison(t);
+    if (pl_is_poison(t)) return true;
+    return t->ctx->trace != NULL && pl_trace_hides(t, op);
 }
 
 bool pleat_is_contiguous(const pleat_tensor *t) {
@@ -327,7 +328,9 @@ const double *pleat_const_f64(const pleat_tensor *t) { return data_as(t, PLEAT_F
 
 void pl_wrote(pleat_tensor *t, const char *by) {
     t->storage->version++;
+    __atomic_fetch_add(&t->ctx->writes, 1, __ATOMIC_RELAXED);
     t->storage->writer = by;
+    if (t->ctx->trace != NULL) pl_trace_write(t, by);
     pl_packs_free(&t->ctx->memory, t->storage);
 }
 

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: bench_nets [--net NAME] [--batch N] [--threads N] [--seconds S] [--bound] [--cpu]\n"
-    "       bench_nets --serve --net NAME --batch N [--threads N] [--cpu]\n"
+    "usage: bench_nets [--net NAME] [--batch N] [--threads N] [--seconds S] [--bound] [--cpu] [--prepared]\n"
+    "       bench_nets --serve --net NAME --batch N [--threads N] [--cpu] [--prepared]\n"
     "       bench_nets --check | --write FOLDER | --list\n"
     "\n"
     "  --net NAME      that network alone (default: all)\n"
@@ -23,6 +23,7 @@ static const char usage[] =
     "  --bound         the bounds of a step alone: milliseconds of its products and of what moves, their sum; 10^9\n"
     "                  multiply-adds, 10^6 bytes\n"
     "  --cpu           processor time, for one thread where others are at work\n"
+    "  --prepared      inference by a prepared forward pass (pleat_prepare)\n"
     "  --serve         time whenever a line SECONDS WARM says so, and answer with step and inference in ms, peak in MiB, mallocs\n"
     "  --check         does each network have its number of parameters, and does its loss fall?\n"
     "  --write FOLDER  FOLDER/NAME.npz: inputs, parameters, loss and gradient's norm, for peers/torch_nets.py\n"
@@ -39,7 +40,7 @@ typedef struct options {
     int threads;
     double seconds;
     const char *write;
-    bool bound, cpu, serve, check, list;
+    bool bound, cpu, serve, check, list, prepared;
 } options;
 
 static bool all_well(const subject *s) {
@@ -61,7 +62,8 @@ static bool measure(subject *s, double warm, double seconds, double before, time
     mallocs_start();
     subject_step(s);
     r->mallocs = mallocs_stop();
-    r->infer_ms = bench_warm_median_ms(subject_infer, s, warm / 4, seconds / 2);
+    r->infer_ms =
+        bench_warm_median_ms(s->prepared != NULL ? subject_run : subject_infer, s, warm / 4, seconds / 2);
     return all_well(s);
 }
 
@@ -70,7 +72,7 @@ static bool serve(const options *o) {
     times r = {0};
     char line[256];
     double seconds, warm, before = bench_status_mib("VmRSS:");
-    bool fine = subject_start(&s, o->threads);
+    bool fine = subject_start(&s, o->threads) && (!o->prepared || subject_prepare(&s));
     if (fine) printf("ready pleat\n");
     fflush(stdout);
     while (fine && fgets(line, sizeof line, stdin)) {
@@ -86,7 +88,8 @@ static bool print_times(const bench_net *net, size_t batch, const options *o) {
     subject s = {.net = net, .batch = batch};
     times r = {0};
     double before = bench_status_mib("VmRSS:");
-    bool fine = subject_start(&s, o->threads) && measure(&s, 0.35, o->seconds, before, &r);
+    bool fine = subject_start(&s, o->threads) && (!o->prepared || subject_prepare(&s)) &&
+                measure(&s, 0.35, o->seconds, before, &r);
     if (fine)
         printf("%s,%zu,%d,%.4f,%.4f,%.1f,%zu\n", net->name, batch, o->threads, r.step_ms, r.infer_ms,
                r.peak_mib, r.mallocs);
@@ -203,12 +206,13 @@ static bool write_archive(const bench_net *net, const char *folder) {
 /* ---- the command ------------------------------------------------------------------------------------- */
 
 static bool read_flag(const char *word, options *o) {
-    bool *flag = strcmp(word, "--bound") == 0   ? &o->bound
-                 : strcmp(word, "--cpu") == 0   ? &o->cpu
-                 : strcmp(word, "--serve") == 0 ? &o->serve
-                 : strcmp(word, "--check") == 0 ? &o->check
-                 : strcmp(word, "--list") == 0  ? &o->list
-                                                : NULL;
+    bool *flag = strcmp(word, "--bound") == 0      ? &o->bound
+                 : strcmp(word, "--cpu") == 0      ? &o->cpu
+                 : strcmp(word, "--serve") == 0    ? &o->serve
+                 : strcmp(word, "--check") == 0    ? &o->check
+                 : strcmp(word, "--prepared") == 0 ? &o->prepared
+                 : strcmp(word, "--list") == 0     ? &o->list
+                                                   : NULL;
     if (flag != NULL) *flag = true;
     return flag != NULL;
 }

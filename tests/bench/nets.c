@@ -473,6 +473,7 @@ bool subject_start(subject *s, int threads) {
 }
 
 void subject_stop(subject *s) {
+    pleat_prepared_free(s->prepared);
     for (size_t i = 0; i < NET_INPUTS; i++) pleat_drop(s->in[i]);
     for (size_t p = 0; p < NET_PARTS; p++) {
         pleat_nn_optimizer_free(s->opt[p]);
@@ -511,4 +512,28 @@ void subject_infer(void *arg) {
     set_training(s, true);
     pleat_set_recording(s->ctx, recorded);
     pleat_end(scope);
+}
+
+/* x takes the place of the first input. */
+static pleat_tensor *infer_from(pleat_tensor *x, void *arg) {
+    subject *s = arg;
+    pleat_tensor *first = s->in[0];
+    s->in[0] = x;
+    pleat_tensor *y = s->net->infer(s);
+    s->in[0] = first;
+    return y;
+}
+
+bool subject_prepare(subject *s) {
+    set_training(s, false);
+    s->prepared = pleat_prepare(s->ctx, infer_from, s, PLEAT_F32, pleat_rank(s->in[0]), pleat_shape(s->in[0]),
+                                .threads = pleat_threads(s->ctx));
+    set_training(s, true);
+    if (s->prepared != NULL) return true;
+    return fprintf(stderr, "bench_nets: %s: %s\n", s->net->name, pleat_error(s->ctx)->text), false;
+}
+
+void subject_run(void *arg) {
+    const subject *s = arg;
+    pleat_run_f32(s->prepared, pleat_const_f32(s->in[0]), NULL);
 }

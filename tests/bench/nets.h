@@ -43,7 +43,8 @@ struct subject {
     pleat_nn_module *module[NET_PARTS];
     pleat_nn_optimizer *opt[NET_PARTS];
     pleat_tensor *in[NET_INPUTS];
-    size_t *labels; /* of the input that holds labels */
+    size_t *labels;           /* of the input that holds labels */
+    pleat_prepared *prepared; /* NULL until it is asked for */
 };
 
 /* Set net, batch and repeatable before; the rest is made here. False, with a line on stderr, if that fails. */
@@ -55,6 +56,9 @@ size_t subject_params(const subject *s);
  * a subject. */
 void subject_step(void *s);
 void subject_infer(void *s);
+/* Prepare the forward pass in evaluation; and a run of it. */
+bool subject_prepare(subject *s);
+void subject_run(void *s);
 
 /* ---- own modules ------------------------------------------------------------------------------------- */
 

@@ -74,6 +74,17 @@ static void own(world *w, const row *r) {
     take_module(w, m, image(w));
 }
 
+static void prepared(world *w, const row *r) {
+    (void)r;
+    pleat_nn_module *m = pleat_nn_sequential(w->ctx, pleat_nn_conv2d(w->ctx, 4, 2, .kernel = {3, 2}),
+                                             pleat_nn_batch_norm2d(w->ctx, 2), pleat_nn_relu(w->ctx));
+    pleat_nn_set_training(m, false);
+    pleat_prepared *p = pleat_nn_prepare(m, PLEAT_SHAPE(2, 4, 4, 4));
+    if (take_pointer(w, m) && take_pointer(w, p)) take(w, (pleat_tensor *)pleat_prepared_result(p));
+    pleat_prepared_free(p);
+    pleat_nn_free(m);
+}
+
 static pleat_nn_module *network(pleat_ctx *c) {
     return pleat_nn_sequential(c, pleat_nn_conv2d(c, 1, 3, .kernel = {3, 3}, .stride = {2, 2}),
                                pleat_nn_batch_norm2d(c, 3), pleat_nn_relu(c), pleat_nn_dropout(c, 0.2),
@@ -384,6 +395,7 @@ const row faults_nn[] = {
     {" pleat_nn_max_pool2d_with pleat_nn_avg_pool2d_with pleat_nn_max_pool1d_with pleat_nn_avg_pool1d_with"
      " pleat_nn_reflection_pad2d_with pleat_nn_replication_pad2d_with pleat_nn_adaptive_avg_pool2d pleat_nn_unflatten ",
      shaping, .module = NULL},
+    {" pleat_nn_prepare_with ", prepared, .unary = NULL},
     {" pleat_nn_module_new pleat_nn_add_param pleat_nn_add_buffer pleat_nn_add_child pleat_nn_forward ", own,
      .module = NULL},
     {" pleat_nn_layers pleat_nn_summary pleat_nn_sequential_of ", summary, .module = NULL},

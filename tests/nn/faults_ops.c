@@ -427,6 +427,28 @@ static void layer(world *w, const row *r) {
     }
 }
 
+static pleat_tensor *answer(pleat_tensor *x, void *w) {
+    pleat_tensor *y = pleat_conv2d(x, pleat_square(w), .bias = pleat_sum(w, PLEAT_AXES(1, 2, 3)));
+    return pleat_permute(pleat_group_norm(y, NULL, NULL, .groups = 1), (size_t[]){1, 0, 2, 3});
+}
+
+/* A run that had no memory leaves a function that can run. */
+static void prepared(world *w, const row *r) {
+    (void)r;
+    pleat_tensor *x = image(w), *weight = drawn(w, PLEAT_SHAPE(17, 4, 3, 3));
+    pleat_prepared *p = pleat_prepare(w->ctx, answer, weight, PLEAT_F32, PLEAT_SHAPE(1, 4, 4, 6));
+    const float *from = pleat_is_poison(x) ? NULL : pleat_const_f32(x);
+    if (take_pointer(w, p) && from) {
+        pleat_ctx *own = pleat_ctx_of(pleat_prepared_result(p));
+        pleat_trim(own);
+        pleat_status status = pleat_run_f32(p, from, NULL);
+        if (status != PLEAT_OK) pleat_fail(w->ctx, status, "run", "%s", pleat_error(own)->text);
+        take_status(w, status);
+        if (status == PLEAT_OK) take(w, (pleat_tensor *)pleat_prepared_result(p));
+    }
+    pleat_prepared_free(p);
+}
+
 const row faults_ops[] = {
     {" pleat_add ", binary, .binary = pleat_add},
     {" pleat_sub ", binary, .binary = pleat_sub},
@@ -519,5 +541,6 @@ const row faults_ops[] = {
     {" pleat_gradcheck_with pleat_adjointcheck_with ", checks, .unary = NULL},
     {" pleat_apply ", own, .unary = NULL},
     {" pleat_layer_apply ", layer, .unary = NULL},
+    {" pleat_prepare_with pleat_run_f32 ", prepared, .unary = NULL},
     {.covers = NULL},
 };
