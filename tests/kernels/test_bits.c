@@ -11,7 +11,7 @@
 #include "geometry.h"
 #include "reference.h"
 
-enum { CORNERS_AND_RANDOM = 1500, DRAWN = 700, UNWRITTEN = 0x71 };
+enum { CORNERS_AND_RANDOM = 1500, DRAWN = 700, GROUPED = 200, UNWRITTEN = 0x71 };
 
 static const char *const op_names[] = {"conv2d", "conv2d_transpose", "conv2d_weight"};
 static const pleat_engine engines[] = {PLEAT_ENGINE_AUTO, PLEAT_ENGINE_IMPLICIT_GEMM, PLEAT_ENGINE_DIRECT,
@@ -109,6 +109,21 @@ static void compare_all(bits_case *c, size_t turn) {
     free(c->bias), free(c->want), free(c->found), free(factor), free(shift);
 }
 
+/* More groups than a line of the cache has channels, of one channel or a few: vectors go over groups. */
+static pleat_conv_shape many_groups(uint64_t *seed) {
+    pleat_conv_shape g = {.N = 1 + random_below(seed, 4), .G = 8 + random_below(seed, 30)};
+    bool several = random_below(seed, 3) == 0;
+    g.C = g.G * (1 + several * random_below(seed, 4)), g.O = g.G * (1 + several * random_below(seed, 4));
+    g.R = 1 + random_below(seed, 4), g.S = random_below(seed, 8) ? g.R : 1 + random_below(seed, 10);
+    for (size_t k = 0; k < 2; k++) {
+        g.stride[k] = 1 + random_below(seed, 3), g.dilation[k] = 1 + random_below(seed, 3);
+        g.pad[k] = random_between(seed, -1, 4);
+    }
+    g.P = 1 + random_below(seed, 12), g.Q = 1 + random_below(seed, 20);
+    g.H = g.P * g.stride[0] + random_below(seed, 3), g.W = g.Q * g.stride[1] + random_below(seed, 3);
+    return g;
+}
+
 static void check(pleat_conv_op op) {
     bits_case c = {.op = op};
     uint64_t seed = 20;
@@ -117,6 +132,10 @@ static void check(pleat_conv_op op) {
         for (c.element = 4; c.element <= 8; c.element += 4) compare_all(&c, turn);
     for (size_t i = 0; getenv("PLEAT_CASE") == NULL && i < DRAWN; i++, turn++) {
         c.g = geometry_drawn(&seed, 2e5, 1e5);
+        for (c.element = 4; c.element <= 8; c.element += 4) compare_all(&c, turn);
+    }
+    for (size_t i = 0; getenv("PLEAT_CASE") == NULL && i < GROUPED; i++, turn++) {
+        c.g = many_groups(&seed);
         for (c.element = 4; c.element <= 8; c.element += 4) compare_all(&c, turn);
     }
     cr_assert(c.wrong == 0 && c.compared > 0, "%zu of %zu results have other bits than the reference's",

@@ -42,6 +42,7 @@ enum { PL_WIDTH_1 = 1, PL_WIDTH_2, PL_WIDTH_3, PL_WIDTH_4, PL_WIDTH_ODD, PL_WIDT
 enum { PL_OF_COLUMNS = 1, PL_OF_IMAGE };                           /* PL_FORM of plain */
 enum { PL_OVER_PIXELS = 1, PL_OVER_CHANNELS, PL_OUTERS, PL_DOTS }; /* of implicit GEMM */
 enum { PL_UNROLLED = 1, PL_ANY_TAPS };                             /* of direct loops */
+enum { PL_ONE_CHANNEL = 1, PL_SEVERAL_CHANNELS };                  /* of vectors over channels */
 enum { PL_NO_PHASES = 1, PL_PHASE_LEFT, PL_JOINT, PL_PHASES_DOWN, PL_PHASES_ALONG, PL_PHASES_BOTH };
 enum { PL_TAPS_ALL = 1, PL_TAPS_SOME, PL_TAPS_NONE }; /* none: of some phase */
 enum { PL_PACKED_ONCE = 1, PL_PACKED_OFTEN };

@@ -1,8 +1,9 @@
-/* Depthwise layers with vectors over channels. Compiled once for each instruction set and type; ENGINE is the name of the table.
+/* Many groups of few channels, depthwise layers above all, with vectors over groups. Compiled once for each instruction set and type; ENGINE
+ * is the name of the table.
  *
  * Where rows are short or the stride is not 1, vectors along rows leave lanes empty, or shuffle for each tap. Here the planes of as many
- * channels as fill a line of the cache are turned, so that a pixel is a line; then each result is sums of lines, whatever
- * kernel, stride and dilation are, and is turned back. Taps in padding are left out.
+ * groups as fill a line of the cache are turned, so that a pixel is a line; then each result is sums of lines, whatever kernel, stride
+ * and dilation are, and is turned back. Taps in padding are left out. Groups of all images stand in one row.
  *
  * "Source" is x forward and y transposed, "result" the other; of the weight gradient x and y. */
 #include "kernels/conv/engine.h"
@@ -17,7 +18,9 @@
 #include <string.h>
 
 enum {
-    TILE = 8,                             /* pixels of a row whose sums are made together */
+    TILE = REGISTERS == 32 ? 8 : 6, /* pixels of a row whose sums are made together */
+    MOST_CHANNELS =
+        sizeof(vec) == LINE ? 16 : 4,     /* of a group: narrower vectors fill implicit GEMM's tiles */
     MOST_UNROLLED = 5,                    /* taps along an axis for which direct loops are unrolled */
     MOST_WEIGHTS = 512,                   /* of a channel whose gradient is summed in lanes */
     TASKS = 8,                            /* at least so many, to share out among threads */
@@ -45,11 +48,12 @@ typedef struct depthwise_axis {
 typedef struct depthwise_plan {
     pleat_conv_plan plan;
     depthwise_axis axis[2];
-    bool bare;            /* some pixels no tap reaches */
-    size_t blocks, apart; /* of planes; blocks of weights that differ: the others are those again */
+    size_t in, out; /* channels of a group: of the source, of the result; of the weight gradient x and y */
+    bool bare;      /* some pixels no tap reaches */
+    size_t blocks, apart; /* of groups; blocks of weights that differ: the others are those again */
     size_t rows, strips;  /* of the result in a strip; strips of a plane */
     size_t each, tasks;   /* strips in a task; tasks */
-    size_t source_bytes, result_bytes; /* of a strip's lines */
+    size_t source_lines, result_lines; /* of a strip, for each channel of a group */
     bool sparse;                       /* rows of the source that no tap reaches lie between others */
     /* weight gradient: */
     weight_order order;
@@ -129,17 +133,20 @@ static size_t most_reach(const depthwise_plan *p, size_t rows) {
                1 + (p->plan.op == PLEAT_CONV_TRANSPOSE ? (rows - 1 + span) / s : (rows - 1) * s + span));
 }
 
-/* Bytes of the lines of a strip, or of some images. */
+/* The lines of a strip, or of some images. */
 static void measure(depthwise_plan *p, size_t rows, size_t images) {
-    p->source_bytes = images * most_reach(p, rows) * p->axis[1].source * LINE;
-    p->result_bytes = images * rows * p->axis[1].result * LINE;
+    p->source_lines = most_reach(p, rows) * p->axis[1].source * images;
+    p->result_lines = rows * p->axis[1].result * images;
+}
+
+static size_t line_bytes(const depthwise_plan *p) {
+    return (p->in * p->source_lines + p->out * p->result_lines) * LINE;
 }
 
 /* Even parts of a plane, as many as it takes for a strip to have room. */
 static void cut_strips(depthwise_plan *p) {
     size_t height = p->axis[0].result, rows = height;
-    for (measure(p, rows, 1); rows > 1 && p->source_bytes + p->result_bytes > STRIP_BYTES;
-         measure(p, rows, 1))
+    for (measure(p, rows, 1); rows > 1 && line_bytes(p) > STRIP_BYTES; measure(p, rows, 1))
         rows -= ceil_div(rows, 8);
     p->rows = even_part(height, rows), p->strips = ceil_div(height, p->rows);
 }
@@ -154,54 +161,59 @@ static bool cut_pieces(depthwise_plan *p) {
     bool images = p->bands == 1 && g->Q <= CHANNELS && min(p->order.step, g->P) == 1;
     for (units = images ? g->N : p->bands;; units -= ceil_div(units, 8)) {
         measure(p, images ? g->P : min(g->P, units * band), images ? units : 1);
-        if (units == 1 || p->source_bytes + p->result_bytes <= STRIP_BYTES) break;
+        if (units == 1 || line_bytes(p) <= STRIP_BYTES) break;
     }
     p->piece = units;
     return g->R * g->S <= MOST_WEIGHTS;
 }
 
-static size_t apart(const pleat_conv_shape *g) { return g->C / common_divisor(g->C, CHANNELS); }
+static size_t apart(const pleat_conv_shape *g) { return g->G / common_divisor(g->G, CHANNELS); }
 
-/* Whether it pays, beside loops along rows. Those are unrolled for square kernels with strides up to 2, and then cost what whole vectors
- * along a row cost, and about one more for its beginning and end; here each pixel costs the same, and channels that
- * do not fill a block are idle. */
+/* Whether it pays. Direct loops along rows are unrolled for square kernels with strides up to 2; they and implicit GEMM cost what whole
+ * vectors along a row cost, and about one more for its beginning and end. Here each pixel costs the same, and groups that do
+ * not fill a block are idle. */
 static bool pays(const depthwise_plan *p) {
     const pleat_conv_shape *g = &p->plan.g;
     bool weight = p->plan.op == PLEAT_CONV_WEIGHT, image = p->plan.op == PLEAT_CONV_TRANSPOSE;
-    size_t planes = weight ? g->C : max(g->N, 1) * g->C, pixels = image ? ceil_div(g->W, g->stride[1]) : g->Q;
-    if (LIMIT(false, true) || g->R != g->S || g->R > MOST_UNROLLED || max(g->stride[0], g->stride[1]) > 2)
+    bool several = p->in * p->out > 1, strides = g->stride[0] * g->stride[1] > 1;
+    if (LIMIT(false, true)) return true;
+    if (several && g->R * g->S == 1 && !strides) return false;
+    if (!several && (g->R != g->S || g->R > MOST_UNROLLED || max(g->stride[0], g->stride[1]) > 2))
         return true;
-    double limit = weight || (image && g->stride[1] > 1) ? 0.4 : 0.5;
+    double limit = weight ? (several ? 0.3 : 0.4) : image && strides ? 0.4 : several ? 0.45 : 0.5;
+    size_t groups = weight ? g->G : max(g->N, 1) * g->G, pixels = image ? ceil_div(g->W, g->stride[1]) : g->Q;
     double vectors = (double)ceil_div(pixels, CHANNELS) + 1,
-           idle = (double)(p->blocks * CHANNELS) / (double)planes;
+           idle = (double)(p->blocks * CHANNELS) / (double)groups;
     return (double)pixels * idle <= limit * vectors * CHANNELS;
 }
 
 static bool draft(const pleat_conv_shape *g, pleat_conv_op op, depthwise_plan *p) {
     bool image = op == PLEAT_CONV_TRANSPOSE, weight = op == PLEAT_CONV_WEIGHT;
-    size_t planes = weight ? g->C : max(g->N, 1) * g->C;
-    if (!is_near(g) || g->G != g->C || g->G != g->O || planes < CHANNELS) return false;
-    *p = (depthwise_plan){.plan = {.engine = &ENGINE, .g = *g, .op = op},
-                          .blocks = ceil_div(planes, CHANNELS)};
+    size_t groups = weight ? g->G : max(g->N, 1) * g->G, C = g->C / g->G, O = g->O / g->G;
+    if (!is_near(g) || max(C, O) > MOST_CHANNELS || groups < CHANNELS) return false;
+    *p = (depthwise_plan){
+        .plan = {.engine = &ENGINE, .g = *g, .op = op}, .in = image ? O : C, .out = image ? C : O};
+    p->blocks = ceil_div(groups, CHANNELS);
     if (!pays(p)) return false;
     for (size_t k = 0; k < 2; k++) find_phases(p->axis + k, g, op, k);
     p->sparse = !image && (g->R - 1) * g->dilation[0] + 1 < g->stride[0];
     p->bare = image && (is_bare(p->axis, g->stride[0]) || is_bare(p->axis + 1, g->stride[1]));
     if (p->axis[1].source * LINE > THREAD_BYTES || p->axis[1].result * LINE > THREAD_BYTES) return false;
+    size_t taps = g->R * g->S, kernels = p->in * p->out;
     if (weight) {
         if (!cut_pieces(p)) return false;
-        p->plan.thread_bytes = (p->lanes + 1) * g->R * g->S * LINE + p->source_bytes + p->result_bytes;
+        p->plan.thread_bytes = line_bytes(p) + (p->lanes * kernels + 1) * taps * LINE;
         return p->plan.thread_bytes <= THREAD_BYTES;
     }
     cut_strips(p);
-    p->apart = min(apart(g), p->blocks) + (planes % CHANNELS != 0);
-    p->plan.packed_bytes = p->plan.shared_bytes = p->apart * g->R * g->S * LINE;
-    size_t units = ceil_div(g->N * g->C, CHANNELS) * p->strips, bytes = p->source_bytes + p->result_bytes;
-    p->each = max(1, min(GRAIN / bytes, units / TASKS));
+    p->apart = min(apart(g), p->blocks) + (groups % CHANNELS != 0);
+    p->plan.packed_bytes = p->plan.shared_bytes = p->apart * kernels * taps * LINE;
+    size_t units = ceil_div(g->N * g->G, CHANNELS) * p->strips;
+    p->each = max(1, min(GRAIN / line_bytes(p), units / TASKS));
     p->tasks = ceil_div(units, p->each);
     size_t table = round_up(p->rows * sizeof(line_row), LINE);
-    size_t spare = planes % CHANNELS ? p->result_bytes : 0;
-    p->plan.thread_bytes = p->source_bytes + p->result_bytes + spare + table;
+    size_t spare = groups % CHANNELS ? p->result_lines * LINE : 0;
+    p->plan.thread_bytes = line_bytes(p) + spare + table;
     return p->plan.thread_bytes <= THREAD_BYTES;
 }
 
@@ -214,15 +226,15 @@ static bool make(const pleat_conv_shape *g, pleat_conv_op op, pleat_conv_plan **
 
 /* ---- weights -------------------------------------------------------------------------------------------------- */
 
-/* The first plane of a block. The last one goes over the end of the block before. */
-static size_t plane_of(const depthwise_plan *p, size_t block) {
-    return min(block * CHANNELS, p->plan.g.N * p->plan.g.C - CHANNELS);
+/* The first group of a block, images one after the other. The last one goes over the end of the block before. */
+static size_t group_of(const depthwise_plan *p, size_t block) {
+    return min(block * CHANNELS, p->plan.g.N * p->plan.g.G - CHANNELS);
 }
 
-/* The packed weights [apart,R,S,CHANNELS] of a block. */
+/* The packed weights [apart,out,in,R,S,CHANNELS] of a block. */
 static size_t packed_of(const depthwise_plan *p, size_t block) {
-    size_t planes = max(p->plan.g.N, 1) * p->plan.g.C;
-    bool last = planes % CHANNELS != 0 && block + 1 == p->blocks;
+    size_t groups = max(p->plan.g.N, 1) * p->plan.g.G;
+    bool last = groups % CHANNELS != 0 && block + 1 == p->blocks;
     return last ? p->apart - 1 : block % apart(&p->plan.g);
 }
 
@@ -232,20 +244,28 @@ typedef struct pack_arguments {
     T *packed;
 } pack_arguments;
 
-static void pack_task(void *arg, size_t task, size_t thread) {
-    const pack_arguments *a = arg;
-    const pleat_conv_shape *g = &a->plan->plan.g;
-    size_t taps = g->R * g->S, planes = max(g->N, 1) * g->C;
-    bool last = planes % CHANNELS != 0 && task + 1 == a->plan->apart;
-    size_t first = (last ? planes - CHANNELS : task * CHANNELS) % g->C;
-    T *to = a->packed + task * taps * CHANNELS;
-    (void)thread;
-    if (first + CHANNELS <= g->C) {
-        turn_any(CHANNELS, taps, a->w + first * taps, taps, to, CHANNELS);
+/* Of CHANNELS groups from one on, the weights of a pair of channels. */
+static void pack_pair(const depthwise_plan *p, size_t first, const T *w, T *to) {
+    size_t taps = p->plan.g.R * p->plan.g.S, G = p->plan.g.G, each = p->in * p->out * taps;
+    if (first + CHANNELS <= G) {
+        turn_any(CHANNELS, taps, w + first * each, each, to, CHANNELS);
         return;
     }
     for (size_t l = 0; l < CHANNELS; l++)
-        for (size_t i = 0; i < taps; i++) to[i * CHANNELS + l] = a->w[(first + l) % g->C * taps + i];
+        for (size_t i = 0; i < taps; i++) to[i * CHANNELS + l] = w[(first + l) % G * each + i];
+}
+
+static void pack_task(void *arg, size_t task, size_t thread) {
+    const pack_arguments *a = arg;
+    const depthwise_plan *p = a->plan;
+    size_t taps = p->plan.g.R * p->plan.g.S, groups = max(p->plan.g.N, 1) * p->plan.g.G;
+    bool last = groups % CHANNELS != 0 && task + 1 == p->apart, image = p->plan.op == PLEAT_CONV_TRANSPOSE;
+    size_t first = (last ? groups - CHANNELS : task * CHANNELS) % p->plan.g.G;
+    T *to = a->packed + task * p->in * p->out * taps * CHANNELS;
+    (void)thread;
+    for (size_t o = 0; o < p->out; o++)
+        for (size_t c = 0; c < p->in; c++, to += taps * CHANNELS)
+            pack_pair(p, first, a->w + (image ? c * p->out + o : o * p->in + c) * taps, to);
 }
 
 static void pack(const pleat_conv_plan *plan, const void *w, void *packed, pleat_pool *pool) {
@@ -260,24 +280,27 @@ typedef struct task_arguments {
     const pl_conv_call *call;
 } task_arguments;
 
-/* Turns the rows of the source that rows of the result reach: of CHANNELS planes from one on. */
+/* Turns the rows of the source that rows of the result reach: of CHANNELS groups, from the first one's planes on. */
 static lines turn_source(const depthwise_plan *p, const T *planes, range rows, range reached, T *to) {
     size_t width = p->axis[1].source, each = p->axis[0].source * width;
     size_t step = p->sparse ? 1 : rows.count;
-    for (size_t i = 0; i < rows.count; i += step) {
-        range some = p->sparse ? reach(p, (range){rows.first + i, 1}) : reached;
-        if (some.count > 0)
-            turn_any(CHANNELS, some.count * width, planes + some.first * width, each,
-                     to + (some.first - reached.first) * width * CHANNELS, CHANNELS);
-    }
-    return (lines){to, reached.first, width * CHANNELS};
+    lines all = {to, reached.first, width * CHANNELS, p->source_lines * CHANNELS};
+    for (size_t c = 0; c < p->in; c++, to += all.channel, planes += each)
+        for (size_t i = 0; i < rows.count; i += step) {
+            range some = p->sparse ? reach(p, (range){rows.first + i, 1}) : reached;
+            if (some.count > 0)
+                turn_any(CHANNELS, some.count * width, planes + some.first * width, p->in * each,
+                         to + (some.first - reached.first) * all.row, CHANNELS);
+        }
+    return all;
 }
 
-/* Lines that become rows of planes, from a plane on; the first `known` planes are left as they are. */
-static void put_planes(const pl_conv_call *call, const depthwise_plan *p, const T *from, size_t plane,
-                       size_t known, range rows, T *spare) {
-    size_t width = p->axis[1].result, pixels = rows.count * width, each = p->axis[0].result * width;
-    T *result = (T *)pl_result(&p->plan, call) + plane * each + rows.first * width;
+/* Lines that become rows of planes: of a channel of CHANNELS groups, of which the first `known` are left as they are. */
+static void put_planes(const pl_conv_call *call, const depthwise_plan *p, const T *from, size_t group,
+                       size_t channel, size_t known, range rows, T *spare) {
+    size_t width = p->axis[1].result, pixels = rows.count * width, plane = p->axis[0].result * width;
+    size_t each = p->out * plane;
+    T *result = (T *)pl_result(&p->plan, call) + group * each + channel * plane + rows.first * width;
     if (known == 0) {
         turn_any(pixels, CHANNELS, from, CHANNELS, result, each);
     } else {
@@ -286,30 +309,40 @@ static void put_planes(const pl_conv_call *call, const depthwise_plan *p, const 
             memcpy(result + l * each, spare + l * pixels, pixels * sizeof *spare);
     }
     for (size_t l = known; call->finish && l < CHANNELS; l++)
-        pl_finish_rows(call->finish, sizeof(T), (plane + l) % p->plan.g.C,
+        pl_finish_rows(call->finish, sizeof(T), (group + l) % p->plan.g.G * p->out + channel,
                        (pl_rows){1, pixels, pixels, false}, result + l * each, result + l * each);
 }
 
 static void run_strip(const depthwise_plan *p, const pl_conv_call *call, size_t block, range rows,
                       T *memory) {
     const pleat_conv_shape *g = &p->plan.g;
-    size_t plane = plane_of(p, block), each = p->axis[0].source * p->axis[1].source;
-    const T *source = p->plan.op == PLEAT_CONV_TRANSPOSE ? call->y : call->x;
-    lines from = turn_source(p, source + plane * each, rows, reach(p, rows), memory);
-    lines to = {memory + p->source_bytes / sizeof(T), rows.first, p->axis[1].result * CHANNELS};
-    T *spare = to.at + p->result_bytes / sizeof(T), bias[CHANNELS];
+    const T *source = p->plan.op == PLEAT_CONV_TRANSPOSE ? call->y : call->x, *all = call->bias;
+    size_t group = group_of(p, block), terms = p->in * g->R * g->S * CHANNELS;
+    lines from = turn_source(p, source + group * p->in * p->axis[0].source * p->axis[1].source, rows,
+                             reach(p, rows), memory);
+    lines to = {memory + p->in * from.channel, rows.first, p->axis[1].result * CHANNELS,
+                p->result_lines * CHANNELS};
+    T *spare = to.at + p->out * to.channel, bias[2 * CHANNELS];
     line_row *table = (line_row *)(void *)((char *)memory + p->plan.thread_bytes - p->rows * sizeof *table);
-    for (size_t l = 0; call->bias && l < CHANNELS; l++) bias[l] = ((const T *)call->bias)[(plane + l) % g->C];
-    const T *w = (const T *)call->packed + packed_of(p, block) * g->R * g->S * CHANNELS;
-    sum_rows(p, &from, w, call->bias ? bias : NULL, call->relu, rows, &to, table);
-    put_planes(call, p, to.at, plane, block * CHANNELS - plane, rows, spare);
+    line_weights w = {.w = (const T *)call->packed + packed_of(p, block) * p->out * terms,
+                      .relu = call->relu};
+    if (all) w.bias = bias;
+    for (size_t o = 0; o < p->out;
+         o += w.results, w.w += w.results * terms, to.at += w.results * to.channel) {
+        w.results = min(2, p->out - o);
+        for (size_t i = 0; all && i < w.results * CHANNELS; i++)
+            bias[i] = all[(group + i % CHANNELS) % g->G * p->out + o + i / CHANNELS];
+        sum_rows(p, &from, &w, rows, &to, table);
+        for (size_t i = 0; i < w.results; i++)
+            put_planes(call, p, to.at + i * to.channel, group, o + i, block * CHANNELS - group, rows, spare);
+    }
 }
 
 static void run_task(void *arg, size_t task, size_t thread) {
     const task_arguments *a = arg;
     const depthwise_plan *p = a->plan;
     T *memory = (T *)(void *)pl_thread_workspace(&p->plan, a->call, thread);
-    range units = part_of(ceil_div(p->plan.g.N * p->plan.g.C, CHANNELS) * p->strips, p->each, task);
+    range units = part_of(ceil_div(p->plan.g.N * p->plan.g.G, CHANNELS) * p->strips, p->each, task);
     for (size_t i = units.first; i < units.first + units.count; i++)
         run_strip(p, a->call, i / p->strips, part_of(p->axis[0].result, p->rows, i % p->strips), memory);
 }
@@ -341,9 +374,10 @@ static pl_decisions decide(const pleat_conv_plan *plan) {
     pl_decisions d = {0};
     unsigned char *a = d.answer;
     bool weight = plan->op == PLEAT_CONV_WEIGHT, down = p->axis[0].phases > 1, along = p->axis[1].phases > 1;
-    size_t planes = weight ? g->C : g->N * g->C;
+    size_t groups = weight ? g->G : g->N * g->G;
+    a[PL_FORM] = p->in * p->out > 1 ? PL_SEVERAL_CHANNELS : PL_ONE_CHANNEL;
     a[PL_GROUPS] = pl_count(g->G), a[PL_RIM] = rim_of(p);
-    a[PL_BLOCKS] = pl_count(p->blocks), a[PL_LAST_BLOCK] = pl_rest(planes, CHANNELS);
+    a[PL_BLOCKS] = pl_count(p->blocks), a[PL_LAST_BLOCK] = pl_rest(groups, CHANNELS);
     a[PL_FILL] = p->sparse ? PL_FILL_SHORT : PL_FILL_WHOLE;
     if (weight) {
         size_t units = p->bands > 1 ? p->bands : p->order.units;
@@ -365,7 +399,7 @@ static pl_decisions decide(const pleat_conv_plan *plan) {
 
 static void describe(const pleat_conv_plan *plan, char *text, size_t size) {
     const depthwise_plan *p = (const depthwise_plan *)plan;
-    snprintf(text, size, "vectors over channels, %zu blocks of planes", p->blocks);
+    snprintf(text, size, "vectors over groups, %zu blocks", p->blocks);
 }
 
 const pl_engine ENGINE = {.name = PLEAT_ENGINE_DIRECT,

@@ -108,9 +108,11 @@ static const struct {
 static const char *const *forms_of(const decision_set *s) {
     static const char *const im2col[ANSWERS] = {NULL, "columns", "image"},
                              *const implicit[ANSWERS] = {NULL, "pixels", "channels", "outers", "dots"},
-                             *const direct[ANSWERS] = {NULL, "unrolled", "any-taps"};
+                             *const direct[ANSWERS] = {NULL, "unrolled", "any-taps"},
+                             *const depthwise[ANSWERS] = {NULL, "one", "several"};
     return strcmp(s->kind, "im2col") == 0          ? im2col
            : strcmp(s->kind, "implicit_gemm") == 0 ? implicit
+           : strcmp(s->kind, "depthwise") == 0     ? depthwise
                                                    : direct;
 }
 
