@@ -85,16 +85,18 @@ typedef struct pleat_nn_prepare_args {
     int threads;         /* that an op may use; default 1 */
 } pleat_nn_prepare_args;
 
-/* A forward pass of m in evaluation, prepared for x of one shape and of the type of m's first parameter: the quickest way to an answer
- * for one image. pleat_run_f32(p, x, y) then gives what pleat_nn_forward would give, bit for bit; see pleat_prepare in
- * pleat.h, which has what a forward pass may do, how changes of parameters take effect, and what several threads may do.
+/* A forward pass of m in evaluation, prepared for x of one shape and of the type of m's first parameter:
+ * the quickest way to an answer for one image. pleat_run_f32(p, x, y) then gives what pleat_nn_forward
+ * would give, bit for bit; see pleat_prepare in pleat.h, which has what a forward pass may do, how changes
+ * of parameters take effect, and what several threads may do.
  *
  *     pleat_nn_set_training(net, false);
  *     pleat_prepared *p = pleat_nn_prepare(net, PLEAT_SHAPE(1, 3, 32, 32));
  *     pleat_run_f32(p, image, classes);
  *     pleat_prepared_free(p);
  *
- * m may be freed before p. NULL after an error: m is NULL, one of its modules is in training mode, or the forward pass fails. */
+ * m may be freed before p. NULL after an error: m is NULL, one of its modules is in training mode, or the
+ * forward pass fails. */
 pleat_prepared *pleat_nn_prepare_with(pleat_nn_prepare_args args);
 #define pleat_nn_prepare(...) pleat_nn_prepare_with(PLEAT_OPTIONS(pleat_nn_prepare_args, __VA_ARGS__))
 

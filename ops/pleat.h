@@ -297,10 +297,10 @@ bool pleat_is_contiguous(const pleat_tensor *t); /* row-major without gaps */
 /* The elements of a contiguous tensor, to read and write in place. NULL, with an error, if t is not
  * contiguous, is poison, or has the other type. A view shares its elements with the tensor that it was made
  * from. They count as a write: a gradient whose rule needs elements that were written after the op read or
- * made them is an error, which names the op and the function that wrote. A pointer may be kept, and written by
- * at any time. So where recording is off, weights whose pointer was given out are packed in each call, and
- * others once until they change. pleat_assign gives out no pointer, nor does pleat_write_now of pleat_op.h,
- * which is for optimizers of your own. */
+ * made them is an error, which names the op and the function that wrote. A pointer may be kept, and written
+ * by at any time. So where recording is off, weights whose pointer was given out are packed in each call,
+ * and others once until they change. pleat_assign gives out no pointer, nor does pleat_write_now of
+ * pleat_op.h, which is for optimizers of your own. */
 float *pleat_f32(pleat_tensor *t);
 double *pleat_f64(pleat_tensor *t);
 /* The same to read only; it does not count as a write. */
@@ -893,23 +893,26 @@ pleat_status pleat_adjointcheck_with(pleat_adjointcheck_args args);
  *     if (pleat_run_f32(p, image, y)) puts(pleat_error(pleat_ctx_of(pleat_prepared_result(p)))->text);
  *     pleat_prepared_free(p);
  *
- * pleat_prepare calls f once, with recording off, and takes down the ops that it applies. A run applies them again, in the same
- * order, to another x: y has the bits that f would return. Plans, packed weights and the memory of all tensors are made before, so a
- * run allocates nothing, and what does not depend on x is computed once. (pleat_nn_prepare is the same for a module.)
+ * pleat_prepare calls f once, with recording off, and takes down the ops that it applies. A run applies
+ * them again, in the same order, to another x: y has the bits that f would return. Plans, packed weights
+ * and the memory of all tensors are made before, so a run allocates nothing, and what does not depend on x
+ * is computed once. (pleat_nn_prepare is the same for a module.)
  *
- * What f reads beside x, such as parameters, is shared and not copied, and kept alive. A change of it in place
- * (pleat_assign, a step of an optimizer) takes effect in the next run, which packs the weights anew. Elements whose
- * pointer pleat_f32 or pleat_f64 has given out may change unseen, so they are packed, and all that is made of them
- * is computed, in each run.
+ * What f reads beside x, such as parameters, is shared and not copied, and kept alive. A change of it in
+ * place (pleat_assign, a step of an optimizer) takes effect in the next run, which packs the weights anew.
+ * Elements whose pointer pleat_f32 or pleat_f64 has given out may change unseen, so they are packed, and
+ * all that is made of them is computed, in each run.
  *
- * f must do the same for every x of the shape: apply ops. Errors, which say what f did: it looks at elements that depend on x (pleat_item,
- * pleat_const_f32, pleat_argmax), writes in place to a tensor that it has not just made, draws random numbers, turns recording on, or
- * fails. An op of your own may do all in its forward function, which a run calls; user memory behind its attrs must then live as long.
+ * f must do the same for every x of the shape: apply ops. Errors, which say what f did: it looks at
+ * elements that depend on x (pleat_item, pleat_const_f32, pleat_argmax), writes in place to a tensor that
+ * it has not just made, draws random numbers, turns recording on, or fails. An op of your own may do all in
+ * its forward function, which a run calls; user memory behind its attrs must then live as long.
  *
- * Threads. A prepared function has a context of its own, of `threads` threads, and only reads what it shares. So several threads may
- * run at the same time, each a prepared function of its own, also of the same f; meanwhile nobody may write to what they share. Making
- * and freeing one uses ctx, as every function does that is given it: no other thread may use ctx then, unless for runs. It
- * is freed before ctx. If ctx has an allocator of the user's own, the prepared function uses it, too. */
+ * Threads. A prepared function has a context of its own, of `threads` threads, and only reads what it
+ * shares. So several threads may run at the same time, each a prepared function of its own, also of the
+ * same f; meanwhile nobody may write to what they share. Making and freeing one uses ctx, as every function
+ * does that is given it: no other thread may use ctx then, unless for runs. It is freed before ctx. If ctx
+ * has an allocator of the user's own, the prepared function uses it, too. */
 typedef struct pleat_prepared pleat_prepared;
 
 typedef struct pleat_prepare_args {
@@ -927,8 +930,8 @@ typedef struct pleat_prepare_args {
 pleat_prepared *pleat_prepare_with(pleat_prepare_args args);
 #define pleat_prepare(...) pleat_prepare_with(PLEAT_OPTIONS(pleat_prepare_args, __VA_ARGS__))
 
-/* Read x, row-major, and write y, row-major, or nothing if y is NULL. Error: x has the other type, or y, or x is NULL; or there is no
- * memory. The error is that of the result's context until the next run. */
+/* Read x, row-major, and write y, row-major, or nothing if y is NULL. Error: x has the other type, or y, or
+ * x is NULL; or there is no memory. The error is that of the result's context until the next run. */
 pleat_status pleat_run_f32(pleat_prepared *p, const float *x, float *y);
 pleat_status pleat_run_f64(pleat_prepared *p, const double *x, double *y);
 

@@ -88,11 +88,12 @@ pleat_tensor *pleat_apply(const pleat_op *op, size_t n, pleat_tensor *const *in,
 void pleat_parallel(pleat_ctx *ctx, double work, size_t tasks, void (*body)(void *arg, size_t task),
                     void *arg);
 
-/* The elements of a contiguous tensor of either type, to write at once: before the next call of the library that reads them. It is
- * for functions that change a parameter, as optimizers do; `by`, which lives as long as t, names the writer in an error about a gradient
- * that needs what was there before. A pointer of pleat_f32 may be kept and written by at any time, so what the library makes
- * of such elements, as packed weights, it makes anew in each call; of elements that are written by this function, once after each write.
- * NULL, with an error, as pleat_f32. */
+/* The elements of a contiguous tensor of either type, to write at once: before the next call of the library
+ * that reads them. It is for functions that change a parameter, as optimizers do; `by`, which lives as long
+ * as t, names the writer in an error about a gradient that needs what was there before. A pointer of
+ * pleat_f32 may be kept and written by at any time, so what the library makes of such elements, as packed
+ * weights, it makes anew in each call; of elements that are written by this function, once after each
+ * write. NULL, with an error, as pleat_f32. */
 void *pleat_write_now(pleat_tensor *t, const char *by);
 
 /* x^y, cos(x) and ln(x), with the same bits on every processor and from every compiler, which the C library's own do not have;

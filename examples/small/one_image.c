@@ -1,11 +1,11 @@
-/* One image at a time, quickly: a network's forward pass in evaluation, prepared. Plans, packed weights and memory are made once; each
- * answer then has the bits of the network's own forward pass, and allocates nothing. A change of the weights takes
- * effect in the next answer.
+/* One image at a time, quickly: a network's forward pass in evaluation, prepared. Plans, packed weights and
+ * memory are made once; each answer then has the bits of the network's own forward pass, and allocates
+ * nothing. A change of the weights takes effect in the next answer.
  *
- * Several threads: a prepared pass for each, of the same network. Only answers may be asked for at the same time.
+ * Several threads: a prepared pass for each, of the same network. Only answers may be asked for at the same
+ * time.
  *
- *     cc one_image.c $(pkg-config --cflags --libs pleat) && ./a.out
- */
+ *     cc one_image.c $(pkg-config --cflags --libs pleat) && ./a.out */
 #define _POSIX_C_SOURCE 199309L /* clock_gettime */
 
 #include <pleat_nn.h>

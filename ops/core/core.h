@@ -222,7 +222,8 @@ const pleat_conv_plan *pl_conv_plan(pleat_ctx *ctx, const pleat_conv_shape *g, p
                                     pleat_dtype dtype);
 void pl_plans_free(pl_plans *plans);
 
-/* Which copy: who reads it, a plan or an engine; what else its order depends on; and the place of its first element in the storage. */
+/* Which copy: who reads it, a plan or an engine; what else its order depends on; and the place of its first
+ * element in the storage. */
 typedef struct pl_pack_key {
     const void *reader;
     size_t sizes[3];
@@ -235,8 +236,9 @@ struct pl_pack {
     pl_pack *next;
 };
 
-/* Bytes that belong to t's elements until these are written or die; they begin at a multiple of 64. The caller fills them where
- * *fresh becomes true. NULL: a pack would not pay, or would not be safe, or memory is short; the caller does without. */
+/* Bytes that belong to t's elements until these are written or die; they begin at a multiple of 64. The
+ * caller fills them where *fresh becomes true. NULL: a pack would not pay, or would not be safe, or memory
+ * is short; the caller does without. */
 void *pl_pack_of(pleat_tensor *t, const void *reader, const size_t sizes[3], size_t bytes, bool *fresh);
 /* The same, from the context's patience-th wish on. */
 void *pl_pack_at_last(pleat_tensor *t, const void *reader, const size_t sizes[3], size_t bytes, bool *fresh);
@@ -293,8 +295,9 @@ bool pl_pads(pleat_ctx *ctx, const char *op, const ptrdiff_t pad[2], const ptrdi
 /* Set the shape of c's result. */
 void pl_call_shape(pleat_call *c, size_t rank, const size_t *shape);
 
-/* While a function is being prepared (core/prepare.c): take down a call that is done; false after an error. Report whoever looks at
- * elements that each run will have anew, and true; and whoever writes what a run will not write. */
+/* While a function is being prepared (core/prepare.c): take down a call that is done; false after an error.
+ * Report whoever looks at elements that each run will have anew, and true; and whoever writes what a run
+ * will not write. */
 bool pl_trace_call(const pleat_call *c, size_t attrs_bytes);
 bool pl_trace_hides(const pleat_tensor *t, const char *by);
 void pl_trace_write(const pleat_tensor *t, const char *by);

@@ -1,8 +1,9 @@
-/* Packs: copies of a storage's elements in the order in which their reader takes them, such as the packed weights of a convolution. They
- * hang on the storage, and go with its elements: each write in place frees them, so none is stale. A reader packs anew after that.
+/* Packs: copies of a storage's elements in the order in which their reader takes them, such as the packed
+ * weights of a convolution. They hang on the storage, and go with its elements: each write in place frees
+ * them, so none is stale. A reader packs anew after that.
  *
- * Only where elements are read more often than they are written: in evaluation. In training each plan reads weights once between two
- * steps, so a pack would be a second copy of all weights, twice, for nothing. */
+ * Only where elements are read more often than they are written: in evaluation. In training each plan reads
+ * weights once between two steps, so a pack would be a second copy of all weights, twice, for nothing. */
 #include <string.h>
 
 #include "core/core.h"

@@ -1,14 +1,15 @@
-/* Prepared functions. A function of tensors runs once, while its calls are taken down; after that the same calls run again, on tensors
- * whose memory is planned. They have a context of their own, and what they share with the first one they only read: so each thread may
- * have a prepared copy.
+/* Prepared functions. A function of tensors runs once, while its calls are taken down; after that the same
+ * calls run again, on tensors whose memory is planned. They have a context of their own, and what they
+ * share with the first one they only read: so each thread may have a prepared copy.
  *
- * A tensor becomes a value, its storage a room. A room varies if it depends on x. What does not vary is computed when the function is
- * prepared, and again when an element that it is made of was written. */
+ * A tensor becomes a value, its storage a room. A room varies if it depends on x. What does not vary is
+ * computed when the function is prepared, and again when an element that it is made of was written. */
 #include <string.h>
 
 #include "core/core.h"
 
-/* The storage of values. A leaf is one of the first context, whose elements are read where they are; the others have a place. */
+/* The storage of values. A leaf is one of the first context, whose elements are read where they are; the
+ * others have a place. */
 typedef struct room {
     pl_storage own;
     const pl_storage *original;
@@ -188,7 +189,8 @@ static pleat_tensor *trace(pleat_prepared *p, const pleat_prepare_args *a) {
 
 static size_t whole_lines(const room *r) { return (r->own.bytes + 63) / 64 * 64; }
 
-/* The first place that no other room has at the same time; *end is behind it. Rooms are in the order of their first steps. */
+/* The first place that no other room has at the same time; *end is behind it. Rooms are in the order of
+ * their first steps. */
 static bool place(const pleat_prepared *p, room *r, size_t *end) {
     if (__builtin_add_overflow(r->place, whole_lines(r), end)) return false;
     for (const room *o = p->rooms; o != r; o = o->next) {
@@ -239,7 +241,8 @@ static bool run_steps(pleat_prepared *p, bool varies) {
     return true;
 }
 
-/* Look at the versions of all leaves, if anything was written. Elements whose pointer is out may have changed at any time. */
+/* Look at the versions of all leaves, if anything was written. Elements whose pointer is out may have
+ * changed at any time. */
 static bool leaves_are_new(pleat_prepared *p) {
     size_t writes = __atomic_load_n(&p->origin->writes, __ATOMIC_RELAXED);
     bool any = false;

@@ -62,17 +62,18 @@ static bool measure(subject *s, double warm, double seconds, double before, time
     mallocs_start();
     subject_step(s);
     r->mallocs = mallocs_stop();
+    if (s->prepares && s->prepared == NULL && !subject_prepare(s)) return false;
     r->infer_ms =
         bench_warm_median_ms(s->prepared != NULL ? subject_run : subject_infer, s, warm / 4, seconds / 2);
     return all_well(s);
 }
 
 static bool serve(const options *o) {
-    subject s = {.net = o->net, .batch = o->batch};
+    subject s = {.net = o->net, .batch = o->batch, .prepares = o->prepared};
     times r = {0};
     char line[256];
     double seconds, warm, before = bench_status_mib("VmRSS:");
-    bool fine = subject_start(&s, o->threads) && (!o->prepared || subject_prepare(&s));
+    bool fine = subject_start(&s, o->threads);
     if (fine) printf("ready pleat\n");
     fflush(stdout);
     while (fine && fgets(line, sizeof line, stdin)) {
@@ -85,11 +86,10 @@ static bool serve(const options *o) {
 }
 
 static bool print_times(const bench_net *net, size_t batch, const options *o) {
-    subject s = {.net = net, .batch = batch};
+    subject s = {.net = net, .batch = batch, .prepares = o->prepared};
     times r = {0};
     double before = bench_status_mib("VmRSS:");
-    bool fine = subject_start(&s, o->threads) && (!o->prepared || subject_prepare(&s)) &&
-                measure(&s, 0.35, o->seconds, before, &r);
+    bool fine = subject_start(&s, o->threads) && measure(&s, 0.35, o->seconds, before, &r);
     if (fine)
         printf("%s,%zu,%d,%.4f,%.4f,%.1f,%zu\n", net->name, batch, o->threads, r.step_ms, r.infer_ms,
                r.peak_mib, r.mallocs);

@@ -44,7 +44,8 @@ struct subject {
     pleat_nn_optimizer *opt[NET_PARTS];
     pleat_tensor *in[NET_INPUTS];
     size_t *labels;           /* of the input that holds labels */
-    pleat_prepared *prepared; /* NULL until it is asked for */
+    bool prepares;            /* inference is a prepared forward pass, */
+    pleat_prepared *prepared; /* which is NULL until it is made */
 };
 
 /* Set net, batch and repeatable before; the rest is made here. False, with a line on stderr, if that fails. */

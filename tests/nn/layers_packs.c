@@ -1,5 +1,5 @@
-/* Packed weights are kept where recording is off, and are never stale: whichever way a parameter is changed, a network then gives what one
- * gives that has never packed anything. */
+/* Packed weights are kept where recording is off, and are never stale: whichever way a parameter is
+ * changed, a network then gives what one gives that has never packed anything. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <string.h>
@@ -370,7 +370,8 @@ Test(packs, are_of_elements_in_order) {
     cr_expect_eq(packs(w), 0);
 }
 
-/* A dense layer's weights are turned for few rows, in whatever number of pieces and threads; the bits stay. */
+/* A dense layer's weights are turned for few rows, in whatever number of pieces and threads; the bits stay.
+ */
 static void expect_same_product(pleat_dtype type, const size_t m, const size_t n, const size_t k) {
     pleat_set_recording(ctx, true);
     pleat_scope s = pleat_begin(ctx);

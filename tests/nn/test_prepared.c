@@ -1,5 +1,6 @@
-/* A prepared function gives the bits of the function, whatever x is and whatever is written to what it reads; it allocates nothing, runs
- * in several threads, and refuses functions of which a run would not do the same. */
+/* A prepared function gives the bits of the function, whatever x is and whatever is written to what it
+ * reads; it allocates nothing, runs in several threads, and refuses functions of which a run would not do
+ * the same. */
 #include "pleat_nn.h"
 
 #include <math.h>
@@ -61,7 +62,8 @@ static pleat_tensor *infer(pleat_tensor *x, void *arg) {
     return y;
 }
 
-/* Whole networks: batch norms, residuals and skips, depthwise and transposed convolutions, pools, dense and 1-D layers. */
+/* Whole networks: batch norms, residuals and skips, depthwise and transposed convolutions, pools, dense and
+ * 1-D layers. */
 Test(prepared, gives_the_bits_of_networks) {
     for (size_t i = 0; i < bench_net_count; i++) {
         for (size_t batch = 1; batch < 4; batch += 2) {
