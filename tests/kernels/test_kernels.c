@@ -444,6 +444,7 @@ static const char *const large[] = {
     "N1 C500 O3 G1 H60 W61 P60 Q61 R1 S1 s1,1 d1,1 p0,0",
     "N3 C900 O2 G1 H7 W7 P7 Q7 R1 S1 s1,1 d1,1 p0,0",
     "N1 C600 O2 G1 H41 W40 P21 Q20 R1 S1 s2,2 d1,1 p0,0",
+    "N2 C16 O16 G16 H72 W56 P24 Q18 R3 S3 s3,3 d1,1 p0,0", /* vectors over groups: two of three bands at a time */
     "N3 C20 O20 G20 H70 W66 P70 Q66 R3 S3 s1,1 d1,1 p1,1", /* direct loops: planes and pairs in a task, */
     "N2 C1 O1 G1 H101 W230 P51 Q115 R5 S5 s2,2 d1,1 p2,2", /* bands of a plane, */
     "N5 C2 O4 G2 H45 W60 P45 Q60 R4 S4 s1,1 d2,2 p3,3",    /* few pairs of channels, */
