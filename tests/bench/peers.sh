@@ -4,20 +4,24 @@ set -u
 
 usage() {
     cat <<'END'
-usage: sh tests/bench/peers.sh [--threads N] [--shapes FILE] [--only NAME] [--rounds R] [--seconds S] [--build DIR]
+usage: sh tests/bench/peers.sh [--threads N] [--seed N [--count K]] [--shapes FILE] [--only NAME] [--rounds R] [--seconds S] [--build DIR]
        sh tests/bench/peers.sh --train [--threads N] [--only NET] [--rounds R] [--seconds S] [--build DIR]
        sh tests/bench/peers.sh --nets [--quick] [--cpu] [--threads N] [--only NET] [--rounds R] [--seconds S] [--build DIR] [--csv FILE]
 
 Times convolutions and their transposes (forward, and forward with both gradients), or with --train the training step and
 inference of two small networks at several batch sizes. Contenders take turns at each shape, in an order that rotates; figures
-are medians over the rounds. A whole run takes some minutes a round.
+are medians over the rounds. A list of shapes that is always the same comes first, then one that is drawn at random from the layers of
+real networks. Some minutes a round and list.
 
 With --nets twelve whole networks, after a check that PyTorch's twins have the same parameters, loss and gradient: training step,
 inference, memory, and the bound of a step. A whole run takes at most 45 minutes: where time runs short, with fewer rounds.
 
   --threads N     for everybody (default 1; with --train and --nets 1, then 2)
-  --shapes FILE   CSV, as bench_conv reads it (default: shapes.csv beside this script)
-  --only NAME     that shape alone; with --train or --nets a network, or one and a batch: cnn,64
+  --seed N        of the random list (default: the day's date as a number; it is printed); the list is kept as peers/seed-N.csv in
+                  the build folder. Change kernels on one seed, and judge the change on another that you have not looked at
+  --count K       shapes in the random list (default 40; 0: none)
+  --shapes FILE   CSV, as bench_conv reads it, in place of both lists
+  --only NAME     that shape of shapes.csv or FILE alone; with --train or --nets a network, or one and a batch: cnn,64
   --rounds R      default 3
   --seconds S     time for each median (default 0.25)
   --build DIR     the build folder that has bench_conv, bench_train and bench_nets (default: build)
@@ -31,7 +35,7 @@ END
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=$(cd "$here/../.." && pwd) || exit 1
-train= nets= quick= cpu= csv= threads= only= shapes=$here/shapes.csv rounds=3 seconds=0.25 build=$root/build
+train= nets= quick= cpu= csv= threads= only= shapes= seed=$(date +%Y%m%d) count=40 rounds=3 seconds=0.25 build=$root/build
 while [ $# -gt 0 ]; do
     case $1 in
         --help) usage && exit 0 ;;
@@ -39,12 +43,14 @@ while [ $# -gt 0 ]; do
         --nets) nets=yes && shift && continue ;;
         --quick) quick=--quick && shift && continue ;;
         --cpu) cpu=--cpu && shift && continue ;;
-        --threads | --shapes | --only | --rounds | --seconds | --build | --csv) ;;
+        --threads | --seed | --count | --shapes | --only | --rounds | --seconds | --build | --csv) ;;
         *) usage >&2 && exit 2 ;;
     esac
     [ $# -ge 2 ] || { usage >&2 && exit 2; }
     case $1 in
         --threads) threads=$2 ;;
+        --seed) seed=$2 ;;
+        --count) count=$2 ;;
         --shapes) shapes=$2 ;;
         --only) only=$2 ;;
         --rounds) rounds=$2 ;;
@@ -136,7 +142,9 @@ torch_settings() {
     echo "$keep_memory $spin OMP_NUM_THREADS=$1 OPENBLAS_NUM_THREADS=$1${openmp:+ LD_LIBRARY_PATH='$openmp'}"
 }
 
+# run_convolutions FILE
 run_convolutions() {
+    shapes=$1
     set -- # becomes the list of peers
     if [ -n "$python" ]; then
         torch="env $(torch_settings "$threads") '$python' '$here/peers/torch_conv.py' $threads"
@@ -206,5 +214,15 @@ else
     : "${threads:=1}"
     find_onednn
     find_ort
-    run_convolutions
+    if [ -n "$shapes" ]; then
+        run_convolutions "$shapes"
+        exit
+    fi
+    say "shapes.csv"
+    run_convolutions "$here/shapes.csv" || exit
+    [ "$count" != 0 ] && [ -z "$only" ] || exit 0
+    python3 "$here/peers/draw.py" "$seed" "$count" >"$peers/seed-$seed.csv" || exit
+    echo
+    say "$count shapes drawn at random, seed $seed: $peers/seed-$seed.csv"
+    run_convolutions "$peers/seed-$seed.csv"
 fi
