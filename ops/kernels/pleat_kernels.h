@@ -37,7 +37,12 @@ typedef struct pleat_conv_shape {
     size_t N, C, O, G, H, W, P, Q, R, S;
     size_t stride[2], dilation[2]; /* along H and P, along W and Q */
     ptrdiff_t pad[2];              /* top, left */
+    size_t blocked[2];             /* 1: x, y is blocked, see below; 0: it is row-major */
 } pleat_conv_shape;
+
+/* Blocked tensors. Between two layers x and y may stay in blocks of channels, as vectors over channels have them: a blocked x is
+ * [N, C/B, H, W, B] in memory, a blocked y [N, O/B, P, Q, B], where a block of B channels is a line of 64 bytes (16 floats, 8 doubles) and B
+ * divides the channels. The values are the same, and so is every bit of them. */
 
 /* NULL if the shape is legal: every size but N at least 1, strides and dilations at least 1, G a divisor of C and O,
  * every array of elements of `element` bytes addressable, every GEMM within BLAS's integers. Otherwise the broken rule
@@ -83,6 +88,11 @@ int pleat_pool_threads(const pleat_pool *pool); /* 1 for NULL, and in a child */
 
 /* The processor cores that this process may use; 1 where the system does not say. */
 int pleat_cores(void);
+
+/* to [shape[0], shape[1]/B, shape[2], B] = from [shape[0], shape[1], shape[2]]: images, channels, pixels of one; or with `back` the other way
+ * round. B divides the channels. */
+void pleat_conv_block(size_t element, const size_t shape[3], bool back, const void *from, void *to,
+                      pleat_pool *pool);
 
 /* ---- the three operators ----------------------------------------------------------------------------- */
 

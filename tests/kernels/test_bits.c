@@ -48,7 +48,7 @@ typedef struct bits_case {
     size_t element, n;
     pleat_conv_op op;
     void *xwy[3], *bias, *want, *found;
-    const double *factor, *shift;
+    double *factor, *shift;
     bool relu;
     size_t compared, wrong;
 } bits_case;
@@ -68,8 +68,7 @@ static void run(bits_case *c, pleat_path path, void *to, int threads) {
     free(work.memory);
 }
 
-static void compare(bits_case *c, pleat_path path, int threads) {
-    run(c, path, c->found, threads);
+static void judge(bits_case *c, pleat_path path) {
     c->compared++;
     if (memcmp(c->want, c->found, c->n * c->element) == 0) return;
     size_t i = 0, bad = 0, first = c->n;
@@ -83,20 +82,34 @@ static void compare(bits_case *c, pleat_path path, int threads) {
                 geometry_reproduce(&c->g, "test_bits", op_names[c->op]).text);
 }
 
-static void compare_all(bits_case *c, size_t turn) {
+static void compare(bits_case *c, pleat_path path, int threads) {
+    run(c, path, c->found, threads);
+    judge(c, path);
+}
+
+/* Draws the operands, and computes what is wanted. */
+static void begin_case(bits_case *c, size_t turn) {
     size_t channels = c->op == PLEAT_CONV_FORWARD ? c->g.O : c->g.C;
     size_t sizes[3] = {geometry_image(&c->g), geometry_kernel(&c->g), geometry_map(&c->g)};
-    double *factor = numbers(channels, sizeof(double), 0, turn + 4),
-           *shift = numbers(channels, sizeof(double), 0, turn + 5);
     for (size_t i = 0; i < 3; i++) c->xwy[i] = numbers(sizes[i], c->element, turn % 4, turn + i);
     c->n = sizes[c->op == PLEAT_CONV_FORWARD ? 2 : c->op == PLEAT_CONV_TRANSPOSE ? 0 : 1];
-    bool weight = c->op == PLEAT_CONV_WEIGHT;
+    bool weight = c->op == PLEAT_CONV_WEIGHT, scaled = !weight && turn % 5 == 0;
     c->bias = weight || turn % 2 ? NULL : numbers(channels, c->element, turn % 3 ? 3 : 0, turn + 3);
     c->relu = !weight && turn % 3 == 0;
-    c->factor = !weight && turn % 5 == 0 ? factor : NULL, c->shift = c->factor ? shift : NULL;
+    c->factor = scaled ? numbers(channels, sizeof(double), 0, turn + 4) : NULL;
+    c->shift = scaled ? numbers(channels, sizeof(double), 0, turn + 5) : NULL;
     c->want = malloc(c->n * c->element + 1), c->found = malloc(c->n * c->element + 1);
     cr_assert(c->want && c->found);
     run(c, (pleat_path){PLEAT_ENGINE_REFERENCE, PLEAT_ISA_AUTO}, c->want, 1);
+}
+
+static void end_case(bits_case *c) {
+    for (size_t i = 0; i < 3; i++) free(c->xwy[i]);
+    free(c->bias), free(c->want), free(c->found), free(c->factor), free(c->shift);
+}
+
+static void compare_all(bits_case *c, size_t turn) {
+    begin_case(c, turn);
     for (size_t e = 0; e < sizeof engines / sizeof *engines; e++)
         for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
             pleat_path path = {engines[e], isas[i]};
@@ -105,8 +118,7 @@ static void compare_all(bits_case *c, size_t turn) {
     const pleat_path columns = {PLEAT_ENGINE_COLUMNS, PLEAT_ISA_AUTO};
     if (conv_takes(&c->g, c->element, c->op, columns)) compare(c, columns, 1 + (int)(turn % 2));
     compare(c, (pleat_path){0}, 1);
-    for (size_t i = 0; i < 3; i++) free(c->xwy[i]);
-    free(c->bias), free(c->want), free(c->found), free(factor), free(shift);
+    end_case(c);
 }
 
 /* More groups than a line of the cache has channels, of one channel or a few: vectors go over groups. */
@@ -419,6 +431,69 @@ Test(bits, an_image_alone) {
         }
     }
     cr_assert_eq(c.wrong, 0);
+}
+
+/* As compare, with x, y or both in blocks. */
+static void compare_blocked(bits_case *c, size_t blocked, pleat_path path, int threads) {
+    const pleat_conv_shape g = c->g;
+    size_t shapes[2][3] = {{g.N, g.C, g.H * g.W}, {g.N, g.O, g.P * g.Q}};
+    size_t result = c->op == PLEAT_CONV_FORWARD ? 1 : 0;
+    void *plain[3] = {c->xwy[0], c->xwy[1], c->xwy[2]}, *turned[2] = {NULL};
+    for (size_t k = 0; k < 2; k++) {
+        c->g.blocked[k] = blocked >> k & 1;
+        if (!c->g.blocked[k] || (c->op != PLEAT_CONV_WEIGHT && k == result)) continue;
+        turned[k] = malloc(shapes[k][0] * shapes[k][1] * shapes[k][2] * c->element + 1);
+        cr_assert(turned[k]);
+        pleat_conv_block(c->element, shapes[k], false, c->xwy[2 * k], turned[k], NULL);
+        c->xwy[2 * k] = turned[k];
+    }
+    if (conv_takes(&c->g, c->element, c->op, path)) {
+        void *found = c->found;
+        run(c, path, found, threads);
+        if (c->op != PLEAT_CONV_WEIGHT && c->g.blocked[result]) {
+            c->found = malloc(c->n * c->element + 1);
+            cr_assert(c->found);
+            pleat_conv_block(c->element, shapes[result], true, found, c->found, NULL);
+            free(found);
+        }
+        judge(c, path);
+    }
+    for (size_t k = 0; k < 2; k++) free(turned[k]);
+    memcpy(c->xwy, plain, sizeof plain);
+    c->g = g;
+}
+
+Test(bits, blocked) {
+    bits_case c = {0};
+    uint64_t seed = 23;
+    static const size_t B[] = {8, 16, 32, 48, 80, 144};
+    for (size_t turn = 0; turn < 200; turn++) {
+        c.g = geometry_drawn(&seed, 2e4, 2e4);
+        bool alone = turn % 4 == 0; /* x is plain, as of a first layer, or y, as of a last one */
+        c.g.G = turn % 7 == 0 ? 2 : 1;
+        c.g.C = alone ? c.g.G * (1 + turn % 5) : c.g.G * B[random_below(&seed, 6)],
+        c.g.O = c.g.G * B[random_below(&seed, 6)];
+        size_t taps = c.g.C / c.g.G * c.g.R * c.g.S;
+        while (c.g.N > 1 && geometry_map(&c.g) * taps > 1000000) c.g.N /= 2;
+        if (geometry_map(&c.g) * taps > 2000000) continue;
+        for (c.element = 4; c.element <= 8; c.element += 4)
+            for (int op = 0; op < 3; op++) {
+                c.op = (pleat_conv_op)op;
+                begin_case(&c, turn);
+                for (size_t blocked = 1; blocked < 4; blocked++) {
+                    size_t lanes = 64 / c.element;
+                    if (((blocked & 1) && c.g.C % lanes) || ((blocked & 2) && c.g.O % lanes)) continue;
+                    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
+                        compare_blocked(&c, blocked, (pleat_path){PLEAT_ENGINE_IMPLICIT_GEMM, isas[i]},
+                                        1 + (int)(turn % 3));
+                    if (turn % 10 == 0)
+                        compare_blocked(&c, blocked, (pleat_path){PLEAT_ENGINE_REFERENCE, PLEAT_ISA_AUTO}, 1);
+                }
+                end_case(&c);
+            }
+    }
+    cr_assert(c.wrong == 0 && c.compared > 1000, "%zu of %zu results have other bits than the reference's",
+              c.wrong, c.compared);
 }
 
 Test(bits, conv2d) { check(PLEAT_CONV_FORWARD); }

@@ -211,6 +211,7 @@ geometry_line geometry_print(const pleat_conv_shape *g) {
 
 bool geometry_parse(const char *text, pleat_conv_shape *g) {
     int end = 0;
+    *g = (pleat_conv_shape){0};
     int fields =
         sscanf(text, "N%zu C%zu O%zu G%zu H%zu W%zu P%zu Q%zu R%zu S%zu s%zu,%zu d%zu,%zu p%td,%td %n", &g->N,
                &g->C, &g->O, &g->G, &g->H, &g->W, &g->P, &g->Q, &g->R, &g->S, &g->stride[0], &g->stride[1],

@@ -1,6 +1,7 @@
 /* The convolution family: legal shapes, the dispatch table, plans and runs. Law: the three are the partial derivatives of
  * one trilinear form, <y, conv2d(x, w)> = <x, conv2d_transpose(y, w)> = <w, conv2d_weight(x, y)>. */
 #include "kernels/conv/engine.h"
+#include "kernels/parallel.h"
 #include "kernels/simd/cpu.h"
 #include "kernels/sizes.h"
 
@@ -33,6 +34,9 @@ static const char *check_arrays(const pleat_conv_shape *g, size_t element) {
     if (!addressable(N, g->C, g->H, g->W, element)) return "N*C*H*W elements must be addressable";
     if (!addressable(N, g->O, g->P, g->Q, element)) return "N*O*P*Q elements must be addressable";
     if (!addressable(g->O, g->C / g->G, g->R, g->S, element)) return "O*C/G*R*S elements must be addressable";
+    for (size_t k = 0; k < 2; k++)
+        if (g->blocked[k] && (k == 0 ? g->C : g->O) % (LINE / element))
+            return "the channels of a blocked tensor must be whole blocks of 64 bytes";
     if (g->O / g->G > INT_MAX) return "O/G must be at most INT_MAX, a limit of BLAS";
     if (g->P * g->Q > INT_MAX) return "P*Q must be at most INT_MAX, a limit of BLAS";
     if (g->C / g->G * g->R * g->S > INT_MAX) return "C/G*R*S must be at most INT_MAX, a limit of BLAS";
@@ -163,8 +167,11 @@ static bool is_eligible(const pl_engine *e, size_t element, pleat_path path) {
 /* The first engine that takes the shape makes the plan. */
 static bool make_plan(const pleat_conv_shape *g, pleat_conv_op op, size_t element, pleat_path path,
                       pleat_conv_plan **plan) {
+    bool plain = !g->blocked[0] && !g->blocked[1];
     for (size_t i = 0; i < sizeof engines / sizeof *engines; i++)
-        if (is_eligible(engines[i], element, path) && engines[i]->make(g, op, plan)) return true;
+        if (is_eligible(engines[i], element, path) && (plain || engines[i]->takes_blocked) &&
+            engines[i]->make(g, op, plan))
+            return true;
     return false;
 }
 
@@ -216,6 +223,35 @@ size_t pleat_conv_packed_bytes(const pleat_conv_plan *plan) {
 
 void pleat_conv_pack(const pleat_conv_plan *plan, const void *w, void *packed, pleat_pool *pool) {
     if (pleat_conv_packed_bytes(plan) > 0) plan->engine->pack(plan, w, packed, pool);
+}
+
+/* ---- blocked tensors ---------------------------------------------------------------------------------------- */
+
+typedef struct turn_arguments {
+    const pl_engine *engine;
+    size_t pixels;
+    bool back;
+    const char *from;
+    char *to;
+} turn_arguments;
+
+/* A task is a block of an image. */
+static void turn_task(void *arg, size_t task, size_t thread) {
+    const turn_arguments *a = arg;
+    size_t block = LINE / a->engine->element, first = task * a->pixels * LINE;
+    (void)thread;
+    if (a->back)
+        a->engine->turn(a->pixels, block, a->from + first, block, a->to + first, a->pixels);
+    else
+        a->engine->turn(block, a->pixels, a->from + first, a->pixels, a->to + first, block);
+}
+
+void pleat_conv_block(size_t element, const size_t shape[3], bool back, const void *from, void *to,
+                      pleat_pool *pool) {
+    size_t i = 0;
+    while (!engines[i]->turn || engines[i]->element != element || !pl_isa_runs_here(engines[i]->isa)) i++;
+    turn_arguments a = {engines[i], shape[2], back, from, to};
+    pl_parallel(pool, shape[0] * (shape[1] / (LINE / element)), turn_task, &a);
 }
 
 /* ---- runs -------------------------------------------------------------------------------------------- */

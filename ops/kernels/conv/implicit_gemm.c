@@ -22,6 +22,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { BLOCK = LINE / sizeof(T) }; /* channels of a block of a blocked tensor */
+
 /* Register tiles: MR rows by NR vectors of sums, NR vectors of one operand and a broadcast of the other. */
 enum {
     MR_NR2 = REGISTERS == 32 ? 14 : 6,
@@ -40,13 +42,13 @@ enum {
     KC = LIMIT(576, 20), /* terms of a block of the sum: 64 channels of a 3x3 kernel */
     INPUT_BYTES =
         LIMIT(288 * 1024, 4096), /* of the packed input: with the sums, half of an L2 cache of 1 MiB */
-    SUM_BYTES = LIMIT(160 * 1024, 8192), /* of the sums of a tile's rows */
-    MOST_COLUMNS = LIMIT(4096, 128),     /* of a strip, all phases together */
-    FEW_COLUMNS = LIMIT(128, 8),         /* tasks are not cut smaller than that */
-    PIXELS = LIMIT(48, 12),              /* over channels: pixels between two transpositions */
-    MOST_FUSED = LIMIT(48, 24),          /* rows of all phases together, where they are one product */
-    TASKS = 6,                           /* at least so many, to share out among threads */
-    PART = 4 * LIMIT(MR_NR2, 3),         /* output channels, at least, in a task */
+    SUM_BYTES = LIMIT(160 * 1024, 8192),   /* of the sums of a tile's rows */
+    STRIP_BYTES = LIMIT(384 * 1024, 4096), /* over channels: of the input that a strip reads */
+    MOST_COLUMNS = LIMIT(4096, 128),       /* of a strip, all phases together */
+    FEW_COLUMNS = LIMIT(128, 8),           /* tasks are not cut smaller than that */
+    MOST_FUSED = LIMIT(48, 24),            /* rows of all phases together, where they are one product */
+    TASKS = 6,                             /* at least so many, to share out among threads */
+    PART = 4 * LIMIT(MR_NR2, 3),           /* output channels, at least, in a task */
     FEW_STRIPS = 2, /* so many strips pack the weights themselves: that spares a pass over memory */
     MANY_TERMS = LIMIT(256, 8),              /* sums so long leave out taps in padding */
     WEIGHT_OUTPUTS = LIMIT(128, 20),         /* weight gradient: channels of y in a block, */
@@ -58,11 +60,12 @@ enum {
     PREFETCH_FROM = LIMIT(256 * 1024, 256),  /* in tensors with more elements than that */
 };
 
-/* The cost model that chooses between vectors over pixels and over channels. The unit is a fused multiply-add of a vector. */
+/* The cost model that chooses between vectors over pixels and over channels. The unit is a fused multiply-add of a lane. */
+#define COST_UNALIGNED 1.03 /* of one whose vectors lie anywhere */
 enum {
     COST_TRANSPOSE = 5,   /* of an output */
     COST_STORE_ROW = 100, /* of a row of outputs */
-    COST_STORE = 3,       /* of an output, where rows are contiguous */
+    COST_CALL = 100,      /* of the micro-kernel, of a pixel */
     COST_STRIP = 32,      /* of a strip, in columns */
 };
 
@@ -216,6 +219,11 @@ static inline void prefetch_channel(const prefetch *p, const T *channel) {
 
 /* ---- plans ---------------------------------------------------------------------------------------------------- */
 
+/* Pixels of a phase along an axis that meet the input through the same taps. */
+typedef struct segment {
+    range pixels, taps;
+} segment;
+
 typedef struct product_plan {
     pleat_conv_plan plan;
     layout input;
@@ -226,12 +234,21 @@ typedef struct product_plan {
     bool over_pixels;
     bool fused;              /* the phases are rows of one product */
     size_t shift_h, shift_w; /* fused: the farthest that a phase's taps are off */
-    size_t columns;          /* of a phase of a strip, in whole vectors */
-    /* bytes of a thread's workspace, in this order: tiles to be transposed, packed input, sums, weights that are packed for a tile,
-     * places of pixels */
-    size_t tile_bytes, input_bytes, sum_bytes, w_bytes, pixel_bytes;
-    const size_t *offset,
-        *w_index; /* tables: where the terms of a block are, phase after phase, in the packed input and in w */
+    /* over pixels: of a phase of a strip, in whole vectors; over channels: pixels of a strip of the output */
+    size_t columns;
+    /* bytes of a thread's workspace, in this order: packed input, sums, weights that are packed for a tile */
+    size_t input_bytes, sum_bytes, w_bytes;
+    /* tables: where the terms of a block are, phase after phase, in the packed input, or over channels in the input, and in w */
+    const size_t *offset, *w_index;
+    /* over channels */
+    bool blocked_in, blocked_out;
+    bool copied;    /* the strip's rows of the input */
+    size_t unit_in; /* elements of the input from pixel to pixel, */
+    size_t
+        channel_step; /* and from channel to channel, or a BLOCKth of that from block to block; of the copy, if there is one */
+    size_t sum_step;         /* elements of the sums from pixel to pixel */
+    const segment *segments; /* those of phase a along an axis begin at [a] */
+    size_t h_segments[MOST_SPLIT + 1], w_segments[MOST_SPLIT + 1];
 } product_plan;
 
 typedef struct weight_plan {
@@ -241,6 +258,7 @@ typedef struct weight_plan {
     layout input; /* of x */
     size_t in, out;     /* channels of a group: of x, of y */
     size_t part, parts; /* channels of y in a block; blocks */
+    bool in_place;      /* x is blocked, and read where it lies */
     bool by_tap; /* a tile of outer products has one tap, and of that the pixels that do not meet padding */
     bool
         by_class; /* dot products: a strip is a part of a band's columns, and of that one class of rows at a time */
@@ -303,6 +321,10 @@ static void decide_layout(const layout *l, const pleat_conv_shape *g, size_t in,
 
 #include "kernels/conv/implicit_gemm_product.inc"
 
+#include "kernels/conv/implicit_gemm_channels.inc"
+
+#include "kernels/conv/implicit_gemm_plan.inc"
+
 #include "kernels/conv/implicit_gemm_weight.inc"
 
 /* ---- the engine ----------------------------------------------------------------------------------------------- */
@@ -346,13 +368,19 @@ static void run(const pleat_conv_plan *plan, const pl_conv_call *call) {
     (plan->op == PLEAT_CONV_WEIGHT ? run_weight : run_product)(plan, call);
 }
 
+static void turn(size_t rows, size_t columns, const void *from, size_t from_step, void *to, size_t to_step) {
+    transpose(rows, columns, from, from_step, to, to_step);
+}
+
 const pl_engine ENGINE = {.name = PLEAT_ENGINE_IMPLICIT_GEMM,
                           .isa = ISA,
                           .element = sizeof(T),
                           .has_epilogue = true,
+                          .takes_blocked = true,
                           .make = make,
                           .packable = packable,
                           .pack = pack_w_all,
                           .run = run,
+                          .turn = turn,
                           .decide = decide,
                           .describe = describe};

@@ -34,7 +34,7 @@ bool pl_fix_padding_nan(const pleat_conv_plan *plan, const pl_conv_call *call) {
     /* a weight's sum runs over a whole map, which the engines fill up with zeros where they like */
     bool padded = plan->op == PLEAT_CONV_WEIGHT || touches_padding(&plan->g, 0, image) ||
                   touches_padding(&plan->g, 1, image);
-    if (plan->engine->name == PLEAT_ENGINE_REFERENCE || !padded) return false;
+    if (plan->exact || !padded) return false;
     if (!(f32 ? is_suspicious_f32 : is_suspicious_f64)(plan, call)) return false;
     fix_arguments f = {plan, call, result_size(plan, sizes_of(&plan->g))};
     pl_parallel(call->pool, ceil_div(f.size, PIECE), f32 ? fix_f32 : fix_f64, &f);

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { ANSWERS = 8, DECISIONS = PL_QUESTIONS * ANSWERS, MOST_SETS = 80, MOST_CASES = 5000 };
+enum { ANSWERS = 9, DECISIONS = PL_QUESTIONS * ANSWERS, MOST_SETS = 80, MOST_CASES = 5000 };
 
 typedef struct decision_set {
     const char *isa, *kind; /* "avx2", "implicit_gemm" */
