@@ -50,7 +50,10 @@ enum {
     TASKS = 6,                             /* at least so many, to share out among threads */
     PART = 4 * LIMIT(MR_NR2, 3),           /* output channels, at least, in a task */
     FEW_STRIPS = 2, /* so many strips pack the weights themselves: that spares a pass over memory */
-    MANY_TERMS = LIMIT(256, 8),              /* sums so long leave out taps in padding */
+    MANY_TERMS = LIMIT(256, 8), /* sums so long leave out taps in padding */
+    COPY_FROM = 48,             /* products of a number of the input */
+    PLANE_BYTES = LIMIT(
+        64 * 1024, 4096), /* of an x that is read in place: larger planes would share lines of a cache, */
     WEIGHT_OUTPUTS = LIMIT(128, 20),         /* weight gradient: channels of y in a block, */
     WEIGHT_ROWS = LIMIT(576, 20),            /* pairs (channel, tap) in a block, */
     WEIGHT_PIXELS = LIMIT(512, 64),          /* pixels of a strip of outer products, */
@@ -258,7 +261,8 @@ typedef struct weight_plan {
     layout input; /* of x */
     size_t in, out;     /* channels of a group: of x, of y */
     size_t part, parts; /* channels of y in a block; blocks */
-    bool in_place;      /* x is blocked, and read where it lies */
+    bool in_place;      /* x is read where it lies, */
+    size_t unit;        /* with so many elements from pixel to pixel */
     bool by_tap; /* a tile of outer products has one tap, and of that the pixels that do not meet padding */
     bool
         by_class; /* dot products: a strip is a part of a band's columns, and of that one class of rows at a time */
