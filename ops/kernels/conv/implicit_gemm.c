@@ -51,7 +51,8 @@ enum {
     PART = 4 * LIMIT(MR_NR2, 3),           /* output channels, at least, in a task */
     FEW_STRIPS = 2, /* so many strips pack the weights themselves: that spares a pass over memory */
     MANY_TERMS = LIMIT(256, 8), /* sums so long leave out taps in padding */
-    COPY_FROM = 48,             /* products of a number of the input */
+    COPY_FROM = 48,             /* over channels: products of a number, from which on it may be copied, */
+    FAR_BYTES = LIMIT(4 * 1024, 256), /* and bytes of a plane */
     PLANE_BYTES = LIMIT(
         64 * 1024, 4096), /* of an x that is read in place: larger planes would share lines of a cache, */
     WEIGHT_OUTPUTS = LIMIT(128, 20),         /* weight gradient: channels of y in a block, */
