@@ -1,4 +1,5 @@
 /* Time the convolution family shape by shape: forward, both gradients, and a step through autograd. */
+#include "own_layout.h"
 #include "products.h"
 #include "timing.h"
 
@@ -9,7 +10,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: bench_conv [--shapes FILE] [--only NAME] [--threads N] [--seconds S] [--roofline]\n"
+    "usage: bench_conv [--shapes FILE] [--only NAME] [--threads N] [--seconds S] [--roofline] [--own]\n"
     "\n"
     "  --shapes FILE   CSV with the columns name,op,n,cin,h,w,cout,kh,kw,stride,pad,dil,groups,outpad, where op is conv or\n"
     "                  deconv and h, w belong to the input (default: the list beside this program's source)\n"
@@ -19,6 +20,8 @@ static const char usage[] =
     "  --roofline      also the rate of sgemm for the same m,n,k (strips, images alone or several side by side, what is\n"
     "                  fastest): gemm_fwd and gemm_step, in GFLOP/s, and fwd and step as rates; without columns, so it is\n"
     "                  what im2col and GEMM could reach at best\n"
+    "  --own           also own_fwd_ms and own_step_ms: the kernels alone in the layouts that they like best, blocks of channels\n"
+    "                  where that is faster, with weights packed before; no copy from or to NCHW\n"
     "\n"
     "Prints CSV: name,op,gflop,fwd_ms,bwd_x_ms,bwd_w_ms,step_ms. gflop counts two for a multiply-add of the direct method;\n"
     "a step (forward and both gradients) has three times as many. Times are medians in milliseconds.\n";
@@ -27,7 +30,7 @@ typedef struct options {
     const char *shapes, *only;
     int threads;
     double seconds;
-    bool roofline;
+    bool roofline, own;
 } options;
 
 typedef struct shape {
@@ -118,6 +121,32 @@ static void print_roofline(const bench *b, double gflop, const options *o) {
     printf(",%.1f,%.1f", 1e3 * gflop / ms[b->deconv ? TO_COLUMNS : FROM_COLUMNS], 3e3 * gflop / sum);
 }
 
+/* ---- own layouts ------------------------------------------------------------------------------------- */
+
+static bool print_own(const bench *b, const options *o) {
+    const shape *s = &b->s;
+    size_t z[2];
+    double forward_ms, step_ms;
+    result_size(b, z);
+    pleat_conv_shape g = {.N = s->n,
+                          .C = s->cin,
+                          .O = s->cout,
+                          .G = s->groups,
+                          .H = s->h,
+                          .W = s->w,
+                          .P = z[0],
+                          .Q = z[1],
+                          .R = s->kh,
+                          .S = s->kw,
+                          .stride = {s->stride, s->stride},
+                          .dilation = {s->dil, s->dil},
+                          .pad = {(ptrdiff_t)s->pad, (ptrdiff_t)s->pad}};
+    if (b->deconv) g.C = s->cout, g.O = s->cin, g.H = z[0], g.W = z[1], g.P = s->h, g.Q = s->w;
+    if (!own_layout_ms(&g, b->deconv, o->threads, o->seconds, &forward_ms, &step_ms)) return false;
+    printf(",%.4f,%.4f", forward_ms, step_ms);
+    return true;
+}
+
 /* ---- one shape --------------------------------------------------------------------------------------- */
 
 static double gflop_of(const bench *b) {
@@ -159,10 +188,11 @@ static bool time_shape(const shape *s, const options *o) {
         print_roofline(&b, gflop, o);
         printf(",%.1f,%.1f", 1e3 * gflop / forward_ms, 3e3 * gflop / step_ms);
     }
+    bool done = !o->own || print_own(&b, o);
     printf("\n");
     fflush(stdout);
     pleat_ctx_free(b.ctx);
-    return true;
+    return done;
 }
 
 /* ---- the command ------------------------------------------------------------------------------------- */
@@ -176,8 +206,8 @@ static bool read_shape(const char *line, shape *s) {
 static int time_shapes(const options *o, FILE *f) {
     char line[512];
     size_t found = 0;
-    printf("name,op,gflop,fwd_ms,bwd_x_ms,bwd_w_ms,step_ms%s\n",
-           o->roofline ? ",gemm_fwd,gemm_step,fwd,step" : "");
+    printf("name,op,gflop,fwd_ms,bwd_x_ms,bwd_w_ms,step_ms%s%s\n",
+           o->roofline ? ",gemm_fwd,gemm_step,fwd,step" : "", o->own ? ",own_fwd_ms,own_step_ms" : "");
     for (size_t number = 1; fgets(line, sizeof line, f); number++) {
         shape s;
         if (line[0] == '\n' || strncmp(line, "name,", 5) == 0) continue;
@@ -198,8 +228,11 @@ static int time_shapes(const options *o, FILE *f) {
 static bool read_options(int argc, char **argv, options *o) {
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        if (strcmp(argv[i], "--roofline") == 0) {
-            o->roofline = true;
+        bool *flag = strcmp(argv[i], "--roofline") == 0 ? &o->roofline
+                     : strcmp(argv[i], "--own") == 0    ? &o->own
+                                                        : NULL;
+        if (flag) {
+            *flag = true;
             continue;
         }
         if (value == NULL) return false;

@@ -13,6 +13,7 @@ def rates(answer, gflop, ours):
         return {}
     if ours:
         return {"fwd": 1e3 * gflop / float(answer["fwd_ms"]), "step": 3e3 * gflop / float(answer["step_ms"]),
+                "own_fwd": 1e3 * gflop / float(answer["own_fwd_ms"]), "own_step": 3e3 * gflop / float(answer["own_step_ms"]),
                 "gemm_fwd": float(answer["gemm_fwd"]), "gemm_step": float(answer["gemm_step"])}
     return dict(zip(("fwd", "step"), (k * 1e3 * gflop / ms for k, ms in zip((1, 3), answer))))
 
@@ -26,16 +27,17 @@ class Table:
 
     def __init__(self, what, names, shapes, rate):
         self.what, self.names = what, [n for n in names if any(rate(s, n, what) for s in shapes)]
-        self.heading = ["shape", "op", "gemm", "ours", *self.names, "vb", "vbn", "ours/vb", "ours/vbn", "ours/torch",
+        self.heading = ["shape", "op", "gemm", "ours", "own", *self.names, "vb", "vbn", "own/vb", "ours/vb", "ours/vbn", "ours/torch",
                         "ours/gemm", "vb is"]
         self.rows = [self.row(s, shapes[s], rate) for s in shapes]
 
     def row(self, shape, op, rate):
         gemm, ours = rate(shape, "ours", "gemm_" + self.what), rate(shape, "ours", self.what)
+        own = rate(shape, "ours", "own_" + self.what)
         peers = {n: rate(shape, n, self.what) for n in self.names}
         there = {n: v for n, v in peers.items() if v}
         vb, vbn = max(there.values(), default=None), max((v for n, v in there.items() if n in PLAIN), default=None)
-        return [shape, op, gemm, ours, *peers.values(), vb, vbn, ratio(ours, vb), ratio(ours, vbn),
+        return [shape, op, gemm, ours, own, *peers.values(), vb, vbn, ratio(own, vb), ratio(ours, vb), ratio(ours, vbn),
                 ratio(ours, peers.get("torch")), ratio(ours, gemm), max(there, key=there.get, default="-")]
 
     def means(self):
@@ -49,7 +51,7 @@ class Table:
         title = {"fwd": "forward", "step": "step: forward and both gradients, 3 x gflop / time"}[self.what]
         print(f"\n## {title}: GFLOP/s, {threads} thread{'s'[:threads > 1]}")
         print_table(self.heading, self.rows + list(self.means()))
-        for name in ("ours/vb", "ours/vbn", "ours/torch"):
+        for name in ("own/vb", "ours/vb", "ours/vbn", "ours/torch"):
             column = self.heading.index(name)
             rows = [r for r in self.rows if r[column]]
             if rows:
@@ -78,7 +80,7 @@ def main():
     o = parser.parse_args()
     shapes = read_shapes(o.shapes, o.only)
     ours = Program("ours", lambda row: [o.ours, "--shapes", o.shapes, "--only", row.split(",")[0], "--threads", str(o.threads),
-                                        "--seconds", str(o.seconds), "--roofline"])
+                                        "--seconds", str(o.seconds), "--roofline", "--own"])
     peers = [Peer(*p.split("=", 1), o.seconds) for p in o.peer]
     for p in peers:
         print(f"# {p.name}: {p.version}", flush=True)
