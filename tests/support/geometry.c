@@ -202,20 +202,24 @@ pleat_conv_shape geometry_drawn(uint64_t *seed, double products, double numbers)
 
 geometry_line geometry_print(const pleat_conv_shape *g) {
     geometry_line line;
-    snprintf(line.text, sizeof line.text,
-             "N%zu C%zu O%zu G%zu H%zu W%zu P%zu Q%zu R%zu S%zu s%zu,%zu d%zu,%zu p%td,%td", g->N, g->C, g->O,
-             g->G, g->H, g->W, g->P, g->Q, g->R, g->S, g->stride[0], g->stride[1], g->dilation[0],
-             g->dilation[1], g->pad[0], g->pad[1]);
+    int n = snprintf(line.text, sizeof line.text,
+                     "N%zu C%zu O%zu G%zu H%zu W%zu P%zu Q%zu R%zu S%zu s%zu,%zu d%zu,%zu p%td,%td", g->N,
+                     g->C, g->O, g->G, g->H, g->W, g->P, g->Q, g->R, g->S, g->stride[0], g->stride[1],
+                     g->dilation[0], g->dilation[1], g->pad[0], g->pad[1]);
+    if (g->blocked[0] || g->blocked[1])
+        snprintf(line.text + n, sizeof line.text - (size_t)n, " b%zu,%zu", g->blocked[0], g->blocked[1]);
     return line;
 }
 
 bool geometry_parse(const char *text, pleat_conv_shape *g) {
-    int end = 0;
+    int end = 0, more = 0;
     *g = (pleat_conv_shape){0};
     int fields =
         sscanf(text, "N%zu C%zu O%zu G%zu H%zu W%zu P%zu Q%zu R%zu S%zu s%zu,%zu d%zu,%zu p%td,%td %n", &g->N,
                &g->C, &g->O, &g->G, &g->H, &g->W, &g->P, &g->Q, &g->R, &g->S, &g->stride[0], &g->stride[1],
                &g->dilation[0], &g->dilation[1], &g->pad[0], &g->pad[1], &end);
+    if (fields == 16 && sscanf(text + end, "b%zu,%zu %n", &g->blocked[0], &g->blocked[1], &more) == 2)
+        end += more;
     return fields == 16 && text[end] == '\0';
 }
 

@@ -2,9 +2,9 @@
  *
  *     for (size_t i = 0; geometry_case(i, 2000, &g); i++) ...      // the corners, then 2000 random ones
  *
- * A geometry prints as `N1 C4 O2 G1 H3 W5 P2 Q3 R3 S1 s2,1 d1,1 p-1,0`: sizes, strides, dilations, paddings. With such
- * a line in the environment as PLEAT_CASE, it is the only case; with PLEAT_TEST_EVERY=n only every n-th of the random ones
- * is drawn, for builds that are slow. */
+ * A geometry prints as `N1 C4 O2 G1 H3 W5 P2 Q3 R3 S1 s2,1 d1,1 p-1,0`: sizes, strides, dilations, paddings; ` b1,0` follows
+ * where x is in blocks of channels, ` b0,1` where y is. With such a line in the environment as PLEAT_CASE, it is the only case;
+ * with PLEAT_TEST_EVERY=n only every n-th of the random ones is drawn, for builds that are slow. */
 #ifndef GEOMETRY_H
 #define GEOMETRY_H
 

@@ -33,6 +33,7 @@ typedef enum pl_question {
     PL_LAST_CHUNK,  /**/
     PL_MARGIN,      /* rows next to which nothing may be read */
     PL_REACH,       /* rows of the source between those of a block of the result */
+    PL_LAYOUT,      /* which tensors are blocked */
     PL_QUESTIONS
 } pl_question;
 
@@ -71,6 +72,7 @@ enum { PL_LENGTH_VECTORS = 1, PL_LENGTH_QUADS, PL_LENGTH_FEW };
 enum { PL_NOT_AHEAD = 1, PL_IS_AHEAD };
 enum { PL_MARGIN_ENDS = 1, PL_MARGIN_ROWS };
 enum { PL_REACH_NEXT = 1, PL_REACH_HOPS, PL_REACH_SKIPS };
+enum { PL_PLAIN = 1, PL_BLOCKED_X, PL_BLOCKED_Y, PL_BLOCKED_BOTH };
 
 typedef struct pl_decisions {
     unsigned char answer[PL_QUESTIONS];

@@ -61,7 +61,9 @@ enum {
     MAP_BYTES = LIMIT(256 * 1024, 4096),     /* and of the packed y */
     THREAD_BYTES = 1023 * 1024,              /* of a thread's workspace, at most */
     PREFETCH_DISTANCE = LIMIT(2 * 1024, 64), /* elements between a prefetch and the use of the line, */
-    PREFETCH_FROM = LIMIT(256 * 1024, 256),  /* in tensors with more elements than that */
+    PREFETCH_FROM = LIMIT(256 * 1024, 1024), /* in tensors with more elements than that */
+    SAME_LINES = LIMIT(512, 64), /* bytes: planes a multiple of that apart share lines of the caches */
+    ANY_FORM = LIMIT(0, 1), /* either is taken, whatever it costs, so that tests meet both with everything */
 };
 
 /* The cost model that chooses between vectors over pixels and over channels. The unit is a fused multiply-add of a lane. */
@@ -306,6 +308,7 @@ static void decide_layout(const layout *l, const pleat_conv_shape *g, size_t in,
     size_t N = max(g->N, 1);
     bool rest = N % l->strip_n || l->h.pixels % l->strip_h || l->w.pixels % l->strip_w;
     a[PL_GROUPS] = pl_count(g->G);
+    a[PL_LAYOUT] = (unsigned char)(PL_PLAIN + g->blocked[0] + 2 * g->blocked[1]);
     a[PL_TAPS] = taps_decided(&l->h, &l->w);
     a[PL_BLOCKS] = pl_count(l->blocks), a[PL_LAST_BLOCK] = pl_rest(in, l->channels);
     a[PL_CUT] = cut_decided(l), a[PL_STRIPS] = pl_count(strips_of(l));

@@ -102,6 +102,7 @@ static const struct {
     [PL_LAST_CHUNK] = {"last-chunk", REST},
     [PL_MARGIN] = {"margin", {NULL, "ends", "rows"}},
     [PL_REACH] = {"reach", {NULL, "next", "hops", "skips"}},
+    [PL_LAYOUT] = {"layout", {NULL, "plain", "x", "y", "both"}},
 };
 #undef COUNT
 #undef REST
@@ -143,6 +144,8 @@ decision_words decision_text(const decision_set *s, size_t decision) {
 size_t decisions_of(const decision_set *s, const pleat_conv_shape *g, size_t out[PL_QUESTIONS]) {
     size_t n = 0;
     pleat_conv_plan *plan;
+    bool plain = !g->blocked[0] && !g->blocked[1];
+    if (!plain && (!s->small->takes_blocked || pleat_conv_check(g, s->small->element))) return 0;
     if (!s->small->make(g, s->op, &plan)) return 0;
     if (!plan) exit(2);
     pl_decisions d = s->small->decide(plan);

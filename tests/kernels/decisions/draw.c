@@ -42,6 +42,9 @@ static void tall(uint64_t *seed, pleat_conv_shape *g) {
         usual_map(seed, g, k);
 }
 
+/* Of 8 numbers; in every second case also of 16. */
+static size_t whole_blocks(size_t channels) { return (channels + 7) / 8 * 8; }
+
 void geometry_change(uint64_t *seed, pleat_conv_shape *g) {
     size_t in = g->C / g->G, out = g->O / g->G, k = random_below(seed, 2), i = random_below(seed, 30);
     size_t *numbers[] = {&g->N, &in,   &out,          &g->G,           &g->H, &g->W,
@@ -49,12 +52,14 @@ void geometry_change(uint64_t *seed, pleat_conv_shape *g) {
     if (i == 0) one_by_one(g);
     if (i == 1) tall(seed, g);
     if (i < 2) return;
+    if (i == 2) g->blocked[k] = !g->blocked[k];
     i %= 14;
     if (i >= 12)
         g->pad[k] = random_between(seed, -2, 6);
     else
         change_number(seed, numbers[i], i < 6 ? 64 : i < 8 ? 32 : 5);
-    g->C = g->G * in, g->O = g->G * out;
+    g->C = g->G * (g->blocked[0] ? whole_blocks(in) : in),
+    g->O = g->G * (g->blocked[1] ? whole_blocks(out) : out);
     for (k = 0; k < 2 && i != 10 && i != 11; k++)
         if (random_below(seed, 4)) usual_map(seed, g, k);
 }

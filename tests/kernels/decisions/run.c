@@ -53,6 +53,23 @@ static void *typed(const double *a, size_t n, size_t element) {
     return b;
 }
 
+/* Where a number of x, w or y is in memory. */
+static size_t place_of(const decision_case *c, size_t operand, size_t element, size_t i) {
+    const pleat_conv_shape *g = &c->g;
+    bool map = operand == 2;
+    size_t channels = map ? g->O : g->C, pixels = map ? g->P * g->Q : g->H * g->W;
+    if (operand == 1) return i;
+    return pl_place(g, map, element, i / pixels / channels, i / pixels % channels, i % pixels);
+}
+
+static void *laid_out(const decision_case *c, size_t operand, const double *a, size_t element) {
+    double *b = allocate(c->n[operand] * sizeof(double));
+    for (size_t i = 0; i < c->n[operand]; i++) b[place_of(c, operand, element, i)] = a[i];
+    void *all = typed(b, c->n[operand], element);
+    free(b);
+    return all;
+}
+
 static double number_at(const void *a, size_t i, size_t element) {
     return element == sizeof(float) ? (double)((const float *)a)[i] : ((const double *)a)[i];
 }
@@ -107,11 +124,11 @@ static double ended(const attempt *t, size_t channel, const double *bias, double
 static const char *compare(const attempt *t, const void *found, const double *bias) {
     const pleat_conv_shape *g = &t->c->g;
     bool image = t->set->op == PLEAT_CONV_TRANSPOSE;
-    size_t n = t->c->n[result_of(t->set->op)], channels = image ? g->C : g->O,
-           pixels = image ? g->H * g->W : g->P * g->Q;
+    size_t r = result_of(t->set->op), n = t->c->n[r], channels = image ? g->C : g->O,
+           pixels = image ? g->H * g->W : g->P * g->Q, element = t->set->small->element;
     for (size_t i = 0; i < n; i++) {
         double want = ended(t, i / pixels % channels, bias, t->want[i]),
-               v = number_at(found, i, t->set->small->element);
+               v = number_at(found, place_of(t->c, r, element, i), element);
         if (v == want || (t->mend && isnan(v) && isnan(want))) continue;
         return wrong(t, "wrong value", i, v, want);
     }
@@ -126,9 +143,8 @@ typedef struct buffers {
 } buffers;
 
 static void prepare(const attempt *t, const pleat_conv_plan *plan, buffers *b, pl_conv_call *call) {
-    enum { LINE = 64 }; /* the workspace begins at one */
     size_t element = t->set->small->element, r = result_of(t->set->op);
-    for (size_t k = 0; k < 3; k++) b->operand[k] = typed(t->values[k], t->c->n[k], element);
+    for (size_t k = 0; k < 3; k++) b->operand[k] = laid_out(t->c, k, t->values[k], element);
     b->result_bytes = t->c->n[r] * element;
     b->workspace_bytes = plan->shared_bytes + plan->thread_bytes * (size_t)pleat_pool_threads(t->pool) + LINE;
     b->result = unwritten(b->result_bytes), b->workspace = unwritten(b->workspace_bytes);
