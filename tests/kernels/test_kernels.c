@@ -985,6 +985,11 @@ static const rule rules[] = {
     {"N1 C1 O1 G1 H65536 W65536 P65536 Q32767 R1 S1 s1,1 d1,1 p0,0", NULL},
     {"N1 C65536 O1 G1 H1 W1 P1 Q1 R256 S128 s1,1 d1,1 p0,0", "C/G*R*S"},
 #endif
+    /* blocks, of 8 doubles */
+    {"N1 C8 O12 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0 b1,0", NULL},
+    {"N1 C8 O12 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0 b1,1", "blocked"},
+    {"N1 C12 O8 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0 b0,1", NULL},
+    {"N1 C12 O8 G1 H1 W1 P1 Q1 R1 S1 s1,1 d1,1 p0,0 b1,1", "blocked"},
     /* indices */
     {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s" STEP_MOST ",1 d1," STEP_MOST " p0,0", NULL},
     {"N1 C1 O1 G1 H1 W1 P1 Q1 R1 S1 s" SIZE_MOST ",1 d1," SIZE_MOST " p0,0", NULL},

@@ -1,14 +1,13 @@
-/* Implicit GEMM: a convolution as a matrix product C = A B whose operand B is packed straight from the tensor that is read, without a
+/* Implicit GEMM: a convolution as a matrix product C = A B whose operand B is read from the tensor itself, or packed straight from it, without a
  * column matrix and without a scatter. Compiled once for each instruction set and type; ENGINE is the name of the table.
  *
- * Forward and transpose (implicit_gemm_product.inc). A are the weights, the rows of B are pairs (input channel, tap), its columns the
- * pixels of a strip of the output. "Input" is x forward and y transposed, "output" the other of the two. A strip's share of the
- * input is packed with its padding as zeros, and with each residue of the stride in a plane of its own (a polyphase, or
- * space-to-depth, layout). There each tap is a constant offset, and neighbouring pixels are neighbours. So the micro-kernel reads B from
- * the packed input, and a transposed convolution is one dense product for each residue of the output's pixels, its phases.
+ * Forward and transpose. A are the weights, the rows of B are pairs (input channel, tap), its columns the pixels of a strip of the output.
+ * "Input" is x forward and y transposed, "output" the other of the two. A transposed convolution is one dense product for each residue
+ * of the output's pixels, its phases. Weights are packed in the order in which the micro-kernel reads them.
  *
- * Vectors go over pixels, or over output channels; then tiles are transposed before they are stored. Weights are packed in the order in
- * which the micro-kernel reads them.
+ * Vectors over pixels (implicit_gemm_product.inc): a strip's share of the input is packed with its padding as zeros, and with each
+ * residue of the stride in a plane of its own (a polyphase, or space-to-depth, layout). There each tap is a constant offset, and
+ * neighbouring pixels are neighbours. Vectors over output channels (implicit_gemm_channels.inc) read the input where it lies.
  *
  * The weight gradient (implicit_gemm_weight.inc) packs the same input and takes outer products over pixels, or dot products. */
 #include "kernels/conv/axis.h"
@@ -51,7 +50,7 @@ enum {
     PART = 4 * LIMIT(MR_NR2, 3),           /* output channels, at least, in a task */
     FEW_STRIPS = 2, /* so many strips pack the weights themselves: that spares a pass over memory */
     MANY_TERMS = LIMIT(256, 8), /* sums so long leave out taps in padding */
-    COPY_FROM = 48,             /* over channels: products of a number, from which on it may be copied, */
+    COPY_FROM = LIMIT(48, 8),   /* over channels: products of a number, from which on it may be copied, */
     FAR_BYTES = LIMIT(4 * 1024, 256), /* and bytes of a plane */
     PLANE_BYTES = LIMIT(
         64 * 1024, 4096), /* of an x that is read in place: larger planes would share lines of a cache, */
@@ -160,13 +159,13 @@ static size_t list_taps(const layout *l, size_t channels, size_t ph, size_t pw, 
     return n;
 }
 
-/* Where each pixel of a strip is packed: image by image, or position by position and of each all images. */
-static void list_pixels(const layout *l, const strip *s, bool by_position, size_t *pixel) {
-    size_t cols = s->w.count, positions = s->h.count * cols, images = s->n.count;
-    size_t image_step = by_position ? 1 : positions, step = by_position ? images : 1;
-    for (size_t n = 0; n < images; n++, pixel += image_step)
+/* Where each pixel of a strip is packed: position by position, and of each all images. */
+static void list_pixels(const layout *l, const strip *s, size_t *pixel) {
+    size_t cols = s->w.count, images = s->n.count;
+    for (size_t n = 0; n < images; n++)
         for (size_t i = 0; i < s->h.count; i++)
-            for (size_t k = 0; k < cols; k++) pixel[(i * cols + k) * step] = (n * l->rows + i) * l->pitch + k;
+            for (size_t k = 0; k < cols; k++)
+                pixel[(i * cols + k) * images + n] = (n * l->rows + i) * l->pitch + k;
 }
 
 /* ---- terms of a sum ------------------------------------------------------------------------------------------- */
