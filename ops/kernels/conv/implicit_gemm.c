@@ -51,7 +51,8 @@ enum {
     FEW_STRIPS = 2, /* so many strips pack the weights themselves: that spares a pass over memory */
     MANY_TERMS = LIMIT(256, 8), /* sums so long leave out taps in padding */
     COPY_FROM = LIMIT(48, 8),   /* over channels: products of a number, from which on it may be copied, */
-    FAR_BYTES = LIMIT(4 * 1024, 256), /* and bytes of a plane */
+    COPY_BYTES = LIMIT(576 * 1024, 64 * 1024), /* at most, of a copy */
+    FAR_BYTES = LIMIT(4 * 1024, 256),          /* and bytes of a plane */
     PLANE_BYTES = LIMIT(
         64 * 1024, 4096), /* of an x that is read in place: larger planes would share lines of a cache, */
     WEIGHT_OUTPUTS = LIMIT(128, 20),         /* weight gradient: channels of y in a block, */
@@ -66,7 +67,8 @@ enum {
 };
 
 /* The cost model that chooses between vectors over pixels and over channels. The unit is a fused multiply-add of a lane. */
-#define COST_UNALIGNED 1.03 /* of one whose vectors lie anywhere */
+#define COST_UNALIGNED 1.03 /* of one whose vectors lie anywhere, */
+#define COST_CROWDED 1.5    /* and whose planes share lines of the caches */
 enum {
     COST_TRANSPOSE = 5,   /* of an output */
     COST_STORE_ROW = 100, /* of a row of outputs */
