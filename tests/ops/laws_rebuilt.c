@@ -226,7 +226,7 @@ Test(rebuilt, one_tap_and_whole_images_are_matrix_products) {
 /* Operands that have gaps are copied first; the result is the same. */
 Test(rebuilt, views_are_as_good_as_tensors) {
     for (pleat_dtype type = PLEAT_F32; type <= PLEAT_F64; type++) {
-        conv_case c = {.g = {2, 4, 6, 2, 7, 8, 4, 3, 3, 2, {2, 3}, {1, 2}, {1, 0}}};
+        conv_case c = {.g = {2, 4, 6, 2, 7, 8, 4, 3, 3, 2, {2, 3}, {1, 2}, {1, 0}, {0, 0}}};
         c.t[X] = whole(type, PLEAT_SHAPE(2, 4, 7, 8));
         c.t[W] = whole(type, PLEAT_SHAPE(6, 2, 3, 2));
         c.t[Y] = whole(type, PLEAT_SHAPE(2, 6, 4, 3));
