@@ -22,6 +22,7 @@ enum {
     MOST_CHANNELS =
         sizeof(vec) == LINE ? 16 : 4,     /* of a group: narrower vectors fill implicit GEMM's tiles */
     MOST_UNROLLED = 5,                    /* taps along an axis for which direct loops are unrolled */
+    COST_CALL = 12,                       /* weight gradient: of a column's loop, in rows */
     MOST_WEIGHTS = 512,                   /* of a channel whose gradient is summed in lanes */
     TASKS = 8,                            /* at least so many, to share out among threads */
     GRAIN = LIMIT(128 * 1024, 32 * 1024), /* bytes of lines of a task, about, where there are tasks enough */
@@ -184,6 +185,9 @@ static bool pays(const depthwise_plan *p) {
     size_t groups = weight ? g->G : max(g->N, 1) * g->G, pixels = image ? ceil_div(g->W, g->stride[1]) : g->Q;
     double vectors = (double)ceil_div(pixels, CHANNELS) + 1,
            idle = (double)(p->blocks * CHANNELS) / (double)groups;
+    /* of a weight gradient with dilated rows a call sums few of them, and those of a few images; with strides others lose more */
+    size_t step = weight && !strides && p->in * p->out >= 16 ? row_step_of(g) : 1;
+    if (step > 1) idle *= 1 + COST_CALL / (double)(ceil_div(g->P, step) * max(1, min(g->N, 4)));
     return (double)pixels * idle <= limit * vectors * CHANNELS;
 }
 
