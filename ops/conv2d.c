@@ -195,9 +195,31 @@ static const void *packed_weights(const pleat_call *c, const pleat_conv_plan *pl
     return packed;
 }
 
+/* The geometry, and which of the tensors are blocked. */
+static pleat_conv_shape layouts_of(const pleat_call *c) {
+    pleat_conv_shape g = ((const options *)c->attrs)->g;
+    bool forward = c->op == &conv2d_op;
+    g.blocked[!forward] = c->in[0]->storage->blocked, g.blocked[forward] = c->out->storage->blocked;
+    return g;
+}
+
+/* If the engine that takes row-major tensors takes them, too, and is not slower. */
+static bool conv_takes_blocked(const pleat_call *c) {
+    const pleat_conv_shape *plain = &((const options *)c->attrs)->g, blocked = layouts_of(c);
+    pleat_conv_op op = c->op == &conv2d_op ? PLEAT_CONV_FORWARD : PLEAT_CONV_TRANSPOSE;
+    const pleat_conv_plan *plan = pl_conv_plan(c->ctx, plain, op, c->dtype);
+    if (plan == NULL) return false;
+    pleat_path path = pleat_conv_plan_path(plan);
+    double cost = pleat_conv_plan_cost(plan);
+    plan = pl_conv_plan(c->ctx, &blocked, op, c->dtype);
+    if (plan == NULL) return false;
+    pleat_path other = pleat_conv_plan_path(plan);
+    return other.engine == path.engine && other.isa == path.isa && pleat_conv_plan_cost(plan) <= cost;
+}
+
 static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     const options *p = c->attrs;
-    const pleat_conv_shape *g = &p->g;
+    const pleat_conv_shape shape = c->op == &weight_op ? p->g : layouts_of(c), *g = &shape;
     const pleat_conv_plan *plan = pl_conv_plan(c->ctx, g, op, c->dtype);
     if (plan == NULL) return pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory for a plan");
     double macs = (double)g->N * (double)g->O * (double)g->P * (double)g->Q * (double)g->R * (double)g->S *
@@ -256,10 +278,12 @@ static pleat_tensor *weight_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return i == 0 ? sibling(c, &transpose_op, y, g) : sibling(c, &conv2d_op, x, g);
 }
 
-static const pleat_op conv2d_op = {"conv2d", conv_shape, conv2d_forward, conv2d_vjp, conv_attributes};
-static const pleat_op transpose_op = {"conv2d_transpose", conv_shape, transpose_forward, transpose_vjp,
-                                      conv_attributes};
-static const pleat_op weight_op = {"conv2d_weight", conv_shape, weight_forward, weight_vjp, conv_attributes};
+static const pleat_op conv2d_op = {"conv2d",   conv_shape,      conv2d_forward,
+                                   conv2d_vjp, conv_attributes, conv_takes_blocked};
+static const pleat_op transpose_op = {"conv2d_transpose", conv_shape,      transpose_forward,
+                                      transpose_vjp,      conv_attributes, conv_takes_blocked};
+static const pleat_op weight_op = {"conv2d_weight", conv_shape,      weight_forward,
+                                   weight_vjp,      conv_attributes, NULL};
 
 /* ---- relu ------------------------------------------------------------------------------------------------ */
 
@@ -278,8 +302,8 @@ static pleat_tensor *rectified_vjp(const pleat_call *c, size_t i, pleat_tensor *
     return pl_passed(g, c->in[i], c->op == &rectified_op ? PL_RELU : PL_RELU6);
 }
 
-static const pleat_op rectified_op = {"relu", rectified_shape, NULL, rectified_vjp, NULL};
-static const pleat_op rectified6_op = {"relu6", rectified_shape, NULL, rectified_vjp, NULL};
+static const pleat_op rectified_op = {"relu", rectified_shape, NULL, rectified_vjp, NULL, NULL};
+static const pleat_op rectified6_op = {"relu6", rectified_shape, NULL, rectified_vjp, NULL, NULL};
 
 /* The pair of y, whose call alone would have the wrong gradient: so nobody else gets to see it. */
 static pleat_tensor *rectified(pleat_tensor *y, pl_rectifier by) {

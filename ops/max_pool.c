@@ -3,6 +3,7 @@
  * places. They are linear and adjoint to each other, so gradients exist to any order. Law: <gather(x,
  * places), y> = <x, scatter(y, places)>. */
 #include "kernels/parallel.h"
+#include "kernels/sizes.h"
 #include "rules.h"
 
 #include <math.h>
@@ -28,7 +29,7 @@ typedef struct planes {
     size_t count, per_task;
     const void *from, *places;
     void *to;
-    bool values;          /* a search for the pixels alone */
+    bool values, blocked; /* a search for the pixels alone; of a blocked tensor */
     size_t offset[TABLE]; /* of a place in the plane, from that of the window */
 } planes;
 
@@ -96,8 +97,10 @@ static bool run(const pleat_call *c, pl_task f32, pl_task f64) {
         p.from = from->data;
         p.to = c->out->data, p.values = c->rank == 4;
         if (found != NULL) p.places = found->data + p.count * maps * pl_element(c->dtype);
-        if (pixels < PIECE) p.per_task = PIECE / pixels;
         double work = (double)(p.count * maps) * (double)(w->kernel[0] * w->kernel[1]) / 4;
+        p.blocked = c->out->storage->blocked;
+        if (p.blocked) p.count /= LINE / pl_element(c->dtype), pixels *= LINE / pl_element(c->dtype);
+        if (pixels < PIECE) p.per_task = PIECE / pixels;
         pl_parallel(pl_pool_for(c->ctx, work), (p.count - 1) / p.per_task + 1,
                     c->dtype == PLEAT_F64 ? f64 : f32, &p);
     }
@@ -152,14 +155,20 @@ static pleat_tensor *max_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *gather_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
-static const pleat_op search_op = {"max_pool2d", found_shape, search_forward, pl_zero_vjp, window_attributes};
-static const pleat_op values_op = {"max_pool2d", map_shape, search_forward, NULL, window_attributes};
-static const pleat_op max_op = {"max_pool2d", first_half_shape, NULL, max_vjp,
-                                window_attributes}; /* of (found, x) */
-static const pleat_op gather_op = {"max_pool2d_gather", map_shape, gather_forward, gather_vjp,
-                                   window_attributes};
-static const pleat_op scatter_op = {"max_pool2d_scatter", image_shape, scatter_forward, scatter_vjp,
-                                    window_attributes};
+static const pleat_op search_op = {"max_pool2d", found_shape,       search_forward,
+                                   pl_zero_vjp,  window_attributes, NULL};
+static bool values_take_blocked(const pleat_call *c) {
+    return c->in[0]->storage->blocked && c->out->storage->blocked;
+}
+
+static const pleat_op values_op = {"max_pool2d", map_shape,         search_forward,
+                                   NULL,         window_attributes, values_take_blocked};
+static const pleat_op max_op = {"max_pool2d", first_half_shape,  NULL,
+                                max_vjp,      window_attributes, NULL}; /* of (found, x) */
+static const pleat_op gather_op = {"max_pool2d_gather", map_shape,         gather_forward,
+                                   gather_vjp,          window_attributes, NULL};
+static const pleat_op scatter_op = {"max_pool2d_scatter", image_shape,       scatter_forward,
+                                    scatter_vjp,          window_attributes, NULL};
 
 static pleat_tensor *move(const pleat_op *op, pleat_tensor *g, pleat_tensor *found, const void *attrs) {
     return pleat_apply(op, 2, (pleat_tensor *[]){g, found}, attrs, sizeof(windows));

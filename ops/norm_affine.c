@@ -375,9 +375,9 @@ static size_t plan_attributes(const pleat_call *c, pleat_attr *out) {
     return n;
 }
 
-static const pleat_op gradient_op = {"norm_gradient", pl_shape_same, gradient_forward, gradient_vjp,
-                                     plan_attributes};
-static const pleat_op sums_op = {"norm_sums", sums_shape, sums_forward, sums_vjp, plan_attributes};
+static const pleat_op gradient_op = {"norm_gradient", pl_shape_same,   gradient_forward,
+                                     gradient_vjp,    plan_attributes, NULL};
+static const pleat_op sums_op = {"norm_sums", sums_shape, sums_forward, sums_vjp, plan_attributes, NULL};
 
 /* ---- the op -------------------------------------------------------------------------------------------- */
 

@@ -60,6 +60,8 @@ typedef struct pleat_op {
     /* Write the attributes that c->attrs stand for, defaults included, to out[PLEAT_MAX_ATTRS], and return
      * their number. NULL: the op has none, or does not tell. */
     size_t (*attributes)(const pleat_call *c, pleat_attr *out);
+    /* The library's own, NULL in others: may the tensors of c be blocked as their storages say? */
+    bool (*takes_blocked)(const pleat_call *c);
 } pleat_op;
 
 struct pleat_call {

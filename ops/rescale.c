@@ -19,22 +19,23 @@ enum {
     WORTH = 16384, /* numbers of a task */
 };
 
-/* x [A,C,Q] */
+/* x [A,C,Q], or blocked [A,C/V,Q,V] */
 typedef struct job {
     pl_finish finish;
-    size_t A, C, Q, each, element; /* each: planes of a task, or channels whose planes are side by side */
+    size_t A, C, Q, V, element; /* V is 1 if x is not blocked */
+    size_t each;                /* planes of a task, or channels whose planes are side by side */
     const char *x;
     char *y;
 } job;
 
 static void plane_task(void *arg, size_t task, size_t thread) {
     const job *j = arg;
-    range planes = part_of(j->A * j->C, j->each, task);
+    range planes = part_of(j->A * (j->C / j->V), j->each, task);
+    pl_rows rows = j->V == 1 ? (pl_rows){1, j->Q, j->Q, false} : (pl_rows){j->Q, j->V, j->V, true};
     (void)thread;
     for (size_t i = planes.first; i < planes.first + planes.count; i++) {
-        size_t at = i * j->Q * j->element;
-        pl_finish_rows(&j->finish, j->element, i % j->C, (pl_rows){1, j->Q, j->Q, false}, j->x + at,
-                       j->y + at);
+        size_t at = i * j->Q * j->V * j->element, channel = i % (j->C / j->V) * j->V;
+        pl_finish_rows(&j->finish, j->element, channel, rows, j->x + at, j->y + at);
     }
 }
 
@@ -62,12 +63,14 @@ static void run(const pleat_call *c, const char *x, const double *numbers) {
         .A = s[0],
         .C = s[1],
         .Q = c->out->numel / s[0] / s[1],
+        .V = c->out->storage->blocked ? LINE / pl_element(c->dtype) : 1,
         .element = pl_element(c->dtype),
         .x = x,
         .y = c->out->data};
-    bool columns = j.Q < WIDTH / 2;
-    j.each = columns ? WIDTH / j.Q : max(WORTH / j.Q, 1);
-    pl_parallel(pl_pool_for(c->ctx, (double)c->out->numel / 2), ceil_div(columns ? j.C : j.A * j.C, j.each),
+    bool columns = j.V == 1 && j.Q < WIDTH / 2;
+    j.each = columns ? WIDTH / j.Q : max(WORTH / (j.Q * j.V), 1);
+    size_t count = columns ? j.C : j.A * (j.C / j.V);
+    pl_parallel(pl_pool_for(c->ctx, (double)c->out->numel / 2), ceil_div(count, j.each),
                 columns ? column_task : plane_task, &j);
 }
 
@@ -117,8 +120,12 @@ static size_t rescale_attributes(const pleat_call *c, pleat_attr *out) {
     return 1;
 }
 
-static const pleat_op rescale_op = {"rescale", pl_shape_same, rescale_forward, rescale_vjp,
-                                    rescale_attributes};
+static bool rescale_takes_blocked(const pleat_call *c) {
+    return c->in[0]->storage->blocked && c->out->storage->blocked;
+}
+
+static const pleat_op rescale_op = {"rescale",   pl_shape_same,      rescale_forward,
+                                    rescale_vjp, rescale_attributes, rescale_takes_blocked};
 
 pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor, pleat_tensor *bias,
                          pl_rectifier end) {

@@ -56,6 +56,7 @@ typedef struct pl_storage {
     uint64_t
         version; /* grows with each write in place, and with each pointer that is given out to write by */
     const char *writer; /* who wrote last, "pleat_assign" */
+    bool blocked;       /* in blocks of channels, within a prepared function (core/layouts.c) */
     bool exposed;       /* a user may hold a pointer to write by, for as long as the storage lives */
     pl_pack *packs;     /* copies in another order (core/packs.c), */
     size_t
@@ -271,6 +272,10 @@ pleat_tensor *pl_apply_two(const pleat_op *op, pleat_tensor *x, pleat_tensor *y)
 
 /* Report that the argument `what` of an op is a null pointer; poison. */
 pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what);
+
+/* takes_blocked of an op that is element-wise: all tensors have one shape and one order, but for single
+ * numbers. */
+bool pl_alike_blocked(const pleat_call *c);
 
 /* The gradient rule of a piecewise constant op: zero for every input. */
 pleat_tensor *pl_zero_vjp(const pleat_call *c, size_t i, pleat_tensor *g);

@@ -6,49 +6,11 @@
  * computed when the function is prepared, and again when an element that it is made of was written. */
 #include <string.h>
 
-#include "core/core.h"
-
-/* The storage of values. A leaf is one of the first context, whose elements are read where they are; the
- * others have a place. */
-typedef struct room {
-    pl_storage own;
-    const pl_storage *original;
-    bool leaf, varies;
-    size_t first, last; /* the steps that write it, and read it last */
-    size_t place;       /* in the arena */
-    struct room *next;
-} room;
-
-typedef struct value {
-    pleat_tensor own;
-    pleat_tensor *original; /* retained; of a result only while the function is being prepared */
-    struct value *next;
-} value;
-
-typedef struct step {
-    pleat_call call; /* of values */
-    bool varies;
-    struct step *next;
-} step;
-
-struct pleat_prepared {
-    pleat_ctx *ctx, *origin; /* its own; the first */
-    room *rooms, **last_room;
-    value *values, *x, *y;
-    step *steps, **last_step;
-    size_t count;  /* of steps */
-    size_t depth;  /* of the function's scope: what is made there is its own */
-    size_t writes; /* of the first context when the leaves were looked at */
-    bool exposed;  /* a pointer to a leaf's elements is out */
-    char *arena;
-    bool failed; /* the function did what a run would not */
-};
+#include "core/prepare.h"
 
 static const char op[] = "prepare";
 
 /* ---- values -------------------------------------------------------------------------------------------- */
-
-static room *room_of(const value *v) { return (room *)v->own.storage; }
 
 static room *find_room(const pleat_prepared *p, const pl_storage *s) {
     room *r = p->rooms;
@@ -359,6 +321,7 @@ static bool prepare(pleat_prepared *p, const pleat_prepare_args *a) {
     if (planned) {
         room_of(p->y)->last = p->count;
         planned = plan_memory(p);
+        if (planned) pl_choose_layouts(p);
     }
     if (y != NULL && !planned)
         pleat_fail(p->origin, PLEAT_ERR_MEMORY, op, "no memory for what lies between x and y");

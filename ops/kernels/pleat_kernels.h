@@ -140,6 +140,9 @@ const pleat_conv_shape *pleat_conv_plan_shape(const pleat_conv_plan *plan);
 /* The engine and the instruction set that were chosen. */
 pleat_path pleat_conv_plan_path(const pleat_conv_plan *plan);
 
+/* An estimate of a run's time, to be held against that of another plan of the same engine for the same sizes: other layouts. */
+double pleat_conv_plan_cost(const pleat_conv_plan *plan);
+
 /* Writes a line like "conv2d f32: implicit_gemm avx512, 14x2 tiles over pixels, 12 strips" into text [size]. Returns text. */
 const char *pleat_conv_plan_print(const pleat_conv_plan *plan, char *text, size_t size);
 

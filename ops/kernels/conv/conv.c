@@ -208,6 +208,8 @@ const char *pleat_conv_plan_print(const pleat_conv_plan *plan, char *text, size_
     return text;
 }
 
+double pleat_conv_plan_cost(const pleat_conv_plan *plan) { return plan->cost; }
+
 size_t pleat_conv_plan_bytes(const pleat_conv_plan *plan, int threads) {
     size_t bytes, each = plan->thread_bytes, shared = plan->shared_bytes;
     if (each == 0 && shared == 0) return 0;

@@ -23,6 +23,7 @@ struct pleat_conv_plan {
     /* bytes of the workspace, in whole lines: of all threads together (partial sums, packed weights), and of each thread */
     size_t shared_bytes, thread_bytes;
     bool exact; /* padding is left out, never multiplied */
+    double cost;
     size_t
         packed_bytes; /* of weights that a run packs before all else, into shared_bytes, unless the caller has packed them */
 };
