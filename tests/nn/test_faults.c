@@ -235,7 +235,7 @@ static const char unfailing[] =
     " pleat_keep pleat_hold pleat_in_scope pleat_nn_ema_update pleat_nn_ema_swap"
     /* kernels, which are given their memory, and what is asked about them */
     " pleat_conv_check pleat_conv_map_size pleat_conv_image_size pleat_path_parse pleat_conv_plan_free pleat_conv_plan_shape pleat_conv_block"
-    " pleat_conv_plan_path pleat_conv_plan_print pleat_conv_plan_bytes pleat_conv_packed_bytes pleat_conv_pack pleat_conv_run"
+    " pleat_conv_plan_path pleat_conv_plan_cost pleat_conv_plan_print pleat_conv_plan_bytes pleat_conv_packed_bytes pleat_conv_pack pleat_conv_run"
     " pleat_im2col_f32 pleat_im2col_f64 pleat_col2im_f32 pleat_col2im_f64 ";
 
 static bool names(const char *list, const char *name) {
