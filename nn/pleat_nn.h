@@ -100,6 +100,34 @@ typedef struct pleat_nn_prepare_args {
 pleat_prepared *pleat_nn_prepare_with(pleat_nn_prepare_args args);
 #define pleat_nn_prepare(...) pleat_nn_prepare_with(PLEAT_OPTIONS(pleat_nn_prepare_args, __VA_ARGS__))
 
+typedef struct pleat_nn_export_c_args {
+    int unset_;
+    pleat_nn_module *m;
+    size_t rank;         /* of x, */
+    const size_t *shape; /* and its sizes: PLEAT_SHAPE(1, 1, 28, 28) gives both */
+    const char *path;    /* "net.c": beside it net.h is written, and the names within begin with net_ */
+    bool test;           /* write net_test.c, too: a program that returns 0 if the bits are pleat's */
+    size_t flash, ram;   /* the most bytes of constants, and of the arena; 0: no limit */
+} pleat_nn_export_c_args;
+
+/* The forward pass of m in evaluation as one file in C11, for processors that have nothing else:
+ *
+ *     pleat_nn_set_training(net, false);
+ *     pleat_nn_export_c(net, PLEAT_SHAPE(1, 1, 28, 28), "net.c", .test = true);
+ *
+ *     #include "net.h"
+ *     net_forward(image, classes); // float image[NET_X], classes[NET_Y]
+ *
+ * It needs no heap, no libm and nothing else: weights are constants, what lies between input and output has
+ * its places in one static array, and a convolution and the pool behind it are one loop. The result has the
+ * bits of pleat_nn_forward, on every processor and from every compiler that rounds as IEEE 754 says (not with
+ * -ffast-math). Where there is no fused multiply-add for floats, it is computed in double: exact, and slow.
+ *
+ * Errors: those of pleat_nn_prepare; an op that has no form in C (nn/export/calls.c has the list), with the
+ * call; f64; a limit, with the first call that exceeds it; a path that is no name in C; writing. */
+pleat_status pleat_nn_export_c_with(pleat_nn_export_c_args args);
+#define pleat_nn_export_c(...) pleat_nn_export_c_with(PLEAT_OPTIONS(pleat_nn_export_c_args, __VA_ARGS__))
+
 /* One row of a summary: a module without children, in the order of the forward pass. */
 typedef struct pleat_nn_layer_info {
     char name[128];                     /* "3", "encoder.0" */

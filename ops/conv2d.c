@@ -153,7 +153,8 @@ static size_t conv_attributes(const pleat_call *c, pleat_attr *out) {
     out[3] = pl_attr_whole("groups", 1, &p->groups, p->groups == 1);
     out[4] = pl_attr_whole(weight ? "kernel" : "size", 2, c->shape + 2, own && !weight);
     out[5] = pl_attr_rectifier(p->end);
-    out[6] = pl_attr_flag("norm", p->norm);
+    size_t of_norm = p->norm ? c->n - 2 - p->bias : 0; /* its tensors: the last 2 or 3 */
+    out[6] = pl_attr_whole("norm", 1, &of_norm, !p->norm);
     return weight ? 5 : 7;
 }
 

@@ -122,6 +122,16 @@ size_t pleat_call_attributes(const pleat_call *c, pleat_attr *out);
  * the op, its inputs' shapes and the attributes that are not the default. Returns buffer. */
 char *pleat_call_text(const pleat_call *c, char *buffer, size_t bytes);
 
+/* The calls of a prepared function (pleat_prepare) that depend on x, in their order, for programs that write
+ * it in another form. Views are calls, too. A tensor of a call is x, the result of a call before it, or a
+ * constant, whose elements can be read: a parameter, or what was computed from parameters alone. All live as
+ * long as p. pleat_prepared_call returns NULL behind the last call. */
+const pleat_call *pleat_prepared_call(const pleat_prepared *p, size_t i);
+const pleat_tensor *pleat_prepared_x(const pleat_prepared *p);
+bool pleat_prepared_is_constant(const pleat_prepared *p, const pleat_tensor *t);
+/* The tensor of the function's own context that t stands for, such as a parameter; NULL if a run computes t. */
+pleat_tensor *pleat_prepared_original(const pleat_prepared *p, const pleat_tensor *t);
+
 /* Report a broken rule; the op's name and all input shapes are put before it. Returns false. */
 bool pleat_call_fail(const pleat_call *c, pleat_status code, const char *format, ...)
 #if defined(__GNUC__)

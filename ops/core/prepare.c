@@ -254,6 +254,31 @@ const pleat_tensor *pleat_prepared_result(const pleat_prepared *p) {
     return p != NULL ? &p->y->own : pleat_poison(NULL);
 }
 
+/* ---- the calls ------------------------------------------------------------------------------------------- */
+
+const pleat_call *pleat_prepared_call(const pleat_prepared *p, size_t i) {
+    const step *s = p != NULL ? p->steps : NULL;
+    for (; s != NULL; s = s->next)
+        if (s->varies && i-- == 0) return &s->call;
+    return NULL;
+}
+
+const pleat_tensor *pleat_prepared_x(const pleat_prepared *p) {
+    return p != NULL ? &p->x->own : pleat_poison(NULL);
+}
+
+bool pleat_prepared_is_constant(const pleat_prepared *p, const pleat_tensor *t) {
+    for (const room *r = p->rooms; r != NULL; r = r->next)
+        if (&r->own == t->storage) return !r->varies;
+    return false;
+}
+
+pleat_tensor *pleat_prepared_original(const pleat_prepared *p, const pleat_tensor *t) {
+    for (const value *v = p->values; v != NULL; v = v->next)
+        if (&v->own == t) return v->original;
+    return NULL;
+}
+
 /* ---- making and freeing ---------------------------------------------------------------------------------- */
 
 static void free_values(pleat_prepared *p) {
