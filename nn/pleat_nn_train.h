@@ -23,10 +23,46 @@ extern "C" {
 
 /* The state dict as a safetensors file (github.com/huggingface/safetensors), which PyTorch reads. */
 pleat_status pleat_nn_save(const char *path, const pleat_nn_module *net);
-/* Load the state dict of an existing network. The file must hold exactly its tensors, with equal names, types
- * and shapes; an error names the first that differs. num_batches_tracked may be missing, as in PyTorch. On an
- * error nothing has changed. */
+/* Load the state dict of an existing network. The file must hold exactly its tensors, with equal names and
+ * shapes; an error names the first that differs. Half precision is widened: a tensor of f32 takes F16, BF16
+ * and F32, one of f64 these and F64, with the very same values. num_batches_tracked may be missing, as in
+ * PyTorch. On an error nothing has changed. A file of torch.save is refused with the line of Python that
+ * converts it. */
 pleat_status pleat_nn_load(const char *path, pleat_nn_module *net);
+
+/* The tensors that did not fit. */
+typedef struct pleat_nn_misfits {
+    size_t loaded;  /* tensors of the network that were loaded; the others keep their values */
+    size_t missing; /* that the file lacks */
+    size_t other;   /* that the file has with another shape, or a type that is not read */
+    size_t left;    /* tensors of the file that the network lacks, of any type */
+    /* A line for each of the last three, with the name in the file: "fc.bias is missing", "fc.weight is
+     * [1000,64] in the file and [10,64] in the network", "the network has no head.bias". The last line says
+     * how many had no room. */
+    char text[2000];
+} pleat_nn_misfits;
+
+typedef struct pleat_nn_load_args {
+    int unset_;
+    const char *path;
+    pleat_nn_module *net;
+    /* Of the names in the file: with "model.encoder." the network's "0.weight" is the file's
+     * "model.encoder.0.weight". Tensors with another prefix are neither read nor listed. Default: none. */
+    const char *prefix;
+    /* If given, tensors that do not fit are listed here and not an error (strict = False). Default: an error. */
+    pleat_nn_misfits *misfits;
+} pleat_nn_load_args;
+
+/* Load a part of a file, or into a part of a network: the encoder of a larger file into one of two children,
+ *
+ *     pleat_nn_misfits m;
+ *     pleat_nn_load_from("larger.safetensors", pleat_nn_child(net, 0), .prefix = "model.encoder.", .misfits = &m);
+ *     fputs(m.text, stderr);
+ *
+ * Errors with .misfits: a damaged file, and one of which no tensor fits, which is mostly a wrong prefix. Then
+ * nothing has changed, and .loaded is 0. */
+pleat_status pleat_nn_load_from_with(pleat_nn_load_args args);
+#define pleat_nn_load_from(...) pleat_nn_load_from_with(PLEAT_OPTIONS(pleat_nn_load_args, __VA_ARGS__))
 
 /* ---- checkpoints ------------------------------------------------------------------------------------- */
 

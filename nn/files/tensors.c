@@ -61,13 +61,14 @@ void pln_tensors_close(pln_tensors *s) {
     s->n = s->room = 0;
 }
 
-size_t pln_named_width(const pln_named *e) {
-    bool half = e->t && pleat_dtype_of(e->t) == PLEAT_F32 && !(e->flags & PLN_WHOLE);
-    return half ? 4 : 8;
-}
+const struct pln_type_facts pln_types[PLN_OTHER_TYPE] = {
+    [PLN_F16] = {"F16", 2}, [PLN_BF16] = {"BF16", 2}, [PLN_F32] = {"F32", 4},
+    [PLN_F64] = {"F64", 8}, [PLN_I64] = {"I64", 8},
+};
 
-const char *pln_named_type(const pln_named *e) {
-    return e->flags & PLN_WHOLE ? "I64" : pln_named_width(e) == 4 ? "F32" : "F64";
+pln_type pln_own_type(const pln_named *e) {
+    if (e->flags & PLN_WHOLE) return PLN_I64;
+    return e->t && pleat_dtype_of(e->t) == PLEAT_F32 ? PLN_F32 : PLN_F64;
 }
 
 size_t pln_named_numel(const pln_named *e) {
@@ -133,9 +134,10 @@ static void lay_out(pln_tensors *s) {
     for (size_t i = 0; i < s->n; i++) {
         pln_named *e = &s->named[i];
         e->rank = pleat_rank(e->t);
+        e->type = pln_own_type(e);
         for (size_t k = 0; k < e->rank; k++) e->shape[k] = pleat_size(e->t, k);
         e->begin = s->bytes;
-        e->end = s->bytes += pln_named_numel(e) * pln_named_width(e);
+        e->end = s->bytes += pln_named_numel(e) * pln_types[e->type].width;
     }
 }
 
@@ -148,7 +150,7 @@ static bool add_number(cJSON *array, size_t v) {
 
 static bool describe(cJSON *root, const pln_named *e) {
     cJSON *item = cJSON_AddObjectToObject(root, e->name);
-    bool ok = cJSON_AddStringToObject(item, "dtype", pln_named_type(e));
+    bool ok = cJSON_AddStringToObject(item, "dtype", pln_types[e->type].name);
     cJSON *shape = cJSON_AddArrayToObject(item, "shape");
     for (size_t k = 0; k < e->rank; k++) ok = ok && add_number(shape, e->shape[k]);
     cJSON *offsets = cJSON_AddArrayToObject(item, "data_offsets");
@@ -173,7 +175,7 @@ static void check_whole(pln_tensors *s, const pln_named *e) {
 
 /* Element k as the bytes of the file. */
 static void put_element(const pln_named *e, const void *from, size_t k, uint8_t *to) {
-    size_t width = pln_named_width(e);
+    size_t width = pln_types[e->type].width;
     uint64_t bits;
     uint32_t half;
     if (width == 8)
@@ -187,7 +189,7 @@ static void put_element(const pln_named *e, const void *from, size_t k, uint8_t 
 static bool write_elements(const pln_named *e, FILE *f) {
     uint8_t chunk[4096];
     const void *from = pln_const_elements(e->t);
-    size_t width = pln_named_width(e), most = sizeof chunk / width, n = pln_named_numel(e), count;
+    size_t width = pln_types[e->type].width, most = sizeof chunk / width, n = pln_named_numel(e), count;
     for (size_t k = 0; k < n; k += count) {
         count = n - k < most ? n - k : most;
         for (size_t i = 0; i < count; i++) put_element(e, from, k + i, chunk + i * width);

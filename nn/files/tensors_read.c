@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,15 +29,6 @@ const char *pln_tensors_text(const pln_tensors *s, const char *key) { return (vo
 
 static pleat_status bad(pln_tensors *s, const char *what) {
     return pln_tensors_fail(s, PLEAT_ERR_FORMAT, "%s: %s", s->path, what);
-}
-
-static bool read_bytes(pln_tensors *s, void *to, size_t n) {
-    if (pln_read(s->f, to, n) == n) return true;
-    if (ferror(s->f))
-        s->status = pln_read_failed(s->ctx, s->op, s->path);
-    else
-        bad(s, "it became shorter while it was read");
-    return false;
 }
 
 /* ---- the header ---------------------------------------------------------------------------------------- */
@@ -70,12 +62,22 @@ static void parse(pln_tensors *s, char *text, size_t length) {
                          (size_t)(end - text), length);
 }
 
+/* Files of torch.save are often taken for safetensors. Since PyTorch 1.6 they are zip archives, before that a
+ * pickled number. */
+static void refuse_torch(pln_tensors *s, const uint8_t b[8]) {
+    if (memcmp(b, "PK\3\4", 4) != 0 && memcmp(b, "\x80\2\x8a\nl\xfc\x9c\x46", 8) != 0) return;
+    bad(s, "not a safetensors file, but one of torch.save, or a zip archive; in Python: "
+           "safetensors.torch.save_file(torch.load(\"in.pt\", map_location=\"cpu\"), \"out.safetensors\")");
+}
+
 /* Leaves s->f at the first element. */
 static void read_header(pln_tensors *s, size_t file_bytes) {
     uint8_t b[8];
     uint64_t length = 0;
     if (file_bytes < sizeof b) bad(s, "not a safetensors file: it is shorter than 8 bytes");
-    if (s->status || !read_bytes(s, b, sizeof b)) return;
+    if (s->status || !pln_tensors_bytes(s, b, sizeof b)) return;
+    refuse_torch(s, b);
+    if (s->status) return;
     for (size_t i = 0; i < sizeof b; i++) length |= (uint64_t)b[i] << 8 * i;
     if (length > file_bytes - sizeof b || length > MAX_HEADER) {
         pln_tensors_fail(
@@ -88,7 +90,7 @@ static void read_header(pln_tensors *s, size_t file_bytes) {
     char *text = malloc((size_t)length + 1);
     if (!text)
         pln_tensors_fail(s, PLEAT_ERR_MEMORY, "no memory for a header of %ju bytes", (uintmax_t)length);
-    else if (read_bytes(s, text, (size_t)length))
+    else if (pln_tensors_bytes(s, text, (size_t)length))
         parse(s, text, (size_t)length);
     free(text);
 }
@@ -146,24 +148,67 @@ const char *pln_tensors_text(const pln_tensors *s, const char *key) {
 
 /* ---- does the file have the requested tensors? ----------------------------------------------------------- */
 
-static pln_named *find_entry(const pln_tensors *s, const char *name) {
-    for (size_t i = 0; i < s->n; i++)
+/* A tensor that does not fit is an error, or a line of the list. */
+static void misfit(pln_tensors *s, size_t *kind, pleat_status code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static void misfit(pln_tensors *s, size_t *kind, pleat_status code, const char *format, ...) {
+    enum { LAST_LINE = 40 };
+    char line[400], *text = s->found.text;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    ++*kind;
+    size_t used = strlen(text);
+    if (!s->partly)
+        pln_tensors_fail(s, code, "%s: %s", s->path, line);
+    else if (used + strlen(line) + 1 + LAST_LINE < sizeof s->found.text)
+        snprintf(text + used, sizeof s->found.text - used, "%s\n", line);
+}
+
+/* Say how many lines had no room. */
+static void finish_list(pleat_nn_misfits *found) {
+    size_t more = found->missing + found->other + found->left, used = strlen(found->text);
+    for (const char *c = found->text; *c; c++) more -= *c == '\n';
+    if (more) snprintf(found->text + used, sizeof found->text - used, "and %zu more\n", more);
+}
+
+/* A name of the file without the prefix; NULL if it has another. */
+static const char *name_within(const pln_tensors *s, const char *name) {
+    size_t length = s->prefix ? strlen(s->prefix) : 0;
+    return length && strncmp(name, s->prefix, length) != 0 ? NULL : name + length;
+}
+
+/* The name that e has, or would have, in the file. */
+static pln_phrase file_name(const pln_tensors *s, const pln_named *e) {
+    char name[PLN_LONGEST_NAME + 1];
+    if (e->json) return pln_shown(e->json->string);
+    snprintf(name, sizeof name, "%s%s", s->prefix ? s->prefix : "", e->name);
+    return pln_shown(name);
+}
+
+static pln_named *find_entry(const pln_tensors *s, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
         if (!strcmp(s->named[i].name, name)) return &s->named[i];
     return NULL;
 }
 
-/* Find the file's entry of each tensor. Returns the first name that was not requested, or NULL. */
+/* Find the file's entry of each tensor, and add those that were not requested. Returns the first name of
+ * these, if possible with the prefix, or NULL. */
 static const char *match_names(pln_tensors *s) {
-    const char *unknown = NULL;
-    for (const cJSON *item = s->root->child; item; item = item->next) {
+    const char *unknown = NULL, *outside = NULL;
+    size_t requested = s->n;
+    for (const cJSON *item = s->root->child; item && !s->status; item = item->next) {
         if (!strcmp(item->string, PLN_METADATA)) continue;
-        pln_named *e = find_entry(s, item->string);
-        if (e)
-            e->json = item;
-        else if (!unknown)
-            unknown = item->string;
+        const char *name = name_within(s, item->string);
+        pln_named *e = name ? find_entry(s, requested, name) : NULL;
+        const char **first = name ? &unknown : &outside;
+        if (!e && !*first) *first = item->string;
+        if (!e) pln_tensors_add(s, NULL, PLN_UNREAD, "%s", "");
+        if (!e && !s->status) e = &s->named[s->n - 1];
+        if (e) e->json = item;
     }
-    return unknown;
+    return unknown ? unknown : outside;
 }
 
 /* JSON numbers are doubles. */
@@ -175,7 +220,8 @@ static bool is_size(const cJSON *item, size_t *size) {
     return true;
 }
 
-static void check_shape(pln_tensors *s, pln_named *e, const cJSON *shape) {
+/* Is it the requested shape? */
+static bool check_shape(pln_tensors *s, pln_named *e, const cJSON *shape) {
     char text[PLEAT_MAX_RANK * 20 + 8] = "[", own[sizeof text];
     size_t used = 1;
     bool fine = true, same = true;
@@ -187,53 +233,57 @@ static void check_shape(pln_tensors *s, pln_named *e, const cJSON *shape) {
         same = same && e->shape[e->rank] == pleat_size(e->t, e->rank);
         e->rank++;
     }
+    same = same && e->rank == pleat_rank(e->t);
     if (!fine || (!e->t && e->rank != 2))
         pln_tensors_fail(s, PLEAT_ERR_FORMAT,
                          "%s: the shape of %s must be a list of whole numbers, at most %d%s", s->path,
                          e->name, PLEAT_MAX_RANK, e->t ? "" : ", here two");
-    else if (e->t && (!same || e->rank != pleat_rank(e->t)))
-        pln_tensors_fail(s, PLEAT_ERR_SHAPE, "%s: %s is %s] in the file and %s in %s", s->path, e->name, text,
-                         pleat_shape_text(e->t, own, sizeof own), s->whose);
+    else if (e->t && !same)
+        misfit(s, &s->found.other, PLEAT_ERR_SHAPE, "%s is %s] in the file and %s in %s",
+               file_name(s, e).text, text, pleat_shape_text(e->t, own, sizeof own), s->whose);
+    return !e->t || same;
 }
 
 /* The shape of a matrix whose size is not known in advance is checked against the data. */
 static bool bytes_of(const pln_named *e, size_t *bytes) {
-    size_t n = pln_named_width(e);
+    size_t n = pln_types[e->type].width;
     for (size_t k = 0; k < e->rank; k++)
         if (__builtin_mul_overflow(n, e->shape[k], &n)) return false;
     *bytes = n;
     return true;
 }
 
+/* Of tensors that are not read, types may be unknown: their bytes must only have an end. */
 static void check_offsets(pln_tensors *s, pln_named *e, const cJSON *offsets) {
     const cJSON *begin = offsets->child, *end = begin ? begin->next : NULL;
     size_t bytes = 0;
-    if (bytes_of(e, &bytes) && end && !end->next && is_size(begin, &e->begin) && is_size(end, &e->end) &&
-        e->begin <= e->end && e->end <= s->bytes && e->end - e->begin == bytes)
+    bool read = !(e->flags & PLN_UNREAD), known = !read || bytes_of(e, &bytes);
+    if (known && end && !end->next && is_size(begin, &e->begin) && is_size(end, &e->end) &&
+        e->begin <= e->end && e->end <= s->bytes && (!read || e->end - e->begin == bytes))
         return;
-    pln_tensors_fail(
-        s, PLEAT_ERR_FORMAT,
-        "%s: the data_offsets of %s must be two whole numbers %zu apart, at most %zu (the bytes behind the "
-        "header)",
-        s->path, e->name, bytes, s->bytes);
+    char apart[40] = "in order";
+    if (read) snprintf(apart, sizeof apart, "%zu apart", bytes);
+    pln_tensors_fail(s, PLEAT_ERR_FORMAT,
+                     "%s: the data_offsets of %s must be two whole numbers %s, at most %zu (the bytes behind "
+                     "the header)",
+                     s->path, file_name(s, e).text, apart, s->bytes);
 }
 
-static void check_type(pln_tensors *s, const pln_named *e, const char *type) {
-    const char *own = pln_named_type(e);
-    bool readable = !strcmp(type, "F32") || !strcmp(type, "F64") || !strcmp(type, "I64");
-    if (strcmp(type, own))
-        pln_tensors_fail(s, PLEAT_ERR_DTYPE, "%s: %s is %s in the file and %s in %s%s", s->path, e->name,
-                         pln_shown(type).text, own, s->whose,
-                         readable ? "" : "; what can be read is F32 and F64");
+/* Is it the requested type, or one that is widened to it? */
+static bool check_type(pln_tensors *s, pln_named *e, const char *type) {
+    static const char *const taken[] = {[PLN_F32] = "; it takes F16, BF16 and F32",
+                                        [PLN_F64] = "; it takes F16, BF16, F32 and F64",
+                                        [PLN_I64] = ""};
+    pln_type own = pln_own_type(e);
+    for (e->type = 0; e->type < PLN_OTHER_TYPE; e->type++)
+        if (!strcmp(type, pln_types[e->type].name)) break;
+    if (e->type == own || (e->flags & PLN_WIDENS && e->type < own && own <= PLN_F64)) return true;
+    misfit(s, &s->found.other, PLEAT_ERR_DTYPE, "%s is %s in the file and %s in %s%s", file_name(s, e).text,
+           pln_shown(type).text, pln_types[own].name, s->whose, e->flags & PLN_WIDENS ? taken[own] : "");
+    return false;
 }
 
-static void check_entry(pln_tensors *s, pln_named *e, const char *unknown) {
-    if (!e->json && e->flags & PLN_OPTIONAL) return;
-    if (!e->json) {
-        pln_tensors_fail(s, PLEAT_ERR_FORMAT, "%s: %s is missing%s%s", s->path, e->name,
-                         unknown ? "; the file has " : "", unknown ? pln_shown(unknown).text : "");
-        return;
-    }
+static void check_entry(pln_tensors *s, pln_named *e) {
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(e->json, "dtype");
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(e->json, "shape");
     const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(e->json, "data_offsets");
@@ -241,12 +291,24 @@ static void check_entry(pln_tensors *s, pln_named *e, const char *unknown) {
         !cJSON_IsArray(shape) || !cJSON_IsArray(offsets)) {
         pln_tensors_fail(s, PLEAT_ERR_FORMAT,
                          "%s: %s must have a dtype, a shape and data_offsets, each once and nothing else",
-                         s->path, e->name);
+                         s->path, file_name(s, e).text);
         return;
     }
-    check_type(s, e, type->valuestring);
-    check_shape(s, e, shape);
+    bool fits = !(e->flags & PLN_UNREAD) && check_type(s, e, type->valuestring) && check_shape(s, e, shape);
+    if (!fits) e->flags |= PLN_UNREAD;
+    s->found.loaded += fits;
     check_offsets(s, e, offsets);
+}
+
+/* `unknown` is a name of the file that was not requested, or NULL: missing tensors often have another name. */
+static void check_presence(pln_tensors *s, const pln_named *e, const char *unknown) {
+    pln_phrase name = file_name(s, e);
+    bool hint = unknown && !s->partly;
+    if (e->json && e->flags & PLN_UNREAD && name_within(s, e->json->string))
+        misfit(s, &s->found.left, PLEAT_ERR_FORMAT, "%s has no %s", s->whose, name.text);
+    if (!e->json && !(e->flags & PLN_OPTIONAL))
+        misfit(s, &s->found.missing, PLEAT_ERR_FORMAT, "%s is missing%s%s", name.text,
+               hint ? "; the file has " : "", hint ? pln_shown(unknown).text : "");
 }
 
 static int by_place(const void *a, const void *b) {
@@ -263,7 +325,7 @@ static void check_places(pln_tensors *s) {
         const pln_named *e = &s->named[i];
         if (e->begin != at)
             pln_tensors_fail(s, PLEAT_ERR_FORMAT, "%s: %s begins at byte %zu, but the one before ends at %zu",
-                             s->path, e->name, e->begin, at);
+                             s->path, file_name(s, e).text, e->begin, at);
         at = e->end;
     }
     if (at != s->bytes)
@@ -271,62 +333,28 @@ static void check_places(pln_tensors *s) {
                          s->bytes - at);
 }
 
+/* A wrong prefix would otherwise load nothing in silence. */
+static void check_use(pln_tensors *s, const char *unknown) {
+    if (s->partly && !s->found.loaded && s->found.missing + s->found.other)
+        pln_tensors_fail(s, PLEAT_ERR_FORMAT, "%s: no tensor fits %s%s%s", s->path, s->whose,
+                         unknown ? "; the file has " : "", unknown ? pln_shown(unknown).text : "");
+}
+
 static void check_all(pln_tensors *s) {
     const char *unknown = match_names(s);
-    for (size_t i = 0; i < s->n; i++) check_entry(s, &s->named[i], unknown);
-    if (unknown)
-        pln_tensors_fail(s, PLEAT_ERR_FORMAT, "%s: %s has no %s", s->path, s->whose, pln_shown(unknown).text);
-    if (!s->status) check_places(s);
-}
-
-/* ---- the elements --------------------------------------------------------------------------------------- */
-
-/* The bytes of the file as element k of `to`. */
-static void take_element(pln_tensors *s, const pln_named *e, const uint8_t *from, void *to, size_t k) {
-    size_t width = pln_named_width(e);
-    uint64_t bits = 0;
-    for (size_t i = 0; i < width; i++) bits |= (uint64_t)from[i] << 8 * i;
-    uint32_t half = (uint32_t)bits;
-    int64_t whole = (int64_t)bits;
-    double v = (double)whole;
-    if (width == 4)
-        memcpy((uint32_t *)to + k, &half, 4);
-    else
-        memcpy((uint64_t *)to + k, e->flags & PLN_WHOLE ? (void *)&v : (void *)&bits, 8);
-    if (e->flags & PLN_WHOLE && fabs(v) > PLN_LARGEST_WHOLE)
-        pln_tensors_fail(s, PLEAT_ERR_FORMAT, "%s: %s is %jd, which is too large", s->path, e->name,
-                         (intmax_t)whole);
-}
-
-static void read_elements(pln_tensors *s, const pln_named *e) {
-    uint8_t chunk[4096];
-    void *to = pleat_write_now(e->fresh, "a reader of safetensors");
-    size_t width = pln_named_width(e), most = sizeof chunk / width, n = pln_named_numel(e), count;
-    for (size_t k = 0; k < n; k += count) {
-        count = n - k < most ? n - k : most;
-        if (!read_bytes(s, chunk, count * width)) return;
-        for (size_t i = 0; i < count; i++) take_element(s, e, chunk + i * width, to, k + i);
+    for (size_t i = 0; i < s->n && !s->status; i++) {
+        check_presence(s, &s->named[i], unknown);
+        if (s->named[i].json) check_entry(s, &s->named[i]);
     }
-}
-
-static void read_fresh(pln_tensors *s, pln_named *e) {
-    if (!e->json || s->status) return;
-    e->fresh = pleat_empty(s->ctx, e->t ? pleat_dtype_of(e->t) : PLEAT_F64, e->rank, e->shape);
-    if (pleat_is_poison(e->fresh))
-        s->status = PLEAT_ERR_MEMORY;
-    else
-        read_elements(s, e);
+    finish_list(&s->found);
+    check_use(s, unknown);
+    if (!s->status) check_places(s);
 }
 
 pleat_status pln_tensors_read(pln_tensors *s) {
     if (!s->f && pln_tensors_open(s)) return s->status;
     if (!s->status) check_all(s);
-    for (size_t i = 0; i < s->n; i++) read_fresh(s, &s->named[i]);
+    if (!s->status) pln_tensors_take(s);
     return s->status;
 }
 #endif
-
-void pln_tensors_assign(pln_tensors *s) {
-    for (size_t i = 0; i < s->n; i++)
-        if (s->named[i].t && s->named[i].fresh) pleat_assign(s->named[i].t, s->named[i].fresh);
-}

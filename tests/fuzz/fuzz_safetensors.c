@@ -2,6 +2,8 @@
  * and loaded again with the same bits. */
 #include "header.h"
 
+#include <string.h>
+
 enum { MOST_STATE = 16 };
 
 /* Copies of the network's state. */
@@ -32,6 +34,29 @@ static void save_and_load(pleat_ctx *ctx, pleat_nn_module *net) {
     check_state(net, loaded, "saved and loaded");
 }
 
+/* The counts and the list agree, and the list has an end. */
+static void check_misfits(const pleat_nn_misfits *m, size_t state, bool refused) {
+    size_t lines = 0;
+    FUZZ_CHECK(memchr(m->text, 0, sizeof m->text), "the list of misfits has no end");
+    for (const char *c = m->text; *c; c++) lines += *c == '\n';
+    FUZZ_CHECK(lines <= m->missing + m->other + m->left, "more lines than misfits: %s", m->text);
+    FUZZ_CHECK(m->loaded + m->missing + m->other <= state, "more tensors than the network has");
+    FUZZ_CHECK(refused ? !m->loaded : m->loaded > 0, "%zu tensors are said to be loaded", m->loaded);
+}
+
+/* What fits of the file, and of one layer. */
+static void load_partly(pleat_ctx *ctx, pleat_nn_module *net, const uint8_t *data, size_t size) {
+    pleat_nn_misfits found;
+    bool refused = pleat_nn_load_from(fuzz_file(0, data, size), net, .misfits = &found) != PLEAT_OK;
+    fuzz_check_error(ctx, refused);
+    check_misfits(&found, pleat_nn_state_count(net), refused);
+    pleat_clear_error(ctx);
+    refused = pleat_nn_load_from(fuzz_file(0, data, size), pleat_nn_child(net, 0), .prefix = "0.",
+                                 .misfits = &found) != PLEAT_OK;
+    fuzz_check_error(ctx, refused);
+    check_misfits(&found, pleat_nn_state_count(pleat_nn_child(net, 0)), refused);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     pleat_ctx *ctx = pleat_ctx_new(.threads = 1);
     pleat_nn_module *net =
@@ -46,6 +71,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_state(net, before, "refused");
     else
         save_and_load(ctx, net);
+    pleat_clear_error(ctx);
+    load_partly(ctx, net, data, size);
     pleat_nn_free(net);
     pleat_ctx_free(ctx);
     return 0;

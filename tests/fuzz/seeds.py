@@ -168,7 +168,9 @@ def safetensors_seeds():
     yield "metadata", safetensors(net[::-1], {"format": "pt", "caf\u00e9": "\u20ac"})
     yield "without-batches", safetensors(net[:6] + net[7:])
     yield "missing", safetensors(net[:5])
-    yield "type", safetensors([("0.weight", "BF16", [2, 1, 1, 2], bytes(8))] + net[1:])
+    yield "half", safetensors([("0.weight", "BF16", [2, 1, 1, 2], bytes(8)), ("0.bias", "F16", [2], b"\0\x3c\1\0")] + net[2:])
+    yield "type", safetensors([("0.weight", "I32", [2, 1, 1, 2], bytes(16))] + net[1:])
+    yield "more", safetensors([("0.ids", "I64", [1], bytes(8))] + net[:5] + [("x", "F8_E4M3", [3], bytes(3))])
     yield "large-count", safetensors(net[:6] + [net[6][:3] + (struct.pack("<q", 1 << 60),)] + net[7:])
     yield "empty", safetensors([])
     yield "deep", struct.pack("<Q", 400) + b'{"a":' + b"[" * 395

@@ -168,6 +168,10 @@ static void parameters(world *w, const row *r) {
         pleat_nn_sequential(w->ctx, pleat_nn_linear(w->ctx, 3, 2), pleat_nn_batch_norm2d(w->ctx, 2));
     if (take_pointer(w, m)) take_status(w, pleat_nn_save(in("p.safetensors"), m));
     if (!w->failed) take_status(w, pleat_nn_load(in("p.safetensors"), m));
+    pleat_nn_misfits found;
+    if (!w->failed)
+        take_status(w, pleat_nn_load_from(in("p.safetensors"), pleat_nn_child(m, 0), .prefix = "0.",
+                                          .misfits = &found));
     for (size_t i = 0; i < pleat_nn_state_count(m); i++) take(w, pleat_nn_state(m, i));
     pleat_nn_free(m);
     remove(in("p.safetensors"));
@@ -285,7 +289,7 @@ const row faults_files[] = {
      read_npz, .unary = NULL, .leaking = "libzip"},
     {" pleat_nn_write_png_grid pleat_nn_read_png pleat_nn_read_png_folder pleat_nn_read_png_pairs ", png,
      .unary = NULL},
-    {" pleat_nn_save pleat_nn_load ", parameters, .unary = NULL},
+    {" pleat_nn_save pleat_nn_load pleat_nn_load_from_with ", parameters, .unary = NULL},
     {" pleat_nn_save_checkpoint pleat_nn_load_checkpoint ", checkpoint, .unary = NULL},
     {" a_run_with_a_folder ", run, .unary = NULL},
     {" pleat_nn_report_new pleat_nn_report_heading pleat_nn_report_text pleat_nn_report_table"

@@ -449,8 +449,8 @@ static const struct {
     {PLEAT_ERR_FORMAT, "{\"__metadata__\":{\"a\":1}," WEIGHT "}", "an object of strings"},
     {PLEAT_ERR_FORMAT, "{\"__metadata__\":[]," WEIGHT "}", "an object of strings"},
     /* type and shape */
-    {PLEAT_ERR_DTYPE, "{" W("F16", "[2,3]", "[0,12]") "," BIAS "," SCALE "}",
-     "0.weight is F16 in the file and F32 in the network"},
+    {PLEAT_ERR_DTYPE, "{" W("I32", "[2,3]", "[0,24]") "," BIAS "," SCALE "}",
+     "0.weight is I32 in the file and F32 in the network"},
     {PLEAT_ERR_SHAPE, "{" W("F32", "[3,2]", "[0,24]") "," BIAS "," SCALE "}",
      "0.weight is [3,2] in the file and [2,3] in the network"},
     {PLEAT_ERR_SHAPE, "{" W("F32", "[6]", "[0,24]") "," BIAS "," SCALE "}", "[6] in the file and [2,3]"},

@@ -1,6 +1,7 @@
 /* For torch-files.sh: a network with everything that a state dict can hold.
  *     torch-files save FILE OUTPUT     writes its parameters, and what it makes of the input
- *     torch-files load FILE OUTPUT     reads parameters first */
+ *     torch-files load FILE OUTPUT     reads parameters first
+ *     torch-files part FILE OUTPUT     reads those of a larger model first, and prints what does not fit */
 #include <pleat_nn.h>
 #include <string.h>
 
@@ -21,6 +22,9 @@ int main(int argc, char **argv) {
     pleat_tensor *x = pleat_uniform(ctx, PLEAT_F32, PLEAT_SHAPE(6, 1, 28, 28), 0, 1);
     for (int i = 0; i < 3; i++) pleat_nn_forward(net, x); /* the running statistics move */
     if (!strcmp(argv[1], "load")) pleat_nn_load(argv[2], net);
+    pleat_nn_misfits misfits = {0};
+    if (!strcmp(argv[1], "part")) pleat_nn_load_from(argv[2], net, .prefix = "model.", .misfits = &misfits);
+    fputs(misfits.text, stdout);
     if (!strcmp(argv[1], "save")) pleat_nn_save(argv[2], net);
     pleat_nn_set_training(net, false);
     pleat_nn_write_npy("input.npy", x);

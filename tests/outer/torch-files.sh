@@ -22,3 +22,13 @@ must $python "$root/tests/outer/torch_files.py" make theirs.safetensors
 must ./files load theirs.safetensors output.npy
 must $python "$root/tests/outer/torch_files.py" match output.npy
 echo "PyTorch's in ours: $output"
+must $python "$root/tests/outer/torch_files.py" half half.safetensors
+must ./files part half.safetensors output.npy
+[ "$output" = "the network has no model.position_ids" ] || fail "a part of a file: $output"
+must $python "$root/tests/outer/torch_files.py" match output.npy
+echo "half precision in ours: $output"
+for file in new.pt old.pt; do
+    must $python "$root/tests/outer/torch_files.py" save $file
+    ./files load $file output.npy 2>err.txt && fail "$file was read"
+    grep -q "one of torch.save.*safetensors.torch.save_file" err.txt || fail "$file: $(cat err.txt)"
+done

@@ -2,6 +2,8 @@
 
     torch_files.py compare FILE OUTPUT      loads FILE, and compares what it makes of input.npy with OUTPUT
     torch_files.py make FILE                writes a network of its own to FILE, and what it makes of input.npy to expected.npy
+    torch_files.py half FILE                the same in half precision, F16 and BF16 by turns, as a part of a larger model
+    torch_files.py save FILE                writes it by torch.save
     torch_files.py match OUTPUT             compares OUTPUT with expected.npy
 """
 import json
@@ -31,10 +33,10 @@ def read(path):
 def write(path, tensors):
     header, body = {}, b""
     for name, t in tensors.items():
-        values = t.detach().numpy()
-        kind = {"float32": "F32", "float64": "F64", "int64": "I64"}[str(values.dtype)]
-        bytes_ = np.ascontiguousarray(values).astype(TYPES[kind]).tobytes()
-        header[name] = {"dtype": kind, "shape": list(values.shape), "data_offsets": [len(body), len(body) + len(bytes_)]}
+        kind = {"float32": "F32", "float64": "F64", "int64": "I64", "float16": "F16", "bfloat16": "BF16"}[str(t.dtype)[6:]]
+        bits = t.detach().contiguous().reshape(-1).view(torch.int16) if kind in ("F16", "BF16") else t.detach()
+        bytes_ = np.ascontiguousarray(bits.numpy()).tobytes()
+        header[name] = {"dtype": kind, "shape": list(t.shape), "data_offsets": [len(body), len(body) + len(bytes_)]}
         body += bytes_
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -65,5 +67,17 @@ elif sys.argv[1] == "make":
         net(x * 2 - 0.5)
     write(sys.argv[2], net.state_dict())
     np.save("expected.npy", net.eval()(x).detach().numpy())
+elif sys.argv[1] == "half":
+    state, larger = net.state_dict(), {"model.position_ids": torch.arange(3), "head.weight": torch.ones(2, 2)}
+    for i, (name, t) in enumerate(state.items()):
+        if t.dtype == torch.float32:
+            half = t.to([torch.float16, torch.bfloat16][i % 2])
+            state[name] = half.float()
+        larger["model." + name] = half if t.dtype == torch.float32 else t
+    net.load_state_dict(state)
+    write(sys.argv[2], larger)
+    np.save("expected.npy", net.eval()(x).detach().numpy())
+elif sys.argv[1] == "save":
+    torch.save(net.state_dict(), sys.argv[2], _use_new_zipfile_serialization="old" not in sys.argv[2])
 else:
     expect(np.load(sys.argv[2]), np.load("expected.npy"))
