@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char help[] =
-    "usage: deconv compare A.npy B.npy [--rtol R] [--atol A] [--ulp N] [--channels-last]\n"
+    "usage: deconv compare A.npy B.npy [--rtol R] [--atol A] [--ulp N] [--channels-last] [--values]\n"
     "\n"
     "Compare B with the reference A: the largest absolute error, the largest relative error and the largest distance in\n"
     "ulp (floats in between), each with its place, and a map of the errors over the last two axes.\n"
@@ -16,6 +16,8 @@ static const char help[] =
     "An element is right if it equals A's, or is NaN where A's is, or is nearer than one of\n"
     "  |b - a| <= atol + rtol |a|      ulp distance <= N\n"
     "All three are 0 if not given: then every element must have the very same value (0 equals -0).\n"
+    "Whole numbers are read, too: of 1 and 2 bytes as float32, of 4 and 8 as float64. Their ulp say nothing.\n"
+    "--values compares the numbers of arrays of any two types.\n"
     "--channels-last says that the arrays are N,H,W,C: the map and shifts are along H and W. If B is A moved by one or two\n"
     "pixels, or turned by 180 degrees, this is said. Places are in the order of the files' axes. The path - is standard input.\n"
     "\n"
@@ -27,6 +29,7 @@ typedef struct comparison {
     double rtol, atol;
     size_t ulp;
     bool single;        /* float32 */
+    bool values;        /* of any types */
     bool channels_last; /* the files are [N,H,W,C], and a and b [N,C,H,W] */
     size_t rank, n;
     size_t shape[PLEAT_MAX_RANK];
@@ -244,11 +247,12 @@ static int wrong_tolerance(const char *name, const char *text, const char *right
 }
 
 static int read_compare_arguments(int argc, char **argv, comparison *c, const char *paths[2],
-                                  const char **channels_last) {
+                                  const char **channels_last, const char **values) {
     const char *rtol = NULL, *atol = NULL, *ulp = NULL;
-    const text_option options[] = {{"--rtol", &rtol, false},    {"--atol", &atol, false},
-                                   {"--ulp", &ulp, false},      {"--channels-last", channels_last, true},
-                                   {"A.npy", &paths[0], false}, {"B.npy", &paths[1], false}};
+    const text_option options[] = {{"--rtol", &rtol, false},   {"--atol", &atol, false},
+                                   {"--ulp", &ulp, false},     {"--channels-last", channels_last, true},
+                                   {"--values", values, true}, {"A.npy", &paths[0], false},
+                                   {"B.npy", &paths[1], false}};
     int status = read_words("compare", argc, argv, options, sizeof options / sizeof *options);
     if (status) return status;
     const char *number = "a number, 0 or more, such as 1e-5";
@@ -262,8 +266,8 @@ static int read_compare_arguments(int argc, char **argv, comparison *c, const ch
     return 0;
 }
 
-static bool same_kind(pleat_tensor *a, pleat_tensor *b) {
-    bool same = pleat_dtype_of(a) == pleat_dtype_of(b) && pleat_rank(a) == pleat_rank(b);
+static bool same_kind(pleat_tensor *a, pleat_tensor *b, bool any_type) {
+    bool same = (any_type || pleat_dtype_of(a) == pleat_dtype_of(b)) && pleat_rank(a) == pleat_rank(b);
     for (size_t k = 0; same && k < pleat_rank(a); k++) same = pleat_size(a, k) == pleat_size(b, k);
     return same;
 }
@@ -296,7 +300,8 @@ static int tell(const comparison *c) {
 
 /* Elements as doubles, which hold both types exactly. */
 static int compare_tensors(comparison *c, pleat_tensor *a, pleat_tensor *b) {
-    c->rank = pleat_rank(a), c->n = pleat_numel(a), c->single = pleat_dtype_of(a) == PLEAT_F32;
+    c->rank = pleat_rank(a), c->n = pleat_numel(a),
+    c->single = pleat_dtype_of(a) == PLEAT_F32 && pleat_dtype_of(b) == PLEAT_F32;
     for (size_t k = 0; k < c->rank; k++) c->shape[k] = pleat_size(a, k);
     c->a = calloc(c->n + 1, sizeof(double)), c->b = calloc(c->n + 1, sizeof(double));
     int status = EXIT_IO;
@@ -326,19 +331,19 @@ static int compare_files(pleat_ctx *ctx, comparison *c, const char *const *paths
         print_kind(i ? "B" : "A", t[i]);
         if (c->channels_last) t[i] = pleat_permute(t[i], order);
     }
-    if (same_kind(t[0], t[1])) return compare_tensors(c, t[0], t[1]);
+    if (same_kind(t[0], t[1], c->values)) return compare_tensors(c, t[0], t[1]);
     printf("different in type or shape\n");
     return EXIT_DIFFERENT;
 }
 
 static int compare(int argc, char **argv) {
     comparison c = {0};
-    const char *paths[2] = {NULL, NULL}, *channels_last = NULL;
-    int status = read_compare_arguments(argc, argv, &c, paths, &channels_last);
+    const char *paths[2] = {NULL, NULL}, *channels_last = NULL, *values = NULL;
+    int status = read_compare_arguments(argc, argv, &c, paths, &channels_last, &values);
     if (status) return status;
     pleat_ctx *ctx = pleat_ctx_new(.threads = 1);
     if (!ctx) return complain(EXIT_IO, "compare", "no memory");
-    c.channels_last = channels_last != NULL;
+    c.channels_last = channels_last != NULL, c.values = values != NULL;
     status = compare_files(ctx, &c, paths);
     pleat_ctx_free(ctx);
     return status;

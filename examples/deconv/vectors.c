@@ -7,7 +7,8 @@
 #include <string.h>
 
 static const char help[] =
-    "usage: deconv vectors --output DIR [--framework FRAMEWORK] [--op OP] [--count N] [--seed S] [--integers] [--dtype T]\n"
+    "usage: deconv vectors --output DIR [--framework FRAMEWORK] [--op OP] [--count N] [--seed S]\n"
+    "                      [--integers [--range R]] [--dtype T] [--int8 | --int16]\n"
     "\n"
     "Writes golden vectors for another implementation to be compared with: for each layer input, weight, bias, output, a\n"
     "gradient of the output, and the gradients of input, weight and bias that follow, as .npy files in the framework's\n"
@@ -20,12 +21,17 @@ static const char help[] =
     "  --count N               number of layers (default 500)\n"
     "  --seed S                of the random layers and of all values (default 0)\n"
     "  --integers              small whole numbers, so that every correct implementation gives the same bits\n"
+    "  --range R               whole numbers from -R to R (default 4), as far as all sums are exact\n"
     "  --dtype T               float32 (default) or float64\n"
+    "  --int8                  layers as TensorFlow Lite quantises them: input and output of 8 bits with scales and zero\n"
+    "                          points, weights of 8 bits with a scale for each channel, bias and sums of 32 bits\n"
+    "  --int16                 the same with input and output of 16 bits, bias and sums of 64\n"
+    "                          (both: .npy, .hex, an element a line, and NNNN.h, C arrays; no gradients)\n"
     "\n"
     "Every value is computed by four methods, which must agree. Exit status: 0; 1 for an I/O failure or if the methods\n"
     "disagree; 2 for wrong options.\n";
 
-enum { ARRAYS = 8, MOST_CASES = 100000 };
+enum { ARRAYS = 8, MOST_CASES = 100000, LARGEST_RANGE = 1000000 };
 
 static const char *const array_names[ARRAYS] = {"input",       "weight",     "bias",        "output",
                                                 "grad_output", "grad_input", "grad_weight", "grad_bias"};
@@ -135,34 +141,82 @@ static const char *const layer_word[] = {
     "--group",       "--data-format",  "--kernel",   "--input-size", "--channels",
 };
 
-enum { OWN_WORDS = 5, LAYER_WORDS = sizeof layer_word / sizeof *layer_word };
+enum { OWN_WORDS = 8, LAYER_WORDS = sizeof layer_word / sizeof *layer_word };
 
-static int read_options(int argc, char **argv, vector_job *j) {
-    const char *count = NULL, *seed = NULL, *integers = NULL, *dtype = NULL;
-    layer_arguments a;
-    text_option options[OWN_WORDS + LAYER_WORDS] = {{"--output", &j->output, false},
-                                                    {"--count", &count, false},
-                                                    {"--seed", &seed, false},
-                                                    {"--integers", &integers, true},
-                                                    {"--dtype", &dtype, false}};
-    for (size_t i = 0; i < LAYER_WORDS; i++) options[OWN_WORDS + i].name = layer_word[i];
-    int status = read_arguments("vectors", "--framework", argc, argv, &a, options, OWN_WORDS + LAYER_WORDS);
-    if (status) return status;
-    if (!count) count = "500";
-    if (!seed) seed = "0";
-    if (!dtype) dtype = "float32";
-    if (!j->output || !*j->output) return complain(EXIT_USAGE, "vectors", "--output DIR is missing");
-    if (!read_count(count, &j->count) || j->count < 1 || j->count > MOST_CASES)
-        return complain(EXIT_USAGE, "vectors", "--count %s: it must be a whole number from 1 to %d", count,
-                        MOST_CASES);
-    if (!read_count(seed, &j->seed))
-        return complain(EXIT_USAGE, "vectors", "--seed %s: it must be a whole number, 0 or more", seed);
+typedef struct own_words {
+    const char *count, *seed, *integers, *range, *dtype, *int8, *int16;
+} own_words;
+
+/* The terms of the longest sum of a layer, gradients included, times the largest product. */
+static double largest_sum(const vector_case *c, size_t range) {
+    double taps = (double)(c->kernel[0] * c->kernel[1]), groups = (double)c->layer.groups, r = (double)range;
+    double map = (double)c->N * (double)(c->layer.transpose ? c->in : c->plan.out)[0] *
+                 (double)(c->layer.transpose ? c->in : c->plan.out)[1];
+    double image = (double)c->N * (double)c->plan.out[0] * (double)c->plan.out[1];
+    double channels = fmax((double)c->channels[0], (double)c->channels[1]) / groups;
+    return fmax(fmax(taps * channels, map) * r * r + r, image * r);
+}
+
+static int check_range(const vector_job *j, const case_list *list) {
+    double limit = j->dtype == PLEAT_F32 ? 0x1p24 : 0x1p53;
+    for (size_t i = 0; j->integers && !j->bits && i < list->count; i++)
+        if (largest_sum(&list->at[i], j->range) > limit)
+            return complain(EXIT_USAGE, "vectors",
+                            "--range %zu: sums of layer %04zu reach %.0f, and %s is exact up to %.0f%s",
+                            j->range, i, largest_sum(&list->at[i], j->range),
+                            j->dtype == PLEAT_F32 ? "float32" : "float64", limit,
+                            j->dtype == PLEAT_F32 ? "; --dtype float64 has more" : "");
+    return EXIT_FINE;
+}
+
+static int contradict(const char *a, const char *b) {
+    return complain(EXIT_USAGE, "vectors", "%s beside %s; give one of them", a, b);
+}
+
+/* The kind of the vectors: floats, whole numbers in floats, or quantised. */
+static int read_kind(const own_words *w, vector_job *j) {
+    const char *quantised = w->int8 ? w->int8 : w->int16, *dtype = w->dtype ? w->dtype : "float32";
+    if (w->int8 && w->int16) return contradict(w->int8, w->int16);
+    if (quantised && (w->integers || w->dtype))
+        return contradict(quantised, w->integers ? w->integers : "--dtype");
+    if (w->range && !w->integers)
+        return complain(EXIT_USAGE, "vectors", "--range %s goes with --integers", w->range);
     if (strcmp(dtype, "float32") && strcmp(dtype, "float64"))
         return refuse_word("vectors", "--dtype", dtype, "float32 or float64",
                            (const char *const[]){"float32", "float64", NULL});
+    if (w->range && (!read_count(w->range, &j->range) || j->range < 1 || j->range > LARGEST_RANGE))
+        return complain(EXIT_USAGE, "vectors", "--range %s: it must be a whole number from 1 to %d", w->range,
+                        LARGEST_RANGE);
     j->dtype = strcmp(dtype, "float64") ? PLEAT_F32 : PLEAT_F64;
-    j->framework = a.layer.framework, j->transpose = a.layer.transpose, j->integers = integers;
-    return check_folder(j->output);
+    j->integers = w->integers;
+    if (!quantised) return EXIT_FINE;
+    j->bits = w->int8 ? 8 : 16;
+    j->integers = true;
+    j->write = write_integers;
+    return EXIT_FINE;
+}
+
+static int read_options(int argc, char **argv, vector_job *j) {
+    own_words w = {.count = NULL};
+    layer_arguments a;
+    text_option options[OWN_WORDS + LAYER_WORDS] = {
+        {"--output", &j->output, false},   {"--count", &w.count, false}, {"--seed", &w.seed, false},
+        {"--integers", &w.integers, true}, {"--range", &w.range, false}, {"--dtype", &w.dtype, false},
+        {"--int8", &w.int8, true},         {"--int16", &w.int16, true}};
+    for (size_t i = 0; i < LAYER_WORDS; i++) options[OWN_WORDS + i].name = layer_word[i];
+    int status = read_arguments("vectors", "--framework", argc, argv, &a, options, OWN_WORDS + LAYER_WORDS);
+    if (status) return status;
+    if (!w.count) w.count = "500";
+    if (!w.seed) w.seed = "0";
+    if (!j->output || !*j->output) return complain(EXIT_USAGE, "vectors", "--output DIR is missing");
+    if (!read_count(w.count, &j->count) || j->count < 1 || j->count > MOST_CASES)
+        return complain(EXIT_USAGE, "vectors", "--count %s: it must be a whole number from 1 to %d", w.count,
+                        MOST_CASES);
+    if (!read_count(w.seed, &j->seed))
+        return complain(EXIT_USAGE, "vectors", "--seed %s: it must be a whole number, 0 or more", w.seed);
+    j->framework = a.layer.framework, j->transpose = a.layer.transpose;
+    status = read_kind(&w, j);
+    return status ? status : check_folder(j->output);
 }
 
 static int run(int argc, char **argv) {
@@ -172,10 +226,11 @@ static int run(int argc, char **argv) {
     case_list list;
     bool made = make_cases(j.framework, j.transpose, j.count, j.seed, &list);
     j.ctx = pleat_ctx_new(.threads = 1);
-    if (made && j.ctx)
-        status = write_folder(&j, &list);
-    else
+    if (!made || !j.ctx)
         status = complain(EXIT_IO, "vectors", "no memory");
+    else
+        status = check_range(&j, &list);
+    if (!status) status = write_folder(&j, &list);
     free(list.at);
     free(j.folder), free(j.target);
     if (j.ctx) pleat_ctx_free(j.ctx);

@@ -9,13 +9,14 @@ typedef struct vector_job vector_job;
 
 /* What is written for a layer: 0, or an exit status after one line on standard error. */
 typedef int vector_writer(const vector_job *j, const vector_case *c, size_t index);
-extern vector_writer write_floats;
+extern vector_writer write_floats, write_integers;
 
 struct vector_job {
     pleat_framework framework;
     bool transpose, integers;
     size_t range; /* of integers: -range..range */
     pleat_dtype dtype;
+    int bits; /* of quantised layers: 8 or 16 */
     size_t count, seed;
     const char *output;
     char *target, *folder; /* the folder's place, and where it is until it is whole */

@@ -200,6 +200,46 @@ says 0 vectors --framework onnx --count 20 --dtype float64 --output wide -- "20 
 grep -q '"asymmetric pads"' wide/manifest.jsonl || fail "vectors: no asymmetric pads"
 grep -q "<f8" wide/0000_input.npy || fail "vectors: --dtype float64 wrote another type"
 
+# wider whole numbers are as exact, or refused
+says 0 vectors --integers --range 100 --count 70 --output hundred -- "70 layers"
+says 0 vectors --integers --range 100000 --dtype float64 --count 70 --output thousands -- "70 layers"
+says 0 vectors --integers --count 70 --seed 1 --output four -- "70 layers"
+says 0 vectors --integers --range 4 --count 70 --seed 1 --output also-four -- "70 layers"
+diff -r four also-four >differences || fail "vectors: --range 4 is not the default: $(cat differences)"
+refused 2 "sums of layer 0000 reach" vectors --integers --range 5000 --output new
+refused 2 "--range 0: it must be a whole number from 1 to 1000000" vectors --integers --range 0 --output new
+refused 2 "--range 5 goes with --integers" vectors --range 5 --output new
+
+# quantised layers: the same bytes everywhere, which tests/oracle/deconv_int.py computes from TensorFlow Lite's sources, too
+numpy=
+python3 -c 'import numpy' 2>/dev/null && numpy=python3
+/usr/bin/python3 -c 'import numpy' 2>/dev/null && numpy=/usr/bin/python3
+for framework in torch tensorflow onnx; do
+    for op in conv_transpose conv; do
+        for bits in 8 16; do
+            rm -rf quantised
+            says 0 vectors --framework $framework --op $op --int$bits --count 64 --seed 5 --output quantised -- "64 layers"
+            [ -z "$numpy" ] || must $numpy "$root/tests/oracle/deconv_int.py" check quantised
+            sum=$(cd quantised && LC_ALL=C && cat * | cksum)
+            grep -qxF "$framework $op $bits: $sum" "$root/tests/oracle/deconv_int.sums" || fail "vectors $framework $op --int$bits: $sum"
+        done
+    done
+done
+sed 's/.*"name": "\([^"]*\)".*"options": "\([^"]*\)".*/\1 \2/' quantised/manifest.jsonl | sed -n '1~5p' >cases
+while read -r name options; do
+    v=quantised/$name
+    must "$deconv" run --framework onnx $options --method scatter --input ${v}_input.npy --weight ${v}_weight.npy \
+        --bias ${v}_bias.npy --weight-scale ${v}_weight_scale.npy --output y.npy --sum sum.npy
+    cmp y.npy ${v}_output.npy && cmp sum.npy ${v}_sum.npy || fail "run $options: another result than that of vectors"
+done <cases
+printf '#include "quantised/0003.h"\n#include "quantised/0004.h"\n#include <stdio.h>\nint main(void) { printf("%%04x\\n", (unsigned)(uint16_t)v0003_output[1]); }\n' >header.c
+must $cc -std=c99 -Wall -Wextra -Werror -I. header.c -o header
+must ./header
+[ "$output" = "$(sed -n 2p quantised/0003_output.hex)" ] || fail "vectors: 0003.h has $output, 0003_output.hex $(sed -n 2p quantised/0003_output.hex)"
+refused 2 "--int8 beside --int16" vectors --int8 --int16 --output new
+refused 2 "--int8 beside --integers" vectors --int8 --integers --output new
+refused 2 "--int16 beside --dtype" vectors --int16 --dtype float64 --output new
+
 # the values come back from `run`, by another method, within the tolerance of their type
 sed 's/.*"name": "\([^"]*\)".*"options": "\([^"]*\)".*/\1 \2/' one/manifest.jsonl | sed -n '1~7p' >cases
 while read -r name options; do

@@ -82,7 +82,7 @@ done
 [ "$("$deconv" --version)" = "deconv $(sed -n 's/^#define PLEAT_VERSION "\(.*\)"/\1/p' "$root/ops/pleat.h")" ] ||
     fail "--version"
 for option in op framework input weight bias output grad-output grad-input grad-weight grad-bias method stride strides padding \
-    output-padding dilation dilations dilation-rate groups group output-size output-shape pads auto-pad data-format; do
+    output-padding dilation dilations dilation-rate groups group output-size output-shape pads auto-pad data-format dtype int8 int16 input-scale weight-scale output-scale input-zero-point output-zero-point activation sum; do
     "$deconv" run --help | grep -q -- "--$option" || fail "run --help does not name --$option"
 done
 refused 2 "a command is missing"
@@ -318,6 +318,61 @@ refused 2 "grad-output [1,1,1,3]: it must be [1,1,1,7]" run $files $out --stride
 refused 2 "all must be of one type" run $files $out --grad-output x8.npy --grad-input made/gx.npy
 must "$deconv" run --input none.npy --weight w.npy --output y.npy
 
+# ---- whole numbers and quantised layers ----
+
+# wholes FILE TYPE SHAPE OCTAL...: elements as printf's escapes, without their backslashes
+wholes() {
+    name=$1 dtype=$2 shape=$3
+    shift 3
+    npy "$name" "{'descr': '$dtype', 'fortran_order': False, 'shape': ($shape), }"
+    for byte; do printf "\\$byte"; done >>"$name"
+}
+wholes xi.npy '|i1' "1, 1, 1, 3" 001 002 003
+wholes b4.npy '<i4' "1," 012 000 000 000
+must "$deconv" run --input xi.npy --weight xi.npy --stride 1,2 --output y.npy
+same y.npy full.npy
+refused 2 "bias is float64 and the input is float32" run --input xi.npy --weight xi.npy --bias b4.npy $out
+must "$deconv" run --input xi.npy --weight xi.npy --stride 1,2 --dtype float64 --output y8.npy
+must "$deconv" compare y8.npy full.npy --values
+refused 2 "--dtype int8: it must be float32 or float64" run $gone --dtype int8
+
+# x = 1 2 3 with the zero point 1 is 0 1 2, w = 1 2 3 and a bias of 10: sums 10 11 12; with M = 1/4, halves away from 0, plus 3
+wholes big.npy '<i2' "1, 1, 1, 1" 350 003
+wholes one1.npy '|i1' "1, 1, 1, 1" 001
+array s.npy f4 "1," 1
+wholes sums.npy '<i4' "1, 1, 1, 3" 012 000 000 000 013 000 000 000 014 000 000 000
+wholes outputs.npy '|i1' "1, 1, 1, 3" 006 006 006
+int8="run --int8 --input xi.npy --weight one1.npy --weight-scale s.npy --input-scale 0.5 --output-scale 2"
+must "$deconv" $int8 --bias b4.npy --input-zero-point 1 --output-zero-point 3 --output y.npy --sum sum.npy
+same sum.npy sums.npy
+same y.npy outputs.npy
+grep -q "'<i4'" sum.npy && grep -q "'|i1'" y.npy || fail "the types of a quantised layer"
+"$deconv" $int8 --output - | cmp -s - y.npy && fail "a bias and zero points change nothing"
+"$deconv" $int8 --bias b4.npy --input-zero-point 1 --output-zero-point 3 --output - | cmp - y.npy || fail "a stream of int8"
+must "$deconv" $int8 --bias b4.npy --output-zero-point -128 --activation relu6 --output y.npy
+[ "$("$deconv" $int8 --output y.npy --sum sum.npy)" = "y.npy: int8 [1,1,1,3]
+sum.npy: int32 [1,1,1,3]" ] || fail "the summary of a quantised layer"
+refused 2 "--weight-scale FILE is missing" run --int8 $gone --input-scale 1 --output-scale 1
+refused 2 "--input-scale S is missing" run --int8 $gone --weight-scale s.npy --output-scale 1
+refused 2 "--input-scale 0: it must be a positive number" run --int8 $gone --weight-scale s.npy --input-scale 0 --output-scale 1
+refused 2 "--input-zero-point 128: it must be a whole number from -128 to 127" $int8 $out --input-zero-point 128
+refused 2 "--output-zero-point -129: it must be" $int8 $out --output-zero-point -129
+refused 2 "--output-zero-point 1: it must be 0 with --int16" run --int16 $gone --weight-scale s.npy --input-scale 1 --output-scale 1 \
+    --output-zero-point 1
+refused 2 "did you mean relu6?" $int8 $out --activation ReLU6
+refused 2 "--int8 beside --int16" $int8 $out --int16
+refused 2 "--dtype beside --int8" $int8 $out --dtype float64
+refused 2 "--activation goes with --int8 or --int16" run $gone --activation relu
+refused 2 "--weight-scale goes with --int8 or --int16" run $gone --weight-scale s.npy
+refused 2 "--sum goes with --int8 or --int16" run $gone --sum made/s.npy
+refused 2 "--grad-output: a quantised layer has no gradients" $int8 $out --grad-output x.npy
+refused 2 "weight-scale [3]: it must be [1] or [1]" run --int8 --input xi.npy --weight one1.npy --weight-scale flat.npy --input-scale 1 \
+    --output-scale 1 $out
+refused 2 "input has the element 1000; it must be a whole number from -128 to 127" run --int8 --input big.npy --weight one1.npy \
+    --weight-scale s.npy --input-scale 1 --output-scale 1 $out
+refused 2 "TensorFlow Lite is not defined there" run --int8 --input xi.npy --weight one1.npy --weight-scale s.npy --input-scale 1e9 \
+    --output-scale 0.1 $out
+
 # a reader that stops early, as head does, is no mistake
 deaf() {
     { sleep 0.1; "$deconv" "$@" 2>err.txt; } | true
@@ -404,6 +459,8 @@ says 0 "equal within the tolerance" a.npy other.npy --ulp 1065353216
 says 1 "different" a.npy other.npy --ulp 1065353215
 says 1 "different in type or shape" a.npy x.npy
 says 1 "different in type or shape" x.npy x8.npy
+says 0 "equal: all 3 elements" x.npy x8.npy --values
+says 1 "different in type or shape" a.npy x.npy --values
 refused 2 "two files must be given" compare a.npy
 refused 2 "unknown argument 'b.npy'" compare a.npy a.npy b.npy
 refused 2 "both files are -" compare - -
