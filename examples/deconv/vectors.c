@@ -8,7 +8,7 @@
 
 static const char help[] =
     "usage: deconv vectors --output DIR [--framework FRAMEWORK] [--op OP] [--count N] [--seed S]\n"
-    "                      [--integers [--range R]] [--dtype T] [--int8 | --int16]\n"
+    "                      [--integers [--range R]] [--dtype T] [--int8 | --int16 | --onnx]\n"
     "\n"
     "Writes golden vectors for another implementation to be compared with: for each layer input, weight, bias, output, a\n"
     "gradient of the output, and the gradients of input, weight and bias that follow, as .npy files in the framework's\n"
@@ -27,14 +27,16 @@ static const char help[] =
     "                          points, weights of 8 bits with a scale for each channel, bias and sums of 32 bits\n"
     "  --int16                 the same with input and output of 16 bits, bias and sums of 64\n"
     "                          (both: .npy, .hex, an element a line, and NNNN.h, C arrays; no gradients)\n"
+    "  --onnx                  of --framework onnx: a folder for each layer as ONNX's node tests have it, with model.onnx\n"
+    "                          and test_data_set_0/input_0.pb, input_1.pb, input_2.pb and output_0.pb\n"
     "\n"
     "Every value is computed by four methods, which must agree. Exit status: 0; 1 for an I/O failure or if the methods\n"
     "disagree; 2 for wrong options.\n";
 
-enum { ARRAYS = 8, MOST_CASES = 100000, LARGEST_RANGE = 1000000 };
+enum { MOST_CASES = 100000, LARGEST_RANGE = 1000000 };
 
-static const char *const array_names[ARRAYS] = {"input",       "weight",     "bias",        "output",
-                                                "grad_output", "grad_input", "grad_weight", "grad_bias"};
+static const char *const array_names[FLOAT_ARRAYS] = {
+    "input", "weight", "bias", "output", "grad_output", "grad_input", "grad_weight", "grad_bias"};
 
 /* ---- values --------------------------------------------------------------------------------------------- */
 
@@ -90,8 +92,8 @@ pleat_rng values_rng(const vector_job *j, size_t index) {
 }
 
 /* The eight arrays; NULL where all is well, otherwise the reason. */
-static const char *compute(const vector_job *j, const vector_case *c, size_t index,
-                           pleat_tensor *arrays[ARRAYS]) {
+const char *compute_floats(const vector_job *j, const vector_case *c, size_t index,
+                           pleat_tensor *arrays[FLOAT_ARRAYS]) {
     pleat_rng r = values_rng(j, index);
     size_t image[4], weight[4], result[4];
     image_shape(&c->layer, c->N, c->channels[0], c->in, image);
@@ -122,13 +124,13 @@ static bool write_array(const vector_job *j, size_t index, size_t k, pleat_tenso
 }
 
 int write_floats(const vector_job *j, const vector_case *c, size_t index) {
-    pleat_tensor *arrays[ARRAYS];
-    const char *wrong = compute(j, c, index, arrays);
+    pleat_tensor *arrays[FLOAT_ARRAYS];
+    const char *wrong = compute_floats(j, c, index, arrays);
     if (wrong) return complain(EXIT_IO, "vectors", "layer %04zu: %s", index, wrong);
-    for (size_t k = 0; k < ARRAYS; k++)
+    for (size_t k = 0; k < FLOAT_ARRAYS; k++)
         if (!write_array(j, index, k, arrays[k])) return cannot_write(j);
     begin_line(j, c, index, j->dtype == PLEAT_F32 ? "float32" : "float64", "");
-    end_line(j, index, ARRAYS, array_names, arrays);
+    end_line(j, index, FLOAT_ARRAYS, array_names, arrays, true);
     return EXIT_FINE;
 }
 
@@ -141,10 +143,10 @@ static const char *const layer_word[] = {
     "--group",       "--data-format",  "--kernel",   "--input-size", "--channels",
 };
 
-enum { OWN_WORDS = 8, LAYER_WORDS = sizeof layer_word / sizeof *layer_word };
+enum { OWN_WORDS = 9, LAYER_WORDS = sizeof layer_word / sizeof *layer_word };
 
 typedef struct own_words {
-    const char *count, *seed, *integers, *range, *dtype, *int8, *int16;
+    const char *count, *seed, *integers, *range, *dtype, *int8, *int16, *onnx;
 } own_words;
 
 /* The terms of the longest sum of a layer, gradients included, times the largest product. */
@@ -177,6 +179,10 @@ static int contradict(const char *a, const char *b) {
 static int read_kind(const own_words *w, vector_job *j) {
     const char *quantised = w->int8 ? w->int8 : w->int16, *dtype = w->dtype ? w->dtype : "float32";
     if (w->int8 && w->int16) return contradict(w->int8, w->int16);
+    if (quantised && w->onnx) return contradict(quantised, w->onnx);
+    if (w->onnx && j->framework != PLEAT_ONNX)
+        return complain(EXIT_USAGE, "vectors", "--onnx goes with --framework onnx, not %s",
+                        pleat_framework_name(j->framework));
     if (quantised && (w->integers || w->dtype))
         return contradict(quantised, w->integers ? w->integers : "--dtype");
     if (w->range && !w->integers)
@@ -189,6 +195,7 @@ static int read_kind(const own_words *w, vector_job *j) {
                         LARGEST_RANGE);
     j->dtype = strcmp(dtype, "float64") ? PLEAT_F32 : PLEAT_F64;
     j->integers = w->integers;
+    if (w->onnx) j->write = write_onnx;
     if (!quantised) return EXIT_FINE;
     j->bits = w->int8 ? 8 : 16;
     j->integers = true;
@@ -202,7 +209,7 @@ static int read_options(int argc, char **argv, vector_job *j) {
     text_option options[OWN_WORDS + LAYER_WORDS] = {
         {"--output", &j->output, false},   {"--count", &w.count, false}, {"--seed", &w.seed, false},
         {"--integers", &w.integers, true}, {"--range", &w.range, false}, {"--dtype", &w.dtype, false},
-        {"--int8", &w.int8, true},         {"--int16", &w.int16, true}};
+        {"--int8", &w.int8, true},         {"--onnx", &w.onnx, true},    {"--int16", &w.int16, true}};
     for (size_t i = 0; i < LAYER_WORDS; i++) options[OWN_WORDS + i].name = layer_word[i];
     int status = read_arguments("vectors", "--framework", argc, argv, &a, options, OWN_WORDS + LAYER_WORDS);
     if (status) return status;

@@ -17,18 +17,34 @@ int cannot_write(const vector_job *j) {
     return complain(EXIT_IO, "vectors", "cannot write %s: %s", j->output, strerror(errno));
 }
 
-FILE *open_file(const vector_job *j, const char *format, ...) {
-    char name[80];
-    va_list args;
-    va_start(args, format);
+/* The path of a file of the folder; the caller frees it. NULL if memory is short. */
+static char *path_of(const vector_job *j, const char *format, va_list args) {
+    char name[160];
     vsnprintf(name, sizeof name, format, args);
-    va_end(args);
     size_t bytes = strlen(j->folder) + strlen(name) + 2;
     char *path = malloc(bytes);
     if (path) snprintf(path, bytes, "%s/%s", j->folder, name);
+    return path;
+}
+
+FILE *open_file(const vector_job *j, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    char *path = path_of(j, format, args);
+    va_end(args);
     FILE *f = path ? fopen(path, "wb") : NULL;
     free(path);
     return f;
+}
+
+bool make_subfolder(const vector_job *j, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    char *path = path_of(j, format, args);
+    va_end(args);
+    bool made = path && !mkdir(path, 0777);
+    free(path);
+    return made;
 }
 
 bool close_file(FILE *f) {

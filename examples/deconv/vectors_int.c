@@ -187,7 +187,7 @@ static void put_line(const drawing *d, size_t index, size_t arrays) {
             "\"most\": %d}",
             manners[d->m].note, (double)q->input_scale, q->input_zero_point, (double)q->output_scale,
             q->output_zero_point, activation, q->least, q->most);
-    end_line(d->j, index, arrays, names, d->arrays);
+    end_line(d->j, index, arrays, names, d->arrays, true);
 }
 
 int write_integers(const vector_job *j, const vector_case *c, size_t index) {

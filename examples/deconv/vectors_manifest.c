@@ -68,7 +68,7 @@ void begin_line(const vector_job *j, const vector_case *c, size_t index, const c
 }
 
 void end_line(const vector_job *j, size_t index, size_t n, const char *const *names,
-              pleat_tensor *const *arrays) {
+              pleat_tensor *const *arrays, bool files) {
     FILE *f = j->manifest;
     fputs(", \"shapes\": {", f);
     for (size_t k = 0; k < n; k++) {
@@ -77,8 +77,8 @@ void end_line(const vector_job *j, size_t index, size_t n, const char *const *na
             fprintf(f, "%s%zu", i ? ", " : "", pleat_shape(arrays[k])[i]);
         fputc(']', f);
     }
-    fputs("}, \"files\": {", f);
-    for (size_t k = 0; k < n; k++)
+    if (files) fputs("}, \"files\": {", f);
+    for (size_t k = 0; files && k < n; k++)
         fprintf(f, "%s\"%s\": \"%04zu_%s.npy\"", k ? ", " : "", names[k], index, names[k]);
     fputs("}}\n", f);
 }

@@ -214,6 +214,8 @@ refused 2 "--range 5 goes with --integers" vectors --range 5 --output new
 numpy=
 python3 -c 'import numpy' 2>/dev/null && numpy=python3
 /usr/bin/python3 -c 'import numpy' 2>/dev/null && numpy=/usr/bin/python3
+onnx=
+/usr/bin/python3 -c 'import numpy, onnx' 2>/dev/null && onnx=/usr/bin/python3
 for framework in torch tensorflow onnx; do
     for op in conv_transpose conv; do
         for bits in 8 16; do
@@ -239,6 +241,27 @@ must ./header
 refused 2 "--int8 beside --int16" vectors --int8 --int16 --output new
 refused 2 "--int8 beside --integers" vectors --int8 --integers --output new
 refused 2 "--int16 beside --dtype" vectors --int16 --dtype float64 --output new
+
+# nodes for ONNX's runtimes; the onnx package reads them where it is
+for words in "" "--op conv --dtype float64 --integers"; do
+    rm -rf nodes plain
+    says 0 vectors --framework onnx --onnx --count 330 --seed 6 $words --output nodes -- "330 layers"
+    says 0 vectors --framework onnx --count 330 --seed 6 $words --output plain -- "330 layers"
+    [ "$(find nodes -type f | wc -l)" = 1651 ] || fail "vectors --onnx $words: $(find nodes -type f | wc -l) files, not 330*5 + 1"
+    [ -z "$onnx" ] || must $onnx "$root/tests/oracle/onnx_nodes.py" nodes plain
+    rm -rf again
+    says 0 vectors --framework onnx --onnx --count 330 --seed 6 $words --output again -- "330 layers"
+    diff -r nodes again >differences || fail "vectors --onnx: not the same twice: $(cat differences)"
+done
+# kernel_shape [3,3], by hand: a field 5 of 21 bytes: 1, the name; 8 and 8, the numbers; 20, the type 7
+kernel=2a150a0c6b65726e656c5f736861706540034003a00107
+od -An -v -tx1 nodes/test_conv_0000_doubling_odd_kernel/model.onnx | tr -d ' \n' | grep -q $kernel ||
+    fail "vectors --onnx: no kernel_shape in the model"
+refused 2 "--onnx goes with --framework onnx, not torch" vectors --onnx --output new
+refused 2 "--int8 beside --onnx" vectors --framework onnx --int8 --onnx --output new
+(trap '' XFSZ; ulimit -f 1; "$deconv" vectors --framework onnx --onnx --output new --count 20 >out.txt 2>err.txt)
+[ $? = 1 ] && [ "$(wc -l <err.txt)" = 1 ] && [ ! -e new ] && [ -z "$(ls | grep tmp)" ] ||
+    fail "vectors --onnx: a full disk: $(ls) $(cat err.txt)"
 
 # the values come back from `run`, by another method, within the tolerance of their type
 sed 's/.*"name": "\([^"]*\)".*"options": "\([^"]*\)".*/\1 \2/' one/manifest.jsonl | sed -n '1~7p' >cases
