@@ -100,6 +100,10 @@ int close(int fd) {
     return wrong ? -1 : done;
 }
 
+off64_t lseek64(int fd, off64_t at, int whence) {
+    return fails(EIO, false, NULL) ? -1 : NEXT(off64_t(*)(int, off64_t, int), "lseek64")(fd, at, whence);
+}
+
 int fsync(int fd) { return fails(EIO, true, NULL) ? -1 : (int)syscall(SYS_fsync, fd); }
 int rename(const char *from, const char *to) {
     return fails(EIO, false, NULL) ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);

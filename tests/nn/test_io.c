@@ -116,6 +116,19 @@ static pleat_status read_parameters(const char *path) {
     return s ? s : take(pleat_nn_param(net, 0));
 }
 
+/* The second of two layers, behind the elements of the first. */
+static pleat_status read_part(const char *path) {
+    pleat_nn_misfits found;
+    pleat_status s = pleat_nn_load_from(path, net, .prefix = "1.", .misfits = &found);
+    return s ? s : take(pleat_nn_param(net, 0));
+}
+static void put_two_layers(const char *path) {
+    pleat_nn_module *two =
+        pleat_nn_sequential(ctx, pleat_nn_linear(ctx, 90, 70), pleat_nn_linear(ctx, 70, 30));
+    cr_assert_eq(pleat_nn_save(path, two), PLEAT_OK);
+    pleat_nn_free(two);
+}
+
 static pleat_status write_checkpoint(const char *path) {
     pleat_nn_checkpoint c = {.ctx = ctx, .part = {{"net", net, adam, NULL}}};
     return pleat_nn_save_checkpoint(path, &c);
@@ -308,12 +321,14 @@ Test(io, safetensors) {
         {"write a checkpoint", "c.safetensors", write_checkpoint, .writes = true},
         {"read safetensors", "q.safetensors", read_parameters, .writes = false},
         {"read a checkpoint", "d.safetensors", read_checkpoint, .writes = false},
+        {"read a part", "e.safetensors", read_part, .writes = false},
     };
     net = pleat_nn_linear(ctx, 70, 30);
     adam = pleat_nn_adam(net, .lr = 0.1);
     cr_assert_eq(write_parameters(in_scratch("q.safetensors")), PLEAT_OK);
     cr_assert_eq(write_checkpoint(in_scratch("d.safetensors")), PLEAT_OK);
-    for (size_t i = 0; i < 4; i++) survive(&subjects[i]);
+    put_two_layers(in_scratch("e.safetensors"));
+    for (size_t i = 0; i < 5; i++) survive(&subjects[i]);
     pleat_nn_optimizer_free(adam);
     pleat_nn_free(net);
 }
