@@ -119,6 +119,7 @@ static pleat_status read_parameters(const char *path) {
 /* The second of two layers, behind the elements of the first. */
 static pleat_status read_part(const char *path) {
     pleat_nn_misfits found;
+    pleat_f32(pleat_nn_param(net, 0))[0] = 7; /* what an earlier call loaded must not look like a result */
     pleat_status s = pleat_nn_load_from(path, net, .prefix = "1.", .misfits = &found);
     return s ? s : take(pleat_nn_param(net, 0));
 }
