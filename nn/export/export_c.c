@@ -1,5 +1,4 @@
 /* A network as a C file: weights as constants, activations in one arena, loops of the canonical definition. */
-#include <ctype.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -70,7 +69,7 @@ static void write_parts(pln_c_file *f) {
 
 /* ---- numbers ------------------------------------------------------------------------------------------------------ */
 
-/* In hexadecimal digits, as printf's %a has them, but with a point in every locale: exact, and quick to write. */
+/* In hexadecimal digits, with a point in every locale: exact, and quick to write. */
 static void write_number(FILE *to, double v) {
     int exponent = 0;
     double m = isfinite(v) ? frexp(fabs(v), &exponent) : 0;
@@ -128,7 +127,8 @@ typedef struct name {
 
 static name capitals(const char *text) {
     name n = {{0}};
-    for (size_t i = 0; text[i]; i++) n.text[i] = (char)toupper((unsigned char)text[i]);
+    for (size_t i = 0; text[i]; i++)
+        n.text[i] = (char)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 'a' + 'A' : text[i]);
     return n;
 }
 
@@ -255,9 +255,9 @@ static bool write_file(pln_c_file *f, part which) {
 static bool find_stem(pleat_ctx *ctx, const char *path, char stem[64]) {
     const char *base = path && strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     size_t n = base ? strlen(base) : 0;
-    bool fine = n > 2 && n < 60 && !strcmp(base + n - 2, ".c") && !isdigit((unsigned char)base[0]);
-    for (size_t i = 0; fine && i < n - 2; i++)
-        fine = base[i] == '_' || (base[i] > 0 && isalnum((unsigned char)base[i]));
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+    bool fine = n > 2 && n < 60 && !strcmp(base + n - 2, ".c") && !strchr(letters + 53, base[0]);
+    fine = fine && strspn(base, letters) == n - 2;
     if (!fine) {
         pleat_fail(
             ctx, PLEAT_ERR_ARGUMENT, OP,

@@ -108,6 +108,20 @@ static void npy(world *w, const row *r) {
     remove(in("x.npy"));
 }
 
+/* With a norm, a pool within the convolution, a view that is copied, and the self-test. */
+static void export_c(world *w, const row *r) {
+    (void)r;
+    pleat_nn_module *m =
+        pleat_nn_sequential(w->ctx, pleat_nn_conv2d(w->ctx, 4, 4, .kernel = {3, 3}, .pad = {1, 1}),
+                            pleat_nn_batch_norm2d(w->ctx, 4), pleat_nn_max_pool2d(w->ctx, .kernel = {2, 2}),
+                            pleat_nn_pixel_shuffle(w->ctx, 2), pleat_nn_sigmoid(w->ctx));
+    pleat_nn_set_training(m, false);
+    if (take_pointer(w, m))
+        take_status(w, pleat_nn_export_c(m, PLEAT_SHAPE(1, 4, 4, 4), in("net.c"), .test = true));
+    pleat_nn_free(m);
+    remove(in("net.c")), remove(in("net.h")), remove(in("net_test.c"));
+}
+
 #ifndef PL_HAVE_ZIP
 #    define write_npz absent
 #    define read_npz absent
@@ -284,6 +298,7 @@ const row faults_files[] = {
     {" pleat_nn_read_csv ", csv, .unary = NULL},
     {" pleat_nn_file_create pleat_nn_file_commit ", file, .unary = NULL},
     {" pleat_nn_write_npy pleat_nn_read_npy pleat_nn_put_npy ", npy, .unary = NULL},
+    {" pleat_nn_export_c_with ", export_c, .unary = NULL},
     {" pleat_nn_write_npz ", write_npz, .unary = NULL, .leaking = "libzip"},
     {" pleat_nn_read_npz pleat_nn_npz_open pleat_nn_npz_name pleat_nn_npz_array pleat_nn_npz_close ",
      read_npz, .unary = NULL, .leaking = "libzip"},
