@@ -29,6 +29,7 @@ pleat_nn_module *pleat_nn_module_new(pleat_ctx *ctx, const pleat_nn_kind *kind, 
 }
 
 static void release(pleat_nn_module *m) {
+    if (m->release) m->release(m);
     for (size_t i = 0; i < m->count; i++) {
         if (m->entries[i].child) release(m->entries[i].child);
         pleat_drop(m->entries[i].param);

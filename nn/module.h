@@ -24,7 +24,8 @@ struct pleat_nn_module {
     pleat_ctx *ctx;
     const pleat_nn_kind *kind;
     void *attrs;
-    pleat_nn_module *parent; /* frees this module; NULL: the user does */
+    void (*release)(const pleat_nn_module *m); /* frees what attrs points to; NULL: nothing */
+    pleat_nn_module *parent;                   /* frees this module; NULL: the user does */
     bool evaluating, frozen;
     bool named; /* of a root: the context's error names a module of this tree */
     pln_observer *observer;

@@ -647,6 +647,40 @@ void pleat_nn_ema_update(pleat_nn_ema *ema);
 void pleat_nn_ema_swap(pleat_nn_ema *ema);
 void pleat_nn_ema_free(pleat_nn_ema *ema); /* NULL is allowed */
 
+/* ---- ONNX models ------------------------------------------------------------------------------------- */
+
+/* The model of an ONNX file as a module, to be run, prepared, trained and saved like any other: opsets 7 to 17, and the operators
+ * that nn/onnx/README.md lists. What is not supported is refused here by one line with the node, its operator and the attribute,
+ * or, where it depends on shapes, by the forward pass.
+ *
+ *     pleat_nn_module *net = pleat_nn_onnx_load(ctx, "resnet18.onnx");
+ *     pleat_tensor *y = pleat_nn_forward(net, x);
+ *
+ * Initializers of floats are the state dict, under their names, which dots cut into modules: "layer1.0.conv1.weight". The weights
+ * of Conv, ConvTranspose, Gemm, MatMul, Gather, PRelu and norms, and operands of Add, Sub, Mul and Div are parameters; all others,
+ * such as running statistics, are buffers. A name that cannot be one, as a part is empty or longer than 31 characters, becomes
+ * "tensor_12". f64 models are of f64; 16-bit floats are read and computed as f32. Float attributes are read as the shortest decimal
+ * number that rounds to them.
+ *
+ * The module is in evaluation at first. In training mode BatchNormalization uses the statistics of the batch and moves the running
+ * ones, as torch.nn.BatchNorm2d, and Dropout drops.
+ *
+ * Whole numbers and truths are computed in f64, exactly up to 2^53; more is an error, but as a bound, as INT64_MAX of a slice.
+ *
+ * NULL after an error: the file cannot be read, is no valid model, or is not supported; a tensor in a file of its own must lie in
+ * the model's folder or below. Loading takes at most 64 times the file's bytes (and those of its tensors' files) and 1 MiB. */
+pleat_nn_module *pleat_nn_onnx_load(pleat_ctx *ctx, const char *path);
+
+/* out[0..outs-1] from in[0..n-1], in the order of the model, for models of several inputs or outputs: tensors of the innermost scope.
+ * Inputs of floats have the model's type; whole numbers and truths are given as either type, and come out as f64. An input must
+ * have the shape that the model was exported for; sizes that the exporter left open may be any. After an error the results are
+ * poison. */
+pleat_status pleat_nn_onnx_run(pleat_nn_module *m, size_t n, pleat_tensor *const *in, size_t outs,
+                               pleat_tensor **out);
+/* The name of input or output i; NULL if there is none. It lives as long as m. */
+const char *pleat_nn_onnx_input(const pleat_nn_module *m, size_t i);
+const char *pleat_nn_onnx_output(const pleat_nn_module *m, size_t i);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,196 @@
+/* The bytes of an ONNX file, and of the files beside it that hold tensors, as the messages of onnx.proto. */
+#define _POSIX_C_SOURCE 200809L /* fseeko */
+
+#include "files/file.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "onnx/messages.h"
+
+bool pln_onnx_wrong(const pln_onnx_model *m, pleat_status code, const char *format, ...) {
+    char text[320];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    pleat_fail(m->ctx, code, "onnx_load", "%s: %s", m->path, text);
+    return false;
+}
+
+/* ---- memory that lives as long as the model ------------------------------------------------------------ */
+
+struct pln_onnx_block {
+    pln_onnx_block *next;
+    max_align_t data[];
+};
+
+/* A message of two bytes becomes a struct of a hundred, so memory has a bound that a file of honest content does not meet. */
+enum { ROOM_PER_BYTE = 64, ROOM = 1 << 20 };
+
+static bool may_take(pln_onnx_model *m, size_t bytes) {
+    if (bytes > m->room) return false;
+    m->room -= bytes;
+    return true;
+}
+
+void *pln_onnx_take(pln_onnx_model *m, size_t count, size_t bytes) {
+    size_t all;
+    pln_onnx_block *block = NULL;
+    if (!__builtin_mul_overflow(count, bytes, &all) && !__builtin_add_overflow(all, sizeof *block, &all) &&
+        may_take(m, all))
+        block = calloc(1, all);
+    if (!block) {
+        pln_onnx_wrong(m, PLEAT_ERR_MEMORY, "no memory for %zu times %zu bytes", count, bytes);
+        return NULL;
+    }
+    block->next = m->memory;
+    m->memory = block;
+    return block->data;
+}
+
+void pln_onnx_free(pln_onnx_model *m) {
+    if (!m) return;
+    for (size_t i = 0; i < m->slots; i++)
+        if (!m->slot[i].owned) pleat_drop(m->slot[i].v.t);
+    for (size_t i = 0; i < m->nodes; i++)
+        for (size_t k = 0; k < m->node[i].attrs; k++) pleat_drop(m->node[i].attr[k].t.t);
+    while (m->memory) {
+        pln_onnx_block *next = m->memory->next;
+        free(m->memory);
+        m->memory = next;
+    }
+    free(m);
+}
+
+/* ---- the parser's memory: it is counted, and given back behind it --------------------------------------- */
+
+typedef struct room {
+    pln_onnx_model *m;
+    bool full;
+} room;
+
+static void *room_alloc(void *user, size_t bytes) {
+    room *r = user;
+    void *p = may_take(r->m, bytes) ? malloc(bytes ? bytes : 1) : NULL;
+    if (!p) r->full = true;
+    return p;
+}
+
+static void room_free(void *user, void *p) {
+    (void)user;
+    free(p);
+}
+
+static bool parse(pln_onnx_model *m, const uint8_t *data) {
+    room r = {m, false};
+    ProtobufCAllocator a = {room_alloc, room_free, &r};
+    size_t whole = m->room;
+    PlnOnnx__Model *p = pln_onnx__model__unpack(&a, m->bytes, data);
+    m->room = whole;
+    if (!p && r.full)
+        return pln_onnx_wrong(m, PLEAT_ERR_MEMORY,
+                              "no memory: its messages need more than %d bytes for each of the file's %zu",
+                              ROOM_PER_BYTE, m->bytes);
+    if (!p)
+        return pln_onnx_wrong(m, PLEAT_ERR_FORMAT,
+                              "it is no ONNX model: the bytes are no message of protobuf");
+    bool good = pln_onnx_build(m, p);
+    pln_onnx__model__free_unpacked(p, &a);
+    return good;
+}
+
+/* `bytes` bytes from `at` of a file of that size or more; the caller frees them. NULL after an error. */
+static unsigned char *read_part(pln_onnx_model *m, const char *path, size_t at, size_t bytes) {
+    unsigned char *data = malloc(bytes ? bytes : 1);
+    if (!data) return pln_onnx_wrong(m, PLEAT_ERR_MEMORY, "no memory for %zu bytes", bytes), NULL;
+    FILE *f = pln_open(path);
+    if (f && !fseeko(f, (off_t)at, SEEK_SET) && pln_read(f, data, bytes) == bytes) return fclose(f), data;
+    if (!f || ferror(f))
+        pln_read_failed(m->ctx, "onnx_load", path);
+    else
+        pln_onnx_wrong(m, PLEAT_ERR_IO, "it became shorter while it was read");
+    if (f) fclose(f);
+    free(data);
+    return NULL;
+}
+
+bool pln_onnx_read_file(pln_onnx_model *m) {
+    if (pln_file_size(m->ctx, "onnx_load", m->path, &m->bytes)) return false;
+    if (__builtin_mul_overflow(m->bytes, (size_t)ROOM_PER_BYTE, &m->room) ||
+        __builtin_add_overflow(m->room, (size_t)ROOM, &m->room))
+        m->room = SIZE_MAX;
+    unsigned char *data = read_part(m, m->path, 0, m->bytes);
+    bool good = data && parse(m, data);
+    free(data);
+    return good;
+}
+
+/* ---- tensors in files of their own ----------------------------------------------------------------------- */
+
+static const char *entry(const PlnOnnx__Tensor *p, const char *key) {
+    for (size_t i = 0; i < p->n_external_data; i++)
+        if (p->external_data[i]->key && !strcmp(p->external_data[i]->key, key))
+            return p->external_data[i]->value;
+    return NULL;
+}
+
+/* A decimal number without sign; false if the text is none, or too large. */
+static bool read_size(const char *text, size_t *out) {
+    *out = 0;
+    for (const char *c = text; *c; c++)
+        if (*c < '0' || *c > '9' || __builtin_mul_overflow(*out, (size_t)10, out) ||
+            __builtin_add_overflow(*out, (size_t)(*c - '0'), out))
+            return false;
+    return *text != 0;
+}
+
+/* Does the path stay in the model's folder? */
+static bool stays_inside(const char *path) {
+    if (*path == '/' || !*path) return false;
+    for (const char *c = path; c; c = strchr(c, '/')) {
+        c += *c == '/';
+        if (!strncmp(c, "..", 2) && (!c[2] || c[2] == '/')) return false;
+    }
+    return true;
+}
+
+/* The path of a file in the folder of the model. */
+static char *beside(pln_onnx_model *m, const char *name) {
+    const char *slash = strrchr(m->path, '/');
+    size_t folder = slash ? (size_t)(slash - m->path) + 1 : 0, n = strlen(name);
+    char *path = pln_onnx_take(m, folder + n + 1, 1);
+    if (!path) return NULL;
+    memcpy(path, m->path, folder);
+    memcpy(path + folder, name, n);
+    return path;
+}
+
+unsigned char *pln_onnx_external(pln_onnx_model *m, const PlnOnnx__Tensor *p, const char *what,
+                                 size_t bytes) {
+    const char *location = entry(p, "location"), *offset = entry(p, "offset"), *length = entry(p, "length");
+    size_t at = 0, given = bytes, size, end;
+    if (!location || !stays_inside(location))
+        return pln_onnx_wrong(m, PLEAT_ERR_FORMAT,
+                              "%s: external data in '%.80s', which is not in the model's folder", what,
+                              location ? pln_shown(location).text : ""),
+               NULL;
+    if ((offset && !read_size(offset, &at)) || (length && !read_size(length, &given)))
+        return pln_onnx_wrong(m, PLEAT_ERR_FORMAT,
+                              "%s: external data at offset '%.30s', length '%.30s': no sizes", what,
+                              offset ? pln_shown(offset).text : "", length ? pln_shown(length).text : ""),
+               NULL;
+    if (given != bytes)
+        return pln_onnx_wrong(m, PLEAT_ERR_FORMAT, "%s: external data of %zu bytes; its shape needs %zu",
+                              what, given, bytes),
+               NULL;
+    char *path = beside(m, location);
+    if (!path || pln_file_size(m->ctx, "onnx_load", path, &size)) return NULL;
+    if (__builtin_add_overflow(at, bytes, &end) || end > size)
+        return pln_onnx_wrong(m, PLEAT_ERR_FORMAT, "%s: external data from %zu, %zu bytes; %.80s has %zu",
+                              what, at, bytes, pln_shown(location).text, size),
+               NULL;
+    return read_part(m, path, at, bytes);
+}
