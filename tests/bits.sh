@@ -53,7 +53,7 @@ prepare() {
     shift 2
     {
         CC=$cc configure "$dir" -Dexamples=false -Dtests=disabled -Dblas=none -Dzlib=disabled -Dpng=disabled -Dsafetensors=disabled \
-            -Dnpz=disabled "$@" && CC=$cc compile "$dir" bits
+            -Dnpz=disabled -Donnx=disabled "$@" && CC=$cc compile "$dir" bits
     } >&2 || exit 1
     run=$dir/bits
     [ -f "$run" ] || run=$run.js

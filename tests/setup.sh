@@ -72,6 +72,7 @@ likes_to_build() {
     needs libpng-dev pkg-config --exists libpng
     needs libcjson-dev pkg-config --exists libcjson
     needs libzip-dev pkg-config --exists libzip
+    needs "libprotobuf-c-dev protobuf-c-compiler" pkg-config --exists libprotobuf-c
 }
 
 # show_progress STAGE PERCENT TEXT: a line that is rewritten on a terminal, elsewhere a line for each quarter.
@@ -181,7 +182,7 @@ configure() {
     dir=$1
     shift
     purpose="$root ${CC:-cc} $*"
-    libraries=$(echo $(for name in openblas zlib libpng libcjson libzip criterion; do
+    libraries=$(echo $(for name in openblas zlib libpng libcjson libzip libprotobuf-c criterion; do
         pkg-config --modversion $name 2>/dev/null || echo none
     done))
     if [ -f "$dir/build.ninja" ] && meson configure "$dir" >/dev/null 2>&1; then

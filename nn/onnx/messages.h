@@ -2,8 +2,8 @@
 #ifndef PLN_ONNX_MESSAGES_H
 #define PLN_ONNX_MESSAGES_H
 
-#include "onnx.pb-c.h"
 #include "onnx/onnx.h"
+#include <onnx.pb-c.h>
 
 /* The messages as structs; false after an error. */
 bool pln_onnx_build(pln_onnx_model *m, const PlnOnnx__Model *p);

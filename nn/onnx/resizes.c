@@ -15,7 +15,7 @@ typedef struct resize {
     double cubic_a, outside;
     bool exclude;
     double roi[2 * PLEAT_MAX_RANK];
-    double scale[PLEAT_MAX_RANK];
+    double scale[PLEAT_MAX_RANK], length[PLEAT_MAX_RANK]; /* of the result; with scales not rounded */
     size_t rank, in[PLEAT_MAX_RANK], out[PLEAT_MAX_RANK];
 } resize;
 
@@ -26,7 +26,7 @@ static double place_of(const resize *r, size_t k, size_t i) {
     const double by[] = {
         [HALF_PIXEL] = (x + 0.5) / r->scale[k] - 0.5,
         [PYTORCH] = out > 1 ? (x + 0.5) / r->scale[k] - 0.5 : 0,
-        [CORNERS] = out > 1 ? x * (in - 1) / (out - 1) : 0,
+        [CORNERS] = out > 1 ? x * (in - 1) / (r->length[k] - 1) : 0,
         [ASYMMETRIC] = x / r->scale[k],
         [TF_HALF] = (x + 0.5) / r->scale[k],
         [CROP] = out > 1 ? start * (in - 1) + x * (end - start) * (in - 1) / (out - 1)
@@ -127,7 +127,7 @@ static pleat_tensor *by_op(const resize *r, pleat_tensor *x) {
     if (r->rank != 4 || r->out[0] != r->in[0] || r->out[1] != r->in[1] || r->mode == NEAREST || !usual)
         return NULL;
     for (size_t k = 2; k < 4; k++)
-        if (r->scale[k] * (double)r->in[k] != (double)r->out[k] && r->place != CORNERS) return NULL;
+        if (r->length[k] != (double)r->out[k]) return NULL;
     if (!half && r->place != CORNERS) return NULL;
     pleat_resize_args args = {.x = x, .size = {r->out[2], r->out[3]}, .align_corners = r->place == CORNERS};
     return r->mode == LINEAR ? pleat_resize_bilinear_with(args) : pleat_resize_bicubic_with(args);
@@ -170,6 +170,7 @@ static bool take_scales(const pln_onnx_run *run, const pln_onnx_node *n, resize 
             return pln_onnx_refuse(run, n, "the scale of axis %zu must be positive, and its size below 2^40",
                                    k);
         r->scale[k] = scales[k];
+        r->length[k] = scales[k] * (double)r->in[k];
         r->out[k] = (size_t)size;
     }
     return true;
@@ -182,7 +183,7 @@ static bool take_sizes(const pln_onnx_run *run, const pln_onnx_node *n, resize *
     for (size_t k = 0; k < r->rank; k++) {
         if (sizes->v[k] < 0 || sizes->v[k] > (int64_t)1 << 40)
             return pln_onnx_refuse(run, n, "size %jd on axis %zu", (intmax_t)sizes->v[k], k);
-        r->out[k] = (size_t)sizes->v[k];
+        r->length[k] = (double)(r->out[k] = (size_t)sizes->v[k]);
         r->scale[k] = r->in[k] ? (double)r->out[k] / (double)r->in[k] : 1;
     }
     return true;

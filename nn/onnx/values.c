@@ -87,8 +87,7 @@ pln_onnx_value pln_onnx_truths(pleat_tensor *t) {
 /* v modulo 2^bits, in the range of the type */
 static double wrapped(double v, int bits) {
     double modulus = ldexp(1, abs(bits)), low = bits < 0 ? -modulus / 2 : 0;
-    double rest = fmod(v - low, modulus);
-    return (rest < 0 ? rest + modulus : rest) + low;
+    return v - floor((v - low) / modulus) * modulus;
 }
 
 bool pln_onnx_wrap(const pln_onnx_run *run, const pln_onnx_node *n, pln_onnx_value *v) {

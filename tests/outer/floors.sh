@@ -60,6 +60,7 @@ only() {
     [ -z "$found" ] || complain "$(echo $found): only $1 may have: $2"
 }
 only ops/kernels/gemm/blas.c '^ *# *include *[<"]cblas\.h'
+only 'nn/onnx/messages\.h' '^ *# *include *[<"].*(protobuf-c|pb-c)\.h'
 only 'ops/kernels/parallel.c|nn/data/loader.c' 'pthread_create'
 only 'ops/kernels/parallel.c|nn/data/loader.c|nn/train/signals.c' '^ *# *include *[<"](pthread|threads|omp)\.h|^ *# *pragma +omp'
 

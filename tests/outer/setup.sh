@@ -55,7 +55,7 @@ prints() { grep -qF -e "$1" "$tmp/output" || wrong "did not print: $1"; }
 calls() { grep -qE -e "$1" "$tmp/calls" || wrong "did not call: $1"; }
 calls_not() { ! grep -qE -e "$1" "$tmp/calls" || wrong "called: $1"; }
 
-needed='gcc libc6-dev meson ninja-build pkg-config libopenblas-dev zlib1g-dev libpng-dev libcjson-dev libzip-dev'
+needed='gcc libc6-dev meson ninja-build pkg-config libopenblas-dev zlib1g-dev libpng-dev libcjson-dev libzip-dev libprotobuf-c-dev protobuf-c-compiler'
 
 case="a bare machine, as root"
 bare_machine 0
