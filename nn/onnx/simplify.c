@@ -6,6 +6,25 @@
 
 /* ---- nodes without a rule ------------------------------------------------------------------------------- */
 
+static pleat_tensor *copy_to(pleat_ctx *ctx, const pleat_tensor *t) {
+    const void *data =
+        pleat_dtype_of(t) == PLEAT_F32 ? (const void *)pleat_const_f32(t) : (const void *)pleat_const_f64(t);
+    return pleat_from(ctx, pleat_dtype_of(t), pleat_rank(t), pleat_shape(t), data);
+}
+
+/* PyTorch writes parameters that are equal once, and the others as Identity of it. Training would make them different, so each is an
+ * initializer of its own, as far as memory goes. */
+static bool copy_initializer(pln_onnx_model *m, const pln_onnx_slot *from, pln_onnx_slot *to) {
+    size_t bytes = pleat_numel(from->v.t) * sizeof(double);
+    if (!from->initializer || !pln_onnx_is_float(from->v.type) || bytes > m->room) return false;
+    m->room -= bytes;
+    pleat_tensor *t = copy_to(m->ctx, from->v.t);
+    if (pleat_is_poison(t)) return false;
+    to->v = (pln_onnx_value){pleat_hold(t), from->v.type};
+    to->from = PLN_ONNX_CONSTANT;
+    return to->initializer = true;
+}
+
 /* The results of Identity are read from its input. */
 static bool take_identities_away(pln_onnx_model *m) {
     size_t *alias = pln_onnx_take(m, m->slots + 1, sizeof *alias), left = 0;
@@ -15,10 +34,10 @@ static bool take_identities_away(pln_onnx_model *m) {
         pln_onnx_node *n = &m->node[i];
         for (size_t k = 0; k < n->ins; k++)
             if (n->in[k] != PLN_ONNX_NONE) n->in[k] = alias[n->in[k]];
-        if (!n->row->rule)
-            alias[n->out[0]] = n->in[0];
-        else
+        if (n->row->rule)
             m->node[left++] = *n;
+        else if (!copy_initializer(m, &m->slot[n->in[0]], &m->slot[n->out[0]]))
+            alias[n->out[0]] = n->in[0];
     }
     m->nodes = left;
     for (size_t i = 0; i < m->outputs; i++) m->output[i].slot = alias[m->output[i].slot];
@@ -67,12 +86,6 @@ static void bound_free(void *user, void *data) {
     block *p = (block *)(void *)((char *)data - offsetof(block, data));
     b->left += p->bytes;
     free(p);
-}
-
-static pleat_tensor *copy_to(pleat_ctx *ctx, const pleat_tensor *t) {
-    const void *data =
-        pleat_dtype_of(t) == PLEAT_F32 ? (const void *)pleat_const_f32(t) : (const void *)pleat_const_f64(t);
-    return pleat_from(ctx, pleat_dtype_of(t), pleat_rank(t), pleat_shape(t), data);
 }
 
 static bool is_constant(const pln_onnx_model *m, const pln_onnx_node *n) {
