@@ -14,10 +14,20 @@ typedef struct pln_entry {
     pleat_nn_module *child;
 } pln_entry;
 
-/* Called after the forward pass of each module below the one that it is set on (nn/summary.c). */
+/* A step of a module's forward pass that is shown as a layer of its own: a node of a graph. */
+typedef struct pln_step {
+    const char *name, *kind; /* kind lives as long as the program */
+    size_t params;
+    double macs;
+    const pleat_tensor *y;
+} pln_step;
+
+/* Called after the forward pass of each module below the one that it is set on (nn/summary.c), and after each step of a module that
+ * has steps. */
 typedef struct pln_observer {
     void (*saw)(struct pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x,
                 const pleat_tensor *y);
+    void (*saw_step)(struct pln_observer *o, const pleat_nn_module *m, const pln_step *step);
 } pln_observer;
 
 struct pleat_nn_module {

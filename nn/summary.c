@@ -10,8 +10,8 @@
 /* ---- rows ---------------------------------------------------------------------------------------------- */
 
 typedef struct collector {
-    pln_observer observer; /* first, so that a pointer to it is one to the collector */
-    const pleat_nn_module *root;
+    pln_observer observer;                 /* first, so that a pointer to it is one to the collector */
+    const pleat_nn_module *root, *stepped; /* stepped: shows its steps */
     pleat_nn_layer_info *rows;
     size_t room, count;
     bool failed; /* what runs after that is not shown */
@@ -51,21 +51,40 @@ static void describe_calls(const pleat_tensor *x, const pleat_tensor *y, char *b
     }
 }
 
+/* The next row, or NULL: there is no room for it. */
+static pleat_nn_layer_info *add_row(collector *c, const char *kind, const pleat_tensor *y) {
+    if (c->count++ >= c->room) return NULL;
+    pleat_nn_layer_info *row = &c->rows[c->count - 1];
+    *row = (pleat_nn_layer_info){.kind = kind, .rank = pleat_rank(y)};
+    memcpy(row->shape, pleat_shape(y), row->rank * sizeof *row->shape);
+    return row;
+}
+
+static void saw_step(pln_observer *o, const pleat_nn_module *m, const pln_step *step) {
+    collector *c = (collector *)(void *)o;
+    char path[sizeof c->rows->name];
+    const char *name = pln_path(m, c->root, path, sizeof path);
+    c->stepped = m;
+    pleat_nn_layer_info *row = add_row(c, step->kind, step->y);
+    if (!row) return;
+    snprintf(row->name, sizeof row->name, "%s%s%s", name, *name ? "." : "", step->name);
+    row->params = step->params;
+    row->macs = step->macs;
+}
+
 static void saw(pln_observer *o, const pleat_nn_module *m, const pleat_tensor *x, const pleat_tensor *y) {
     collector *c = (collector *)(void *)o;
     c->failed = c->failed || pleat_is_poison(y);
-    if (c->failed || pleat_nn_child_count(m)) return;
-    if (c->count++ >= c->room) return;
+    if (c->failed || m == c->stepped || pleat_nn_child_count(m)) return;
     char path[sizeof c->rows->name];
-    pleat_nn_layer_info *row = &c->rows[c->count - 1];
-    *row = (pleat_nn_layer_info){
-        .kind = m->kind->name, .rank = pleat_rank(y), .params = pleat_nn_param_numel(m)};
+    pleat_nn_layer_info *row = add_row(c, m->kind->name, y);
+    if (!row) return;
+    row->params = pleat_nn_param_numel(m);
     snprintf(row->name, sizeof row->name, "%s", pln_path(m, c->root, path, sizeof path));
     if (m->kind->describe)
         m->kind->describe(m, row->description, sizeof row->description);
     else
         describe_calls(x, y, row->description, sizeof row->description);
-    memcpy(row->shape, pleat_shape(y), row->rank * sizeof *row->shape);
     if (m->kind->macs) row->macs = m->kind->macs(m, x, y);
 }
 
@@ -105,7 +124,7 @@ pleat_status pleat_nn_layers(pleat_nn_module *m, size_t rank, const size_t *shap
     bool *evaluating = malloc(modules * sizeof *evaluating);
     if (!evaluating)
         return pleat_fail(m->ctx, PLEAT_ERR_MEMORY, "layers", "no memory for %zu modules", modules);
-    collector c = {.observer = {saw}, .root = m, .rows = rows, .room = rows ? room : 0};
+    collector c = {.observer = {saw, saw_step}, .root = m, .rows = rows, .room = rows ? room : 0};
     modes(m, evaluating, &i, false);
     pleat_status status = observe(m, rank, shape, &c);
     i = 0;

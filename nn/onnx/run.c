@@ -128,6 +128,21 @@ static bool run_node(pln_onnx_model *m, pln_onnx_run *run, const pln_onnx_node *
     return good;
 }
 
+/* Show a node with a result of floats to those who watch the module. */
+static void show(const pln_onnx_model *m, const pleat_nn_module *module, const pln_onnx_node *n) {
+    const pln_onnx_value *y = &m->out[0];
+    if (n->out[0] == PLN_ONNX_NONE || !pln_onnx_is_float(y->type)) return;
+    pln_step step = {.name = n->name, .kind = n->row->name, .y = y->t};
+    for (const pleat_nn_module *above = module; above; above = above->parent) {
+        if (!above->observer) continue;
+        for (size_t i = step.params = 0; i < n->ins; i++)
+            if (n->in[i] != PLN_ONNX_NONE && m->slot[n->in[i]].owned && m->slot[n->in[i]].weight)
+                step.params += pleat_numel(m->in[i].t);
+        step.macs = n->row->macs ? n->row->macs(m->in, y->t) : 0;
+        above->observer->saw_step(above->observer, module, &step);
+    }
+}
+
 static void drop_the_dead(pln_onnx_model *m, size_t i) {
     const pln_onnx_node *n = &m->node[i];
     for (size_t k = 0; k < n->ins; k++) {
@@ -149,6 +164,7 @@ bool pln_onnx_execute(pln_onnx_model *m, pleat_nn_module *module, pleat_tensor *
         good = take_input(&run, &m->input[i], in[i], &m->live[m->input[i].slot]);
     for (size_t i = 0; i < m->nodes && good; i++) {
         good = run_node(m, &run, &m->node[i]);
+        if (good) show(m, module, &m->node[i]);
         if (good) drop_the_dead(m, i);
     }
     for (size_t i = 0; i < m->outputs; i++) {
