@@ -1,6 +1,5 @@
 /* Types that change, and values that do not. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "onnx/onnx.h"
 
@@ -11,7 +10,6 @@ static bool to_whole(const pln_onnx_run *run, const pln_onnx_node *n, pln_onnx_v
         if (!numbers) return false;
         for (size_t i = 0; i < pleat_numel(v->t); i++) numbers[i] = trunc(numbers[i]);
         v->t = pleat_from_f64(run->ctx, PLEAT_F64, pleat_rank(v->t), pleat_shape(v->t), numbers);
-        free(numbers);
     }
     return pln_onnx_wrap(run, n, v);
 }

@@ -1,6 +1,5 @@
 /* Tensors that are made: constants, and tensors of a shape. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "onnx/onnx.h"
 
@@ -9,8 +8,8 @@ static bool constant(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_v
     (void)in;
     if (n->attrs != 1) return pln_onnx_refuse(run, n, "it must have one attribute");
     const pln_onnx_attr *a = &n->attr[0];
-    double *numbers = calloc(a->n + 1, sizeof *numbers);
-    if (!numbers) return pln_onnx_refuse(run, n, "no memory for %zu numbers", a->n);
+    double *numbers = pln_onnx_room(run, n, a->n, sizeof *numbers);
+    if (!numbers) return false;
     for (size_t i = 0; i < a->n; i++) numbers[i] = a->type == 6 ? (double)a->floats[i] : (double)a->ints[i];
     const double number = a->type == 1 ? a->f : (double)a->i;
     if (a->type == 4)
@@ -19,7 +18,6 @@ static bool constant(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_v
         out[0] = pln_onnx_of_doubles(run, a->type == 6 ? PLN_ONNX_FLOAT : PLN_ONNX_INT64, 1, &a->n, numbers);
     else
         out[0] = pln_onnx_of_doubles(run, a->type == 1 ? PLN_ONNX_FLOAT : PLN_ONNX_INT64, 0, NULL, &number);
-    free(numbers);
     return true;
 }
 

@@ -1,27 +1,24 @@
 /* Elements by indices, and the places of the largest. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "onnx/parts.h"
 
-/* Indices from -size to size - 1 as places; the caller frees them. NULL after an error. */
+/* Indices from -size to size - 1 as places; NULL after an error. */
 static size_t *places(const pln_onnx_run *run, const pln_onnx_node *n, const pleat_tensor *index,
                       size_t size) {
     size_t count = pleat_numel(index);
     double *numbers = pln_onnx_read(run, n, index);
-    size_t *at = numbers ? malloc((count + 1) * sizeof *at) : NULL;
+    size_t *at = numbers ? pln_onnx_room(run, n, count, sizeof *at) : NULL;
     int64_t most = (int64_t)size;
     for (size_t i = 0; at && i < count; i++) {
         int64_t v = pln_onnx_whole(numbers[i]);
         if (v < -most || v >= most || (double)v != numbers[i]) {
             pln_onnx_refuse(run, n, "index %zu is %jd; it must be from -%zu to %zu", i, (intmax_t)v, size,
                             size ? size - 1 : 0);
-            free(at);
             at = NULL;
         } else
             at[i] = (size_t)(v < 0 ? v + most : v);
     }
-    free(numbers);
     return at;
 }
 
@@ -40,7 +37,6 @@ static bool gather(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_val
         if (k != axis) shape[used++] = pleat_size(x, k);
     }
     out[0].t = pleat_reshape(pleat_index_select(x, axis, pleat_numel(index), at), used, shape);
-    free(at);
     return true;
 }
 
@@ -54,7 +50,6 @@ static bool gather_elements(pln_onnx_run *run, const pln_onnx_node *n, const pln
     size_t *at = places(run, n, in[1].t, pleat_size(in[0].t, axis));
     if (!at) return false;
     out[0].t = pleat_gather(in[0].t, axis, pleat_shape(in[1].t), at);
-    free(at);
     return true;
 }
 
@@ -75,7 +70,6 @@ static bool scatter_elements(pln_onnx_run *run, const pln_onnx_node *n, const pl
     pleat_tensor *sum = pleat_scatter_add(updates, axis, pleat_shape(x), at);
     pleat_tensor *hits = pleat_scatter_add(pleat_full_like(updates, 1), axis, pleat_shape(x), at);
     bool once = pleat_item(pleat_amax(pleat_reshape(hits, PLEAT_SHAPE(pleat_numel(hits))))) <= 1;
-    free(at);
     if (mode == 0 && !once)
         return pln_onnx_refuse(run, n, "an index that is given twice is not supported without reduction add");
     out[0].t = mode ? pleat_add(x, sum) : pleat_where(hits, sum, x);
@@ -96,7 +90,7 @@ static size_t *rows_of(const pln_onnx_run *run, const pln_onnx_node *n, const pl
     for (size_t k = 0; k < batch; k++) blocks *= pleat_size(x, k);
     *count = pleat_numel(index) / depth;
     double *numbers = pln_onnx_read(run, n, index);
-    size_t *at = numbers ? calloc(*count + 1, sizeof *at) : NULL;
+    size_t *at = numbers ? pln_onnx_room(run, n, *count, sizeof *at) : NULL;
     for (size_t i = 0; at && i < *count; i++) {
         at[i] = i / (*count / blocks); /* its block */
         for (size_t k = 0; k < depth; k++) {
@@ -104,13 +98,11 @@ static size_t *rows_of(const pln_onnx_run *run, const pln_onnx_node *n, const pl
             if (v < -most || v >= most) {
                 pln_onnx_refuse(run, n, "index %zu is %jd; it must be from -%jd to %jd", i * depth + k,
                                 (intmax_t)v, (intmax_t)most, (intmax_t)most - 1);
-                free(at), free(numbers);
                 return NULL;
             }
             at[i] = at[i] * (size_t)most + (size_t)(v < 0 ? v + most : v);
         }
     }
-    free(numbers);
     return at;
 }
 
@@ -134,7 +126,6 @@ static bool gather_nd(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_
     if (fits)
         out[0].t = pleat_reshape(pleat_index_select(pleat_reshape(x, PLEAT_SHAPE(rows, rest)), 0, count, at),
                                  used, shape);
-    free(at);
     return fits ||
            pln_onnx_refuse(run, n, "a result of rank %zu; at most %d is supported", used, PLEAT_MAX_RANK);
 }
@@ -148,14 +139,13 @@ static bool arg_of(pln_onnx_run *run, const pln_onnx_node *n, pleat_tensor *x, p
     size_t size = pleat_size(x, axis), count = size ? pleat_numel(x) / size : 0;
     for (size_t k = 0; k < pleat_rank(x); k++)
         if (k != axis || keep) shape[rank++] = k == axis ? 1 : pleat_size(x, k);
-    size_t *index = malloc((count + 1) * sizeof *index);
-    double *numbers = malloc((count + 1) * sizeof *numbers);
+    size_t *index = pln_onnx_room(run, n, count, sizeof *index);
+    double *numbers = pln_onnx_room(run, n, count, sizeof *numbers);
     bool good = index && numbers &&
                 !pleat_argmax(last ? pleat_contiguous(pleat_flip(x, 1u << axis)) : x, axis, index);
     for (size_t i = 0; i < count && good; i++) numbers[i] = (double)(last ? size - 1 - index[i] : index[i]);
     if (good) out[0] = pln_onnx_of_doubles(run, PLN_ONNX_INT64, rank, shape, numbers);
-    free(index), free(numbers);
-    return good || pln_onnx_refuse(run, n, "no memory for %zu places", count);
+    return good;
 }
 
 static bool arg_max(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_value *in,

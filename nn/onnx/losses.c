@@ -1,6 +1,5 @@
 /* Losses by classes: of logarithms of probabilities, and of scores. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "onnx/onnx.h"
@@ -21,7 +20,6 @@ static bool read_targets(const pln_onnx_run *run, const pln_onnx_node *n, size_t
         weight[i] = skip ? 0 : table ? table[class[i]] : 1;
         if (!good) pln_onnx_refuse(run, n, "target %zu is %jd; there are %zu classes", i, (intmax_t)v, C);
     }
-    free(numbers), free(table);
     return good;
 }
 
@@ -37,10 +35,9 @@ static bool pick(pln_onnx_run *run, const pln_onnx_node *n, pleat_tensor *x, con
     if (!pln_onnx_word(run, n, "reduction", words, &mode)) return false;
     memcpy(shape, pleat_shape(x), rank * sizeof *shape);
     shape[1] = 1;
-    double *weight = calloc(count + 1, sizeof *weight);
-    size_t *class = calloc(count + 1, sizeof *class);
-    bool good = weight && class ? read_targets(run, n, C, in, weight, class)
-                                : pln_onnx_refuse(run, n, "no memory for %zu targets", count);
+    double *weight = pln_onnx_room(run, n, count, sizeof *weight);
+    size_t *class = pln_onnx_room(run, n, count, sizeof *class);
+    bool good = weight && class && read_targets(run, n, C, in, weight, class);
     if (good) {
         pleat_tensor *w =
             pleat_from_f64(run->ctx, pleat_dtype_of(x), pleat_rank(in[1].t), pleat_shape(in[1].t), weight);
@@ -48,7 +45,6 @@ static bool pick(pln_onnx_run *run, const pln_onnx_node *n, pleat_tensor *x, con
         pleat_tensor *y = pleat_neg(pleat_mul(picked, w));
         out[0].t = mode == 1 ? y : mode == 2 ? pleat_sum(y) : pleat_div(pleat_sum(y), pleat_sum(w));
     }
-    free(weight), free(class);
     return good;
 }
 

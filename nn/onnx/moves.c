@@ -1,5 +1,4 @@
 /* Elements at other places: by order, by parts, by blocks. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "onnx/parts.h"
@@ -23,15 +22,14 @@ static bool transpose(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_
 static bool concat(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_value *in, pln_onnx_value *out) {
     size_t axis;
     if (!pln_onnx_axis(run, n, pln_onnx_int(n, "axis", 0), pleat_rank(in[0].t), &axis)) return false;
-    pleat_tensor **parts = malloc(n->ins * sizeof *parts);
-    if (!parts) return pln_onnx_refuse(run, n, "no memory for %zu inputs", n->ins);
+    pleat_tensor **parts = pln_onnx_room(run, n, n->ins, sizeof *parts);
+    if (!parts) return false;
     bool same = true;
     for (size_t i = 0; i < n->ins; i++) {
         parts[i] = in[i].t;
         same = same && in[i].type == in[0].type;
     }
     out[0].t = same ? pleat_concat(n->ins, parts, axis) : NULL;
-    free(parts);
     return same || pln_onnx_refuse(run, n, "its inputs have different types");
 }
 
@@ -52,7 +50,6 @@ static bool split(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_valu
         if (good) out[i] = (pln_onnx_value){pln_onnx_cut(in[0].t, axis, start, (size_t)part, 1), in[0].type};
         start += good ? (size_t)part : 0;
     }
-    free(sizes);
     return (good && start == total) ||
            pln_onnx_refuse(run, n, "the sizes of its parts must add up to %zu", total);
 }

@@ -162,6 +162,10 @@ struct pln_onnx_run {
 bool pln_onnx_refuse(const pln_onnx_run *run, const pln_onnx_node *n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Zeroed memory for `count` elements, until the node's scope ends: a tensor's, so that it is counted while constants are folded.
+ * NULL after an error. */
+void *pln_onnx_room(const pln_onnx_run *run, const pln_onnx_node *n, size_t count, size_t bytes);
+
 /* Attributes; their types were checked when the model was loaded. */
 bool pln_onnx_has(const pln_onnx_node *n, const char *name);
 const pln_onnx_attr *pln_onnx_attr_of(const pln_onnx_node *n, const char *name);
@@ -195,7 +199,7 @@ bool pln_onnx_axes(const pln_onnx_run *run, const pln_onnx_node *n, const pln_on
 
 /* The number of a double that is whole; beyond 2^53 the largest or the smallest. */
 int64_t pln_onnx_whole(double v);
-/* All elements as doubles; the caller frees them. NULL after an error. */
+/* All elements as doubles, in such memory; NULL after an error. */
 double *pln_onnx_read(const pln_onnx_run *run, const pln_onnx_node *n, const pleat_tensor *t);
 /* One number, of a tensor of one element. */
 bool pln_onnx_number(const pln_onnx_run *run, const pln_onnx_node *n, const char *what, pln_onnx_value v,

@@ -1,5 +1,4 @@
 /* Pad, with a constant, a mirror, or the edge; negative paddings cut. */
-#include <stdlib.h>
 
 #include "onnx/parts.h"
 
@@ -13,8 +12,8 @@ static pleat_tensor *pad_by_index(const pln_onnx_run *run, const pln_onnx_node *
         return pln_onnx_refuse(run, n, "paddings %jd and %jd of an axis of %jd", (intmax_t)before,
                                (intmax_t)after, (intmax_t)size),
                NULL;
-    size_t *at = malloc(((size_t)total + 1) * sizeof *at);
-    if (!at) return pln_onnx_refuse(run, n, "no memory for %jd indices", (intmax_t)total), NULL;
+    size_t *at = pln_onnx_room(run, n, (size_t)total, sizeof *at);
+    if (!at) return NULL;
     for (int64_t i = 0; i < total; i++) {
         int64_t from = i - before;
         if (mirror)
@@ -24,7 +23,6 @@ static pleat_tensor *pad_by_index(const pln_onnx_run *run, const pln_onnx_node *
         at[i] = (size_t)from;
     }
     pleat_tensor *y = pleat_index_select(x, axis, (size_t)total, at);
-    free(at);
     return y;
 }
 

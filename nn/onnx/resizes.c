@@ -1,7 +1,6 @@
 /* Resize and Upsample: along each axis a matrix, whose rows say which elements a result is made of; or one of the ops of ops/ that
  * have the same rows, where only H and W change. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "onnx/parts.h"
@@ -75,24 +74,21 @@ static void fill_row(const resize *r, size_t k, size_t i, double *row) {
 
 static pleat_tensor *nearest_axis(const pln_onnx_run *run, const pln_onnx_node *n, const resize *r, size_t k,
                                   pleat_tensor *x) {
-    size_t *at = malloc((r->out[k] + 1) * sizeof *at);
-    if (!at) return pln_onnx_refuse(run, n, "no memory for %zu places", r->out[k]), NULL;
+    size_t *at = pln_onnx_room(run, n, r->out[k], sizeof *at);
+    if (!at) return NULL;
     for (size_t i = 0; i < r->out[k]; i++) at[i] = clamped(rounded(r->nearest, place_of(r, k, i)), r->in[k]);
     pleat_tensor *y = pleat_index_select(x, k, r->out[k], at);
-    free(at);
     return y;
 }
 
 static pleat_tensor *matrix_axis(const pln_onnx_run *run, const pln_onnx_node *n, const resize *r, size_t k,
                                  pleat_tensor *x) {
     size_t cells, shape[2] = {r->out[k], r->in[k]};
-    double *rows =
-        __builtin_mul_overflow(shape[0], shape[1], &cells) ? NULL : calloc(cells + 1, sizeof *rows);
-    if (!rows)
-        return pln_onnx_refuse(run, n, "no memory for a matrix of %zu x %zu", shape[0], shape[1]), NULL;
+    if (__builtin_mul_overflow(shape[0], shape[1], &cells)) cells = SIZE_MAX;
+    double *rows = pln_onnx_room(run, n, cells, sizeof *rows);
+    if (!rows) return NULL;
     for (size_t i = 0; i < shape[0]; i++) fill_row(r, k, i, rows + i * shape[1]);
     pleat_tensor *A = pleat_from_f64(run->ctx, pleat_dtype_of(x), 2, shape, rows);
-    free(rows);
     size_t last = r->rank - 1;
     x = pleat_contiguous(pln_onnx_move_axis(x, k, last));
     size_t lines[PLEAT_MAX_RANK], count = 1;
@@ -103,19 +99,16 @@ static pleat_tensor *matrix_axis(const pln_onnx_run *run, const pln_onnx_node *n
 }
 
 /* Elements whose place is outside of the input on any axis get a value of their own. */
-static pleat_tensor *extrapolate(const pln_onnx_run *run, const resize *r, pleat_tensor *y) {
+static pleat_tensor *extrapolate(const pln_onnx_run *run, const pln_onnx_node *n, const resize *r,
+                                 pleat_tensor *y) {
     pleat_tensor *inside = pleat_full(run->ctx, pleat_dtype_of(y), PLEAT_SCALAR, 1);
     for (size_t k = 0; k < r->rank; k++) {
         size_t shape[PLEAT_MAX_RANK];
-        double *is = calloc(r->out[k] + 1, sizeof *is);
+        double *is = pln_onnx_room(run, n, r->out[k], sizeof *is);
         for (size_t i = 0; i < r->rank; i++) shape[i] = i == k ? r->out[k] : 1;
         for (size_t i = 0; is && i < r->out[k]; i++) is[i] = !is_outside(r, k, place_of(r, k, i));
-        if (!is) {
-            pleat_fail(run->ctx, PLEAT_ERR_MEMORY, run->op, "no memory for %zu places", r->out[k]);
-            return pleat_poison(run->ctx);
-        }
+        if (!is) return pleat_poison(run->ctx);
         inside = pleat_mul(inside, pleat_from_f64(run->ctx, pleat_dtype_of(y), r->rank, shape, is));
-        free(is);
     }
     return pleat_where(inside, y, pleat_full_like(y, r->outside));
 }
@@ -148,7 +141,7 @@ static bool run_resize(const pln_onnx_run *run, const pln_onnx_node *n, const re
         if (!x) return false;
         if (pleat_is_poison(x)) break;
     }
-    out[0].t = y ? y : r->place == CROP ? extrapolate(run, r, x) : x;
+    out[0].t = y ? y : r->place == CROP ? extrapolate(run, n, r, x) : x;
     return true;
 }
 

@@ -37,11 +37,17 @@ pleat_dtype pln_onnx_dtype(int type) {
 
 int64_t pln_onnx_whole(double v) { return v > EXACT ? INT64_MAX : v < -EXACT ? INT64_MIN : (int64_t)v; }
 
+void *pln_onnx_room(const pln_onnx_run *run, const pln_onnx_node *n, size_t count, size_t bytes) {
+    size_t all;
+    if (__builtin_mul_overflow(count, bytes, &all) || all > PTRDIFF_MAX)
+        return pln_onnx_refuse(run, n, "no memory for %zu numbers", count), NULL;
+    size_t doubles = all / sizeof(double) + 1;
+    return pleat_write_now(pleat_zeros(run->ctx, PLEAT_F64, 1, &doubles), "onnx");
+}
+
 double *pln_onnx_read(const pln_onnx_run *run, const pln_onnx_node *n, const pleat_tensor *t) {
-    size_t count = pleat_numel(t);
-    double *v = count <= SIZE_MAX / sizeof *v ? malloc((count ? count : 1) * sizeof *v) : NULL;
-    if (!v) return pln_onnx_refuse(run, n, "no memory for %zu numbers", count), NULL;
-    pleat_read_f64(t, v);
+    double *v = pln_onnx_room(run, n, pleat_numel(t), sizeof *v);
+    if (v) pleat_read_f64(t, v);
     return v;
 }
 
@@ -102,7 +108,6 @@ bool pln_onnx_wrap(const pln_onnx_run *run, const pln_onnx_node *n, pln_onnx_val
     }
     if (wrong == count)
         v->t = pleat_from_f64(run->ctx, PLEAT_F64, pleat_rank(v->t), pleat_shape(v->t), numbers);
-    free(numbers);
     return wrong == count ||
            pln_onnx_refuse(run, n, "result %zu is no %s up to 2^53; whole numbers are computed in doubles",
                            wrong, pln_onnx_type_name(v->type));
