@@ -1,5 +1,5 @@
 /* The bytes of an ONNX file, and of the files beside it that hold tensors, as the messages of onnx.proto. */
-#define _POSIX_C_SOURCE 200809L /* fseeko */
+#define _XOPEN_SOURCE 700 /* fseeko, realpath */
 
 #include "files/file.h"
 
@@ -157,6 +157,36 @@ static bool stays_inside(const char *path) {
     return true;
 }
 
+/* The same for links on the way: where both lead. A file that is missing is an error of its own. */
+static bool leads_inside(const char *model, const char *file) {
+    char *folder = realpath(model, NULL), *slash = folder ? strrchr(folder, '/') : NULL;
+    bool inside = slash && !strncmp(folder, file, (size_t)(slash - folder) + 1);
+    free(folder);
+    return inside;
+}
+
+struct pln_onnx_file {
+    pln_onnx_file *next;
+    const char *path;
+    size_t left; /* bytes that tensors have not taken */
+};
+
+/* Each byte of a file belongs to one tensor, so that many tensors cannot make much of a small file. */
+static bool take_from(pln_onnx_model *m, const char *path, size_t size, size_t bytes) {
+    pln_onnx_file *f = m->files;
+    while (f && strcmp(f->path, path)) f = f->next;
+    if (!f) {
+        f = pln_onnx_take(m, 1, sizeof *f + strlen(path) + 1);
+        if (!f) return false;
+        *f = (pln_onnx_file){m->files, strcpy((char *)(f + 1), path), size};
+        m->files = f;
+    }
+    if (bytes > f->left)
+        return pln_onnx_wrong(m, PLEAT_ERR_FORMAT, "the tensors in %.200s have more bytes than it has", path);
+    f->left -= bytes;
+    return true;
+}
+
 /* The path of a file in the folder of the model. */
 static char *beside(pln_onnx_model *m, const char *name) {
     const char *slash = strrchr(m->path, '/');
@@ -168,29 +198,42 @@ static char *beside(pln_onnx_model *m, const char *name) {
     return path;
 }
 
+/* The part of the file at its true path. */
+static unsigned char *read_external(pln_onnx_model *m, const PlnOnnx__Tensor *p, const char *what,
+                                    const char *path, size_t bytes) {
+    const char *offset = entry(p, "offset"), *length = entry(p, "length");
+    size_t at = 0, given = bytes, size, end;
+    if ((offset && !read_size(offset, &at)) || (length && !read_size(length, &given)))
+        pln_onnx_wrong(m, PLEAT_ERR_FORMAT, "%s: external data at offset '%.30s', length '%.30s': no sizes",
+                       what, pln_shown(offset ? offset : "").text, pln_shown(length ? length : "").text);
+    else if (given != bytes)
+        pln_onnx_wrong(m, PLEAT_ERR_FORMAT, "%s: external data of %zu bytes; its shape needs %zu", what,
+                       given, bytes);
+    else if (pln_file_size(m->ctx, "onnx_load", path, &size))
+        return NULL;
+    else if (__builtin_add_overflow(at, bytes, &end) || end > size)
+        pln_onnx_wrong(m, PLEAT_ERR_FORMAT, "%s: external data from %zu, %zu bytes; its file has %zu", what,
+                       at, bytes, size);
+    else if (take_from(m, path, size, bytes))
+        return read_part(m, path, at, bytes);
+    return NULL;
+}
+
 unsigned char *pln_onnx_external(pln_onnx_model *m, const PlnOnnx__Tensor *p, const char *what,
                                  size_t bytes) {
-    const char *location = entry(p, "location"), *offset = entry(p, "offset"), *length = entry(p, "length");
-    size_t at = 0, given = bytes, size, end;
-    if (!location || !stays_inside(location))
-        return pln_onnx_wrong(m, PLEAT_ERR_FORMAT,
-                              "%s: external data in '%.80s', which is not in the model's folder", what,
-                              location ? pln_shown(location).text : ""),
-               NULL;
-    if ((offset && !read_size(offset, &at)) || (length && !read_size(length, &given)))
-        return pln_onnx_wrong(m, PLEAT_ERR_FORMAT,
-                              "%s: external data at offset '%.30s', length '%.30s': no sizes", what,
-                              offset ? pln_shown(offset).text : "", length ? pln_shown(length).text : ""),
-               NULL;
-    if (given != bytes)
-        return pln_onnx_wrong(m, PLEAT_ERR_FORMAT, "%s: external data of %zu bytes; its shape needs %zu",
-                              what, given, bytes),
-               NULL;
-    char *path = beside(m, location);
-    if (!path || pln_file_size(m->ctx, "onnx_load", path, &size)) return NULL;
-    if (__builtin_add_overflow(at, bytes, &end) || end > size)
-        return pln_onnx_wrong(m, PLEAT_ERR_FORMAT, "%s: external data from %zu, %zu bytes; %.80s has %zu",
-                              what, at, bytes, pln_shown(location).text, size),
-               NULL;
-    return read_part(m, path, at, bytes);
+    const char *location = entry(p, "location");
+    bool inside = location && stays_inside(location);
+    const char *path = inside ? beside(m, location) : NULL;
+    if (inside && !path) return NULL;
+    char *file = inside ? realpath(path, NULL) : NULL;
+    if (inside && !file) return pln_read_failed(m->ctx, "onnx_load", path), NULL;
+    unsigned char *data = NULL;
+    if (file && leads_inside(m->path, file))
+        data = read_external(m, p, what, file, bytes);
+    else
+        pln_onnx_wrong(m, PLEAT_ERR_FORMAT,
+                       "%s: external data in '%.80s', which is not in the model's folder", what,
+                       pln_shown(location ? location : "").text);
+    free(file);
+    return data;
 }

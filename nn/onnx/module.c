@@ -1,5 +1,6 @@
 /* A model as a module: loading, the forward pass, and runs with several inputs and outputs. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "onnx/onnx.h"
 
@@ -80,5 +81,8 @@ pleat_status pleat_nn_onnx_run(pleat_nn_module *m, size_t n, pleat_tensor *const
                               in[i] ? "of another context than the module" : "NULL");
         if (pleat_is_poison(in[i])) return pleat_error(m->ctx)->code;
     }
-    return pln_onnx_execute(model, m, in, out) ? PLEAT_OK : pleat_error(m->ctx)->code;
+    bool clean = pleat_error(m->ctx)->code == PLEAT_OK;
+    if (pln_onnx_execute(model, m, in, out)) return PLEAT_OK;
+    if (clean && strcmp(pleat_error(m->ctx)->op, m->kind->name)) pleat_error_where(m->ctx, m->kind->name);
+    return pleat_error(m->ctx)->code;
 }

@@ -132,11 +132,13 @@ typedef struct pln_onnx_port {
 } pln_onnx_port;
 
 typedef struct pln_onnx_block pln_onnx_block;
+typedef struct pln_onnx_file pln_onnx_file;
 
 typedef struct pln_onnx_model {
     pleat_ctx *ctx;
     const char *path;
     size_t bytes;           /* of the file */
+    pln_onnx_file *files;   /* that hold tensors */
     pln_onnx_block *memory; /* all that the structs point to */
     size_t room;            /* bytes that may still be taken */
     int opset;

@@ -66,7 +66,7 @@ bool pln_onnx_apply(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_va
     if (!good && clean && pleat_error(run->ctx)->code && strcmp(pleat_error(run->ctx)->op, run->op)) {
         char where[160];
         pln_phrase name = pln_shown(n->name);
-        snprintf(where, sizeof where, "%s: node %zu %.40s '%.60s'", run->op, n->number, n->op, name.text);
+        snprintf(where, sizeof where, "node %zu %.40s '%.60s'", n->number, n->op, name.text);
         pleat_error_where(run->ctx, where);
     }
     return good;

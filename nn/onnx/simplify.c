@@ -139,8 +139,9 @@ static bool fold(pln_onnx_model *m) {
     }
     pleat_ctx_free(ctx);
     if (wrong.code) {
-        const char *text = strstr(wrong.text, ": ");
-        pleat_fail(m->ctx, wrong.code, "onnx_load", "%s", text ? text + 2 : wrong.text);
+        /* a rule's own error has the path */
+        if (strcmp(wrong.op, "onnx_load")) return pln_onnx_wrong(m, wrong.code, "%s", wrong.text);
+        pleat_fail(m->ctx, wrong.code, "onnx_load", "%s", wrong.text + strlen("onnx_load: "));
         return false;
     }
     m->nodes = left;

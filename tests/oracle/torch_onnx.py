@@ -1,6 +1,7 @@
 """Networks as PyTorch exports them, with their outputs and gradients, for tests/programs/onnx_models.c.
 
     /usr/bin/python3 torch_onnx.py FOLDER [NAME...]
+    /usr/bin/python3 torch_onnx.py --small onnx_small.onnx       (the net of tests/nn/test_onnx.c)
 
 FOLDER/NAME.{f32,f64}/ then has
 
@@ -202,7 +203,16 @@ def write(root, name, dtype, opset):
                 put("train." + key, t)
 
 
-if __name__ == "__main__":
+def small():
+    """Names and shapes of this network are those of test_onnx.c's."""
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, 1, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0), nn.Linear(64, 3)).eval()
+    export(net, torch.rand(2, 1, 8, 8), sys.argv[2], opset_version=14, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
+
+
+if __name__ == "__main__" and sys.argv[1] == "--small":
+    small()
+elif __name__ == "__main__":
     for i, name in enumerate(sys.argv[2:] or NETS):
         write(sys.argv[1], name, torch.float32, [13, 16, 11, 14, 9][i % 5])
         write(sys.argv[1], name, torch.float64, [16, 13, 12, 15, 11][i % 5])
