@@ -157,12 +157,16 @@ static bool stays_inside(const char *path) {
     return true;
 }
 
-/* The same for links on the way: where both lead. A file that is missing is an error of its own. */
-static bool leads_inside(const char *model, const char *file) {
-    char *folder = realpath(model, NULL), *slash = folder ? strrchr(folder, '/') : NULL;
-    bool inside = slash && !strncmp(folder, file, (size_t)(slash - folder) + 1);
-    free(folder);
-    return inside;
+/* Where links on the way lead; the caller frees it. NULL after an error. */
+static char *true_path(pln_onnx_model *m, const char *path) {
+    char *true_one = realpath(path, NULL);
+    if (!true_one) pln_read_failed(m->ctx, "onnx_load", path);
+    return true_one;
+}
+
+/* Is the file in the folder of the model? Both are true paths. */
+static bool is_beside(const char *model, const char *file) {
+    return !strncmp(model, file, (size_t)(strrchr(model, '/') - model) + 1);
 }
 
 struct pln_onnx_file {
@@ -223,17 +227,15 @@ unsigned char *pln_onnx_external(pln_onnx_model *m, const PlnOnnx__Tensor *p, co
                                  size_t bytes) {
     const char *location = entry(p, "location");
     bool inside = location && stays_inside(location);
-    const char *path = inside ? beside(m, location) : NULL;
-    if (inside && !path) return NULL;
-    char *file = inside ? realpath(path, NULL) : NULL;
-    if (inside && !file) return pln_read_failed(m->ctx, "onnx_load", path), NULL;
+    char *path = inside ? beside(m, location) : NULL, *model = path ? true_path(m, m->path) : NULL;
+    char *file = model ? true_path(m, path) : NULL;
     unsigned char *data = NULL;
-    if (file && leads_inside(m->path, file))
-        data = read_external(m, p, what, file, bytes);
-    else
+    if (!inside || (file && !is_beside(model, file)))
         pln_onnx_wrong(m, PLEAT_ERR_FORMAT,
                        "%s: external data in '%.80s', which is not in the model's folder", what,
                        pln_shown(location ? location : "").text);
-    free(file);
+    else if (file)
+        data = read_external(m, p, what, file, bytes);
+    free(file), free(model);
     return data;
 }

@@ -7,6 +7,7 @@
 /* ---- nodes without a rule ------------------------------------------------------------------------------- */
 
 static pleat_tensor *copy_to(pleat_ctx *ctx, const pleat_tensor *t) {
+    if (pleat_is_poison(t)) return pleat_poison(ctx);
     const void *data =
         pleat_dtype_of(t) == PLEAT_F32 ? (const void *)pleat_const_f32(t) : (const void *)pleat_const_f64(t);
     return pleat_from(ctx, pleat_dtype_of(t), pleat_rank(t), pleat_shape(t), data);

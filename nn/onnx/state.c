@@ -35,19 +35,16 @@ static bool is_free(const pleat_nn_module *m, const char *name) {
     }
 }
 
-/* The module of the last part of the name, which is left in *name; NULL after an error. */
-static pleat_nn_module *descend(pleat_nn_module *m, const char **name) {
-    for (const char *dot; m && (dot = strchr(*name, '.'));) {
+/* The module of the last part of the name, which is left in *name; NULL after an error, after which root is freed: those who add to a
+ * module free it if it has no parent. */
+static pleat_nn_module *descend(pleat_nn_module *root, const char **name) {
+    pleat_nn_module *m = root;
+    for (const char *dot; (dot = strchr(*name, '.')) != NULL; *name = dot + 1) {
         char part[PLN_NAME_BYTES] = "";
         memcpy(part, *name, (size_t)(dot - *name));
         const pln_entry *e = find(m, part, strlen(part));
-        *name = dot + 1;
-        if (e) {
-            m = e->child;
-            continue;
-        }
-        pleat_nn_module *child = pleat_nn_module_new(m->ctx, &group_kind, NULL, 0);
-        if (!child || !pleat_nn_add_child(m, part, child)) return NULL;
+        pleat_nn_module *child = e ? e->child : pleat_nn_module_new(m->ctx, &group_kind, NULL, 0);
+        if (!e && !pleat_nn_add_child(m, part, child)) return m == root ? NULL : pln_discard(root);
         m = child;
     }
     return m;
@@ -68,7 +65,7 @@ pleat_nn_module *pln_onnx_add_state(pln_onnx_model *m, pleat_nn_module *root) {
         pleat_nn_module *done = !owner      ? NULL
                                 : s->weight ? pleat_nn_add_param(owner, name, s->v.t)
                                             : pleat_nn_add_buffer(owner, name, s->v.t);
-        if (!done) return owner == root ? NULL : pln_discard(root);
+        if (!done) return !owner || owner == root ? NULL : pln_discard(root);
         s->owned = true;
     }
     return root;

@@ -292,9 +292,80 @@ def words_seeds():
         yield "%02d" % i, line.replace(" ", "\n").encode()
 
 
+# ---- onnx ----
+
+
+def varint(v):
+    v &= (1 << 64) - 1
+    out = b""
+    while v > 127:
+        out += bytes([v & 127 | 128])
+        v >>= 7
+    return out + bytes([v])
+
+
+def field(number, value):
+    """A field of protobuf: a whole number, a float, a text or bytes."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    value = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def onnx_node(op, inputs, outputs, **attributes):
+    out = b"".join(field(1, i) for i in inputs.split()) + b"".join(field(2, o) for o in outputs.split()) + field(4, op)
+    for name, v in attributes.items():
+        kind, value = (2, field(3, v)) if isinstance(v, int) else (1, field(2, v)) if isinstance(v, float) else (3, field(4, v)) if isinstance(v, str) else (
+            7, b"".join(field(8, i) for i in v))
+        out += field(5, field(1, name) + value + field(20, kind))
+    return field(1, out)
+
+
+def onnx_tensor(name, kind, dims, data):
+    return field(5, b"".join(field(1, d) for d in dims) + field(2, kind) + field(8, name) + field(9, data))
+
+
+def onnx_value(number, name, kind, dims):
+    shape = b"".join(field(1, field(1, d) if d >= 0 else field(2, "N")) for d in dims)
+    return field(number, field(1, name) + field(2, field(1, field(1, kind) + field(2, shape))))
+
+
+def onnx_model(*parts, opset=13):
+    return field(7, b"".join(parts)) + field(8, field(2, opset))
+
+
+def onnx_seeds():
+    x, y = onnx_value(11, "x", 1, (-1, 1, 4, 4)), onnx_value(12, "y", 1, ())
+    floats = lambda n: struct.pack("<%df" % n, *[i / 8 - 1 for i in range(n)])
+    longs = lambda *v: struct.pack("<%dq" % len(v), *v)
+    w = onnx_tensor("a.w", 1, (2, 1, 3, 3), floats(18))
+    yield "conv", onnx_model(w, onnx_node("Conv", "x a.w", "h", pads=(1, 1, 1, 1), strides=(2, 1)), onnx_node("Relu", "h", "y"), x, y)
+    yield "transpose", onnx_model(w, onnx_node("ConvTranspose", "x w", "y", output_shape=(9, 8), strides=(2, 2)), onnx_tensor("w", 1, (1, 2, 2, 2), floats(8)), x, y)
+    yield "pools", onnx_model(onnx_node("MaxPool", "x", "h", kernel_shape=(3, 2), auto_pad="SAME_LOWER"),
+                              onnx_node("AveragePool", "h", "y", kernel_shape=(2, 2), pads=(0, 1, 1, 0), ceil_mode=1), x, y)
+    yield "shapes", onnx_model(onnx_node("Shape", "x", "s"), onnx_tensor("i", 7, (1,), longs(0)), onnx_node("Gather", "s i", "n"), onnx_tensor("r", 7, (1,), longs(-1)),
+                               onnx_node("Concat", "n r", "t", axis=0), onnx_node("Reshape", "x t", "y"), x, y)
+    yield "slice", onnx_model(onnx_tensor("b", 7, (1,), longs(-1)), onnx_tensor("e", 7, (1,), longs(-2 ** 63)), onnx_tensor("k", 7, (1,), longs(3)),
+                              onnx_node("Slice", "x b e k b", "h"), onnx_node("Softmax", "h", "y", axis=-1), x, y)
+    yield "resize", onnx_model(onnx_tensor("s", 1, (4,), struct.pack("<4f", 1, 1, 1.5, 2)), onnx_node("Resize", "x  s".replace("  ", " x "), "y", mode="cubic"), x, y)
+    yield "norm", onnx_model(onnx_tensor("w", 1, (1,), floats(1)), onnx_node("BatchNormalization", "x w w w w", "h", epsilon=0.1), onnx_node("LRN", "h", "y", size=3), x, y)
+    yield "dense", onnx_model(onnx_node("Flatten", "x", "f"), onnx_tensor("w", 1, (3, 16), floats(48)), onnx_node("Gemm", "f w", "h", transB=1, alpha=0.5),
+                              onnx_node("ReduceL2", "h", "y", axes=(1,), keepdims=0), x, y, opset=11)
+    yield "pad", onnx_model(onnx_node("Pad", "x", "y", mode="reflect", pads=(0, 0, 1, 2, 0, 0, 3, -1)), x, y, opset=10)
+    yield "fold", onnx_model(onnx_tensor("s", 7, (2,), longs(1 << 20, 1 << 20)), onnx_node("ConstantOfShape", "s", "c"), onnx_node("Tile", "c s", "y"), y)
+    yield "cycle", onnx_model(onnx_node("Relu", "b", "a"), onnx_node("Relu", "a", "b"), y)
+    yield "sizes", onnx_model(onnx_tensor("w", 1, (1 << 62, 4), floats(4)), y)
+    yield "external", onnx_model(field(5, field(1, 4) + field(2, 1) + field(8, "w") + field(14, 1) + field(13, field(1, "location") + field(2, "../x"))
+                                       + field(13, field(1, "offset") + field(2, "-1"))), y)
+    yield "types", onnx_model(onnx_tensor("h", 10, (2,), b"\0\x3c\1\0"), onnx_tensor("b", 9, (2,), b"\1\0"), onnx_node("Cast", "h", "d", to=11),
+                              onnx_node("Where", "b d d", "y"), y)
+
+
 TARGETS = {
     "csv": csv_seeds, "npy": npy_seeds, "npz": npz_seeds, "idx": idx_seeds, "png": png_seeds, "safetensors": safetensors_seeds,
-    "checkpoint": checkpoint_seeds, "layer": layer_seeds, "conv": conv_seeds, "ops": ops_seeds, "words": words_seeds,
+    "checkpoint": checkpoint_seeds, "layer": layer_seeds, "conv": conv_seeds, "ops": ops_seeds, "words": words_seeds, "onnx": onnx_seeds,
 }
 
 

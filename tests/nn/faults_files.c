@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "faults.h"
+#include "onnx_file.h"
 #include "pleat_config.h"
 #ifdef PL_HAVE_ZLIB
 #    include <zlib.h>
@@ -41,11 +42,20 @@ static void put_gz(const char *path, const void *bytes, unsigned n) {
 #endif
 }
 
+#ifdef PL_HAVE_ONNX
+static message whole_model(void);
+#endif
+
 void faults_files_begin(pleat_ctx *ctx, const char *where) {
     snprintf(folder, sizeof folder, "%s", where);
     put(in("images"), idx3, sizeof idx3), put(in("labels"), idx1, sizeof idx1);
     put(in("t.csv"), "a,b\n1,2\n3,4\n", 12);
     put_gz(in("images.gz"), idx3, sizeof idx3), put_gz(in("labels.gz"), idx1, sizeof idx1);
+#ifdef PL_HAVE_ONNX
+    message small = small_model(), whole = whole_model();
+    put(in("small.onnx"), small.at, small.n), put(in("whole.onnx"), whole.at, whole.n);
+    put(in("w.bin"), (float[]){1, 2}, 8);
+#endif
 #ifdef PL_HAVE_ZIP
     pleat_tensor *t = pleat_zeros(ctx, PLEAT_F32, PLEAT_SHAPE(2));
     if (pleat_nn_write_npz(in("read.npz"), 2, (const char *[]){"one", "two"}, (pleat_tensor *[]){t, t}))
@@ -58,7 +68,7 @@ void faults_files_begin(pleat_ctx *ctx, const char *where) {
 
 static pleat_tensor *image(world *w) { return drawn(w, PLEAT_SHAPE(1, 1, 4, 5)); }
 
-#if !defined(PL_HAVE_ZIP) || !defined(PL_HAVE_PNG) || !defined(PL_HAVE_CJSON)
+#if !defined(PL_HAVE_ZIP) || !defined(PL_HAVE_PNG) || !defined(PL_HAVE_CJSON) || !defined(PL_HAVE_ONNX)
 /* Without its library a function does nothing but to say so. */
 static void absent(world *w, const row *r) { (void)w, (void)r; }
 #endif
@@ -258,6 +268,56 @@ static void run(world *w, const row *r) {
 }
 #endif
 
+/* ---- models ------------------------------------------------------------------------------------------------------- */
+
+#ifndef PL_HAVE_ONNX
+#    define model absent
+#else
+/* x and whole numbers i -> x[i - 1] in another shape, and the shape of i; constants that are folded, and one in a file of its own. */
+static message whole_model(void) {
+    message g = {.n = 0}, m, pair = {.n = 0};
+    m = tensor_of("s", 7, 1, (const int64_t[]){1}, (const int64_t[]){-2}, 8), add_message(&g, 5, &m);
+    m = tensor_of("one", 7, 0, NULL, (const int64_t[]){1}, 8), add_message(&g, 5, &m);
+    m = (message){.n = 0}, add_number(&m, 1, 2), add_number(&m, 2, 1), add_text(&m, 8, "w"),
+    add_number(&m, 14, 1);
+    add_text(&pair, 1, "location"), add_text(&pair, 2, "w.bin"), add_message(&m, 13, &pair),
+        add_message(&g, 5, &m);
+    m = node_of("Add", "s one", "t"), add_message(&g, 1, &m);
+    m = node_of("Sub", "i one", "j"), add_message(&g, 1, &m);
+    m = node_of("Identity", "w", "v"), add_message(&g, 1, &m);
+    m = node_of("Gather", "x j", "h"), add_message(&g, 1, &m);
+    m = node_of("Add", "h v", "k"), add_message(&g, 1, &m);
+    m = node_of("Reshape", "k t", "y"), add_message(&g, 1, &m);
+    m = node_of("Shape", "i", "n"), add_message(&g, 1, &m);
+    m = value_of("x", 1, 2, (const int64_t[]){3, 2}), add_message(&g, 11, &m);
+    m = value_of("i", 7, 1, (const int64_t[]){-1}), add_message(&g, 11, &m);
+    m = value_of("y", 1, 1, (const int64_t[]){-1}), add_message(&g, 12, &m);
+    m = value_of("n", 7, 1, (const int64_t[]){1}), add_message(&g, 12, &m);
+    return model_of(&g, 11);
+}
+
+static void model(world *w, const row *r) {
+    (void)r;
+    pleat_nn_module *m[2] = {pleat_nn_onnx_load(w->ctx, in("small.onnx")),
+                             pleat_nn_onnx_load(w->ctx, in("whole.onnx"))};
+    if (take_pointer(w, m[0])) {
+        pleat_tensor *x = drawn(w, PLEAT_SHAPE(1, 1, 4, 4)), *weight = pleat_nn_param(m[0], 0), *g;
+        pleat_tensor *y = pleat_nn_forward(m[0], x);
+        take(w, y);
+        take_status(w, pleat_grads(pleat_sum(y), NULL, 1, &weight, &g, 0));
+        take(w, g);
+    }
+    if (take_pointer(w, m[1])) {
+        pleat_tensor *x[2] = {drawn(w, PLEAT_SHAPE(3, 2)), pleat_full(w->ctx, PLEAT_F32, PLEAT_SHAPE(2), 2)},
+                     *y[2];
+        take_status(w, pleat_nn_onnx_run(m[1], 2, x, 2, y));
+        for (size_t i = 0; i < 2 && !w->failed; i++) take(w, y[i]);
+        take_pointer(w, pleat_nn_onnx_input(m[1], 1)), take_pointer(w, pleat_nn_onnx_output(m[1], 1));
+    }
+    for (size_t i = 0; i < 2; i++) pleat_nn_free(m[i]);
+}
+#endif
+
 /* ---- reports ------------------------------------------------------------------------------------------------------ */
 
 static void add_numbers(pleat_nn_report *page) {
@@ -307,6 +367,7 @@ const row faults_files[] = {
     {" pleat_nn_save pleat_nn_load pleat_nn_load_from_with ", parameters, .unary = NULL},
     {" pleat_nn_save_checkpoint pleat_nn_load_checkpoint ", checkpoint, .unary = NULL},
     {" a_run_with_a_folder ", run, .unary = NULL},
+    {" pleat_nn_onnx_load pleat_nn_onnx_run pleat_nn_onnx_input pleat_nn_onnx_output ", model, .unary = NULL},
     {" pleat_nn_report_new pleat_nn_report_heading pleat_nn_report_text pleat_nn_report_table"
      " pleat_nn_report_chart pleat_nn_report_run pleat_nn_report_images pleat_nn_report_filters"
      " pleat_nn_report_scatter pleat_nn_report_summary pleat_nn_report_confusion pleat_nn_report_write ",
