@@ -30,7 +30,7 @@ struct pln_onnx_block {
 /* A message of two bytes becomes a struct of a hundred, so memory has a bound that a file of honest content does not meet. */
 enum { ROOM_PER_BYTE = 64, ROOM = 1 << 20 };
 
-static bool may_take(pln_onnx_model *m, size_t bytes) {
+bool pln_onnx_may_take(pln_onnx_model *m, size_t bytes) {
     if (bytes > m->room) return false;
     m->room -= bytes;
     return true;
@@ -40,7 +40,7 @@ void *pln_onnx_take(pln_onnx_model *m, size_t count, size_t bytes) {
     size_t all;
     pln_onnx_block *block = NULL;
     if (!__builtin_mul_overflow(count, bytes, &all) && !__builtin_add_overflow(all, sizeof *block, &all) &&
-        may_take(m, all))
+        pln_onnx_may_take(m, all))
         block = calloc(1, all);
     if (!block) {
         pln_onnx_wrong(m, PLEAT_ERR_MEMORY, "no memory for %zu times %zu bytes", count, bytes);
@@ -74,7 +74,7 @@ typedef struct room {
 
 static void *room_alloc(void *user, size_t bytes) {
     room *r = user;
-    void *p = may_take(r->m, bytes) ? malloc(bytes ? bytes : 1) : NULL;
+    void *p = pln_onnx_may_take(r->m, bytes) ? malloc(bytes ? bytes : 1) : NULL;
     if (!p) r->full = true;
     return p;
 }
@@ -87,9 +87,9 @@ static void room_free(void *user, void *p) {
 static bool parse(pln_onnx_model *m, const uint8_t *data) {
     room r = {m, false};
     ProtobufCAllocator a = {room_alloc, room_free, &r};
-    size_t whole = m->room;
+    size_t before = m->room;
     PlnOnnx__Model *p = pln_onnx__model__unpack(&a, m->bytes, data);
-    m->room = whole;
+    size_t taken = before - m->room;
     if (!p && r.full)
         return pln_onnx_wrong(m, PLEAT_ERR_MEMORY,
                               "no memory: its messages need more than %d bytes for each of the file's %zu",
@@ -99,6 +99,7 @@ static bool parse(pln_onnx_model *m, const uint8_t *data) {
                               "it is no ONNX model: the bytes are no message of protobuf");
     bool good = pln_onnx_build(m, p);
     pln_onnx__model__free_unpacked(p, &a);
+    m->room += taken;
     return good;
 }
 
@@ -122,6 +123,7 @@ bool pln_onnx_read_file(pln_onnx_model *m) {
     if (__builtin_mul_overflow(m->bytes, (size_t)ROOM_PER_BYTE, &m->room) ||
         __builtin_add_overflow(m->room, (size_t)ROOM, &m->room))
         m->room = SIZE_MAX;
+    m->room -= m->bytes;
     unsigned char *data = read_part(m, m->path, 0, m->bytes);
     bool good = data && parse(m, data);
     free(data);
@@ -184,6 +186,10 @@ static bool take_from(pln_onnx_model *m, const char *path, size_t size, size_t b
         if (!f) return false;
         *f = (pln_onnx_file){m->files, strcpy((char *)(f + 1), path), size};
         m->files = f;
+        /* its bytes, and they as a tensor, which may be as many again for each of bool */
+        if (__builtin_mul_overflow(size, (size_t)(1 + sizeof(double)), &size) ||
+            __builtin_add_overflow(m->room, size, &m->room))
+            m->room = SIZE_MAX;
     }
     if (bytes > f->left)
         return pln_onnx_wrong(m, PLEAT_ERR_FORMAT, "the tensors in %.200s have more bytes than it has", path);

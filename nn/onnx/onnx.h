@@ -226,6 +226,8 @@ bool pln_onnx_wrong(const pln_onnx_model *m, pleat_status code, const char *form
     __attribute__((format(printf, 3, 4)));
 /* Zeroed memory that lives as long as the model; NULL after an error. */
 void *pln_onnx_take(pln_onnx_model *m, size_t count, size_t bytes);
+/* Count memory that something else takes; false if there is not so much. */
+bool pln_onnx_may_take(pln_onnx_model *m, size_t bytes);
 void pln_onnx_free(pln_onnx_model *m);
 
 /* The file's content as structs, or false after an error. */

@@ -17,8 +17,7 @@ static pleat_tensor *copy_to(pleat_ctx *ctx, const pleat_tensor *t) {
  * initializer of its own, as far as memory goes. */
 static bool copy_initializer(pln_onnx_model *m, const pln_onnx_slot *from, pln_onnx_slot *to) {
     size_t bytes = pleat_numel(from->v.t) * sizeof(double);
-    if (!from->initializer || !pln_onnx_is_float(from->v.type) || bytes > m->room) return false;
-    m->room -= bytes;
+    if (!from->initializer || !pln_onnx_is_float(from->v.type) || !pln_onnx_may_take(m, bytes)) return false;
     pleat_tensor *t = copy_to(m->ctx, from->v.t);
     if (pleat_is_poison(t)) return false;
     to->v = (pln_onnx_value){pleat_hold(t), from->v.type};
@@ -95,8 +94,11 @@ static bool is_constant(const pln_onnx_model *m, const pln_onnx_node *n) {
     return true;
 }
 
-/* The results of a node become constants; false if they did not fit, or were wrong. */
+/* The results of a node become constants; false if there is no memory for them. */
 static bool keep_results(pln_onnx_model *m, const pln_onnx_node *n) {
+    for (size_t i = 0; i < n->outs; i++)
+        if (n->out[i] != PLN_ONNX_NONE && !pln_onnx_may_take(m, pleat_numel(m->out[i].t) * sizeof(double)))
+            return false;
     for (size_t i = 0; i < n->outs; i++)
         if (n->out[i] != PLN_ONNX_NONE) {
             pln_onnx_slot *s = &m->slot[n->out[i]];

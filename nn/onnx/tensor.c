@@ -149,7 +149,11 @@ bool pln_onnx_tensor(pln_onnx_model *m, const PlnOnnx__Tensor *p, const char *wh
     } else if (raw ? !fits(m, what, "bytes", p->raw_data.len, bytes)
                    : (field_of(p, p->data_type, &has), !fits(m, what, "elements", has, numel)))
         return false;
-    pleat_tensor *t = pleat_empty(m->ctx, pln_onnx_dtype(p->data_type), p->n_dims, shape);
+    pleat_dtype dtype = pln_onnx_dtype(p->data_type);
+    if (!pln_onnx_may_take(m, numel * (dtype == PLEAT_F32 ? sizeof(float) : sizeof(double))))
+        return free(external),
+               pln_onnx_wrong(m, PLEAT_ERR_MEMORY, "%s: no memory for %zu elements", what, numel);
+    pleat_tensor *t = pleat_empty(m->ctx, dtype, p->n_dims, shape);
     bool good = !pleat_is_poison(t) && fill(m, p, what,
                                             external ? external
                                             : raw    ? p->raw_data.data

@@ -34,8 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (m && size) run(ctx, m, data[size / 2]);
     pleat_nn_free(m);
     pleat_end(scope);
-    FUZZ_CHECK(pleat_memory(ctx).tensors == 0 && pleat_memory(ctx).in_use == 0, "%zu tensors are left",
-               pleat_memory(ctx).tensors);
+    FUZZ_CHECK(pleat_memory(ctx).tensors == 0, "%zu tensors are left", pleat_memory(ctx).tensors);
     pleat_ctx_free(ctx);
     return 0;
 }

@@ -16,6 +16,9 @@
 #ifdef PL_HAVE_ZLIB
 #    include <zlib.h>
 #endif
+#ifdef PL_HAVE_ONNX
+#    include "onnx_file.h"
+#endif
 
 TestSuite(io, .init = scratch_begin, .fini = scratch_end, .timeout = 100);
 
@@ -54,6 +57,16 @@ static pleat_status write_npy(const char *path) { return pleat_nn_write_npy(path
 static pleat_status read_npy(const char *path) { return take(pleat_nn_read_npy(ctx, path)); }
 
 static pleat_status read_csv(const char *path) { return take(pleat_nn_read_csv(ctx, path, NULL)); }
+
+#ifdef PL_HAVE_ONNX
+/* A model whose tensor has a file of its own beside it. */
+static pleat_status read_model(const char *path) {
+    pleat_nn_module *m = pleat_nn_onnx_load(ctx, path);
+    pleat_status s = m ? take(pleat_nn_param(m, 0)) : pleat_error(ctx)->code;
+    pleat_nn_free(m);
+    return s;
+}
+#endif
 
 static pleat_status write_text(const char *path) {
     pleat_nn_file f;
@@ -312,6 +325,26 @@ Test(io, png) {
     survive(&pairs);
     for (size_t i = 0; i < 3; i++) remove(in_scratch(files[i]));
     remove(in_scratch("pngs/a")), remove(in_scratch("pngs/b")), remove(in_scratch("pngs"));
+}
+#endif
+
+#ifdef PL_HAVE_ONNX
+Test(io, onnx) {
+    static const subject read = {"read an ONNX model", "m.onnx", read_model, .writes = false};
+    static float data[3000] = {1, 2, 3};
+    const int64_t dims[] = {3000};
+    message g = {.n = 0}, m = {.n = 0}, pair = {.n = 0}, model;
+    add_text(&pair, 1, "location"), add_text(&pair, 2, "w.bin");
+    add_number(&m, 1, 3000), add_number(&m, 2, 1), add_text(&m, 8, "w"), add_number(&m, 14, 1),
+        add_message(&m, 13, &pair);
+    add_message(&g, 5, &m);
+    m = node_of("Add", "x w", "y"), add_message(&g, 1, &m);
+    m = value_of("x", 1, 1, dims), add_message(&g, 11, &m);
+    m = value_of("y", 1, 1, dims), add_message(&g, 12, &m);
+    model = model_of(&g, 13);
+    put_file(in_scratch("m.onnx"), model.at, model.n);
+    put_file(in_scratch("w.bin"), data, sizeof data);
+    survive(&read);
 }
 #endif
 
