@@ -31,8 +31,9 @@ struct pln_onnx_block {
 enum { ROOM_PER_BYTE = 64, ROOM = 1 << 20 };
 
 bool pln_onnx_may_take(pln_onnx_model *m, size_t bytes) {
-    if (bytes > m->room) return false;
-    m->room -= bytes;
+    enum { OF_MALLOC = 16 }; /* what an allocator needs itself */
+    if (bytes > m->room || m->room - bytes < OF_MALLOC) return false;
+    m->room -= bytes + OF_MALLOC;
     return true;
 }
 
