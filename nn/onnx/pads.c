@@ -7,7 +7,7 @@ static pleat_tensor *pad_by_index(const pln_onnx_run *run, const pln_onnx_node *
                                   size_t axis, int64_t before, int64_t after, bool mirror) {
     int64_t size = (int64_t)pleat_size(x, axis), total;
     if (__builtin_add_overflow(before, after, &total) || __builtin_add_overflow(total, size, &total) ||
-        total < 0 || (uint64_t)total > SIZE_MAX / 16 || size == 0 ||
+        total < 0 || total > (int64_t)(PTRDIFF_MAX / 64) || (uint64_t)total > SIZE_MAX / 16 || size == 0 ||
         (mirror && (before >= size || after >= size)))
         return pln_onnx_refuse(run, n, "paddings %jd and %jd of an axis of %jd", (intmax_t)before,
                                (intmax_t)after, (intmax_t)size),
@@ -33,8 +33,8 @@ static bool pad_constant(const pln_onnx_run *run, const pln_onnx_node *n, pleat_
     for (size_t k = 0; k < rank; k++) {
         int64_t size = (int64_t)pleat_size(x, k), total;
         if (__builtin_add_overflow(pads->v[k], pads->v[rank + k], &total) ||
-            __builtin_add_overflow(total, size, &total) || total < 0 || pads->v[k] > PTRDIFF_MAX / 2 ||
-            pads->v[k] < -(PTRDIFF_MAX / 2))
+            __builtin_add_overflow(total, size, &total) || total < 0 || total > (int64_t)(PTRDIFF_MAX / 64) ||
+            pads->v[k] > PTRDIFF_MAX / 2 || pads->v[k] < -(PTRDIFF_MAX / 2))
             return pln_onnx_refuse(run, n, "paddings %jd and %jd of axis %zu of size %jd",
                                    (intmax_t)pads->v[k], (intmax_t)pads->v[rank + k], k, (intmax_t)size);
         y = pln_onnx_window(y, k, -(ptrdiff_t)pads->v[k], (size_t)total);

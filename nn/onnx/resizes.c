@@ -9,6 +9,9 @@ enum { NEAREST, LINEAR, CUBIC };
 enum { HALF_PIXEL, PYTORCH, CORNERS, ASYMMETRIC, TF_HALF, CROP };
 enum { PREFER_FLOOR, PREFER_CEIL, FLOOR, CEIL };
 
+/* of an axis of a result; more would not fit anywhere */
+#define MOST_SIZE (PTRDIFF_MAX / 64)
+
 typedef struct resize {
     size_t mode, place, nearest; /* of the enums */
     double cubic_a, outside;
@@ -159,8 +162,8 @@ static bool take_scales(const pln_onnx_run *run, const pln_onnx_node *n, resize 
         return pln_onnx_refuse(run, n, "%zu scales for a tensor of rank %zu", count, r->rank);
     for (size_t k = 0; k < count; k++) {
         double size = floor((double)r->in[k] * scales[k]);
-        if (!(scales[k] > 0 && size < 0x1p40))
-            return pln_onnx_refuse(run, n, "the scale of axis %zu must be positive, and its size below 2^40",
+        if (!(scales[k] > 0 && size < (double)MOST_SIZE))
+            return pln_onnx_refuse(run, n, "the scale of axis %zu must be positive, and its size below %td",
                                    k);
         r->scale[k] = scales[k];
         r->length[k] = scales[k] * (double)r->in[k];
@@ -174,7 +177,7 @@ static bool take_sizes(const pln_onnx_run *run, const pln_onnx_node *n, resize *
     if (sizes->n != r->rank)
         return pln_onnx_refuse(run, n, "%zu sizes for a tensor of rank %zu", sizes->n, r->rank);
     for (size_t k = 0; k < r->rank; k++) {
-        if (sizes->v[k] < 0 || sizes->v[k] > (int64_t)1 << 40)
+        if (sizes->v[k] < 0 || sizes->v[k] > (int64_t)MOST_SIZE)
             return pln_onnx_refuse(run, n, "size %jd on axis %zu", (intmax_t)sizes->v[k], k);
         r->length[k] = (double)(r->out[k] = (size_t)sizes->v[k]);
         r->scale[k] = r->in[k] ? (double)r->out[k] / (double)r->in[k] : 1;

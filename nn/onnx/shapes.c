@@ -34,7 +34,7 @@ static bool reshape(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_va
                                PLEAT_MAX_RANK);
     for (size_t k = 0; k < list.n; k++) {
         bool copy = list.v[k] == 0 && !zero;
-        if (list.v[k] < -1 || (copy && k >= pleat_rank(in[0].t)) ||
+        if (list.v[k] < -1 || list.v[k] > (int64_t)(PTRDIFF_MAX / 8) || (copy && k >= pleat_rank(in[0].t)) ||
             (list.v[k] == -1 && rest < PLEAT_MAX_RANK))
             return pln_onnx_refuse(run, n, "size %jd on axis %zu of the shape", (intmax_t)list.v[k], k);
         sizes[k] = copy ? pleat_size(in[0].t, k) : (size_t)list.v[k];
@@ -106,7 +106,7 @@ static bool expand(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_val
     for (size_t k = 0; k < rank; k++) {
         int64_t a = k + has >= rank ? (int64_t)pleat_size(in[0].t, k + has - rank) : 1;
         int64_t b = k + list.n >= rank ? list.v[k + list.n - rank] : 1;
-        if (b < 0 || (a != b && a != 1 && b != 1))
+        if (b < 0 || b > (int64_t)(PTRDIFF_MAX / 8) || (a != b && a != 1 && b != 1))
             return pln_onnx_refuse(run, n, "sizes %jd and %jd on axis %zu", (intmax_t)a, (intmax_t)b, k);
         sizes[k] = (size_t)(a == 1 ? b : a);
     }
