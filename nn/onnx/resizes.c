@@ -164,7 +164,7 @@ static bool take_scales(const pln_onnx_run *run, const pln_onnx_node *n, resize 
         double size = floor((double)r->in[k] * scales[k]);
         if (!(scales[k] > 0 && size < (double)MOST_SIZE))
             return pln_onnx_refuse(run, n, "the scale of axis %zu must be positive, and its size below %td",
-                                   k);
+                                   k, (ptrdiff_t)MOST_SIZE);
         r->scale[k] = scales[k];
         r->length[k] = scales[k] * (double)r->in[k];
         r->out[k] = (size_t)size;

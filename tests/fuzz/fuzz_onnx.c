@@ -2,7 +2,7 @@
  * shape that it declares, or says why not. Nothing stays behind. */
 #include "fuzz.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 enum { MOST_PORTS = 4, MOST_PIXELS = 4096 };
 
@@ -24,8 +24,29 @@ static void run(pleat_ctx *ctx, pleat_nn_module *m, uint8_t choice) {
     fuzz_check_error(ctx, refused);
 }
 
+/* A model may ask for tensors of any size when it runs, and then has no memory. */
+typedef struct block {
+    size_t bytes;
+    max_align_t data[];
+} block;
+
+static void *alloc(void *user, size_t bytes) {
+    size_t *left = user;
+    block *b = bytes <= *left ? malloc(sizeof *b + bytes) : NULL;
+    if (!b) return NULL;
+    *left -= b->bytes = bytes;
+    return b->data;
+}
+
+static void give_back(void *user, void *data) {
+    block *b = (block *)(void *)((char *)data - offsetof(block, data));
+    *(size_t *)user += b->bytes;
+    free(b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    pleat_ctx *ctx = pleat_ctx_new(.threads = 1);
+    size_t left = 32 << 20;
+    pleat_ctx *ctx = pleat_ctx_new(.threads = 1, .alloc = alloc, .free = give_back, .user = &left);
     const char *path = fuzz_file(0, data, size);
     pleat_scope scope = pleat_begin(ctx);
     pleat_nn_module *m = pleat_nn_onnx_load(ctx, path);
