@@ -667,7 +667,7 @@ void pleat_nn_ema_free(pleat_nn_ema *ema); /* NULL is allowed */
  *
  * Whole numbers and truths are computed in f64, exactly up to 2^53; more is an error, but as a bound, as INT64_MAX of a slice.
  *
- * NULL after an error: the file cannot be read, is no valid model, or is not supported; a tensor in a file of its own must lie in
+ * NULL after an error, also one that the context has from before: the file cannot be read, is no valid model, or is not supported; a tensor in a file of its own must lie in
  * the model's folder or below. Loading takes at most 64 times the file's bytes, 9 times those of files of tensors, and 1 MiB. */
 pleat_nn_module *pleat_nn_onnx_load(pleat_ctx *ctx, const char *path);
 

@@ -29,14 +29,30 @@ FUNCTION(error_function, pleat_erf(x))
 FUNCTION(sine, pleat_sin(x))
 FUNCTION(cosine, pleat_cos(x))
 FUNCTION(tangent, pleat_div(pleat_sin(x), pleat_cos(x)))
-FUNCTION(sinus_h, pleat_scale(pleat_sub(pleat_exp(x), pleat_exp(pleat_neg(x))), 0.5))
 FUNCTION(cosinus_h, pleat_scale(pleat_add(pleat_exp(x), pleat_exp(pleat_neg(x))), 0.5))
+FUNCTION(sinus_h,
+         pleat_mul(pleat_tanh(x), pleat_scale(pleat_add(pleat_exp(x), pleat_exp(pleat_neg(x))), 0.5)))
 FUNCTION(tanh_of, pleat_tanh(x))
-FUNCTION(asinh_of, pleat_mul(pleat_sign(x),
-                             pleat_log(pleat_add(pleat_abs(x), pleat_sqrt(pleat_shift(pleat_square(x), 1))))))
-FUNCTION(acosh_of, pleat_log(pleat_add(x, pleat_sqrt(pleat_shift(pleat_square(x), -1)))))
-FUNCTION(atanh_of,
-         pleat_scale(pleat_sub(pleat_log(pleat_shift(x, 1)), pleat_log(pleat_shift(pleat_neg(x), 1))), 0.5))
+
+/* Inverse functions as logarithms, in double, as their terms cancel. */
+static pleat_tensor *acosh_by_log(pleat_tensor *x) {
+    return pleat_log(pleat_add(x, pleat_sqrt(pleat_shift(pleat_square(x), -1))));
+}
+static pleat_tensor *asinh_by_log(pleat_tensor *x) {
+    pleat_tensor *root_of = pleat_sqrt(pleat_shift(pleat_square(x), 1));
+    pleat_tensor *above = pleat_log(pleat_add(root_of, x)),
+                 *below = pleat_neg(pleat_log(pleat_sub(root_of, x)));
+    return pleat_where(pleat_lt(x, pleat_zeros_like(x)), below, above);
+}
+static pleat_tensor *atanh_by_log(pleat_tensor *x) {
+    return pleat_scale(pleat_sub(pleat_log(pleat_shift(x, 1)), pleat_log(pleat_shift(pleat_neg(x), 1))), 0.5);
+}
+static pleat_tensor *in_double(pleat_tensor *x, pleat_tensor *(*f)(pleat_tensor *)) {
+    return pleat_cast(f(pleat_cast(x, PLEAT_F64)), pleat_dtype_of(x));
+}
+FUNCTION(asinh_of, in_double(x, asinh_by_log))
+FUNCTION(acosh_of, in_double(x, acosh_by_log))
+FUNCTION(atanh_of, in_double(x, atanh_by_log))
 FUNCTION(sigmoid, pleat_sigmoid(x))
 FUNCTION(relu, pleat_relu(x))
 FUNCTION(softplus, pleat_softplus(x))

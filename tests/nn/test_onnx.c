@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "mallocs.h"
 #include "onnx_file.h"
 #include "pleat_config.h"
 #include "scratch.h"
@@ -141,6 +142,25 @@ Test(onnx, an_imported_network_trains_as_the_same_in_modules) {
         cr_expect(distance(pleat_nn_state(net[0], i), pleat_nn_find_state(net[1], name)) <= 1e-3, "%s", name);
     }
     for (size_t k = 0; k < 2; k++) pleat_nn_optimizer_free(adam[k]), pleat_nn_free(net[k]);
+}
+
+/* A step that has been warmed up asks for no memory. */
+Test(onnx, a_step_allocates_nothing) {
+    if (!mallocs_are_counted()) scratch_skip("the C library's malloc cannot be replaced here");
+    pleat_nn_module *net = pleat_nn_onnx_load(ctx, PLEAT_ORACLE_DIR "/onnx_small.onnx");
+    pleat_nn_optimizer *adam = pleat_nn_adam(net, .lr = 1e-3);
+    pleat_nn_set_training(net, true);
+    for (int step = 0; step < 4; step++) {
+        if (step == 3) mallocs_start();
+        pleat_scope s = pleat_begin(ctx);
+        pleat_tensor *x = pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(4, 1, 8, 8));
+        pleat_nn_step(adam, pleat_mean(pleat_square(pleat_nn_forward(net, x))));
+        pleat_end(s);
+    }
+    size_t mallocs = mallocs_stop();
+    cr_expect_eq(mallocs, 0, "%zu calls: %s", mallocs, pleat_error(ctx)->text);
+    pleat_nn_optimizer_free(adam);
+    pleat_nn_free(net);
 }
 
 /* y = x[i], of floats x [3,2] and whole numbers i [N]; and how many there are. */
