@@ -667,8 +667,8 @@ void pleat_nn_ema_free(pleat_nn_ema *ema); /* NULL is allowed */
  *
  * Whole numbers and truths are computed in f64, exactly up to 2^53; more is an error, but as a bound, as INT64_MAX of a slice.
  *
- * NULL after an error, also one that the context has from before: the file cannot be read, is no valid model, or is not supported; a tensor in a file of its own must lie in
- * the model's folder or below. Loading takes at most 64 times the file's bytes, 9 times those of files of tensors, and 1 MiB. */
+ * NULL after an error, also one that the context has from before: the file cannot be read, is no valid model, or is not supported;
+ * a tensor in a file of its own must lie in the model's folder or below. Loading takes at most 64 times the file's bytes, 9 times those of files of tensors, and 1 MiB. */
 pleat_nn_module *pleat_nn_onnx_load(pleat_ctx *ctx, const char *path);
 
 /* out[0..outs-1] from in[0..n-1], in the order of the model, for models of several inputs or outputs: tensors of the innermost scope.
@@ -680,6 +680,12 @@ pleat_status pleat_nn_onnx_run(pleat_nn_module *m, size_t n, pleat_tensor *const
 /* The name of input or output i; NULL if there is none. It lives as long as m. */
 const char *pleat_nn_onnx_input(const pleat_nn_module *m, size_t i);
 const char *pleat_nn_onnx_output(const pleat_nn_module *m, size_t i);
+
+/* Write a network of nn's layers in Sequentials as an ONNX model of opset 17, of x [N,shape[1..]] -> y; N is open, and shape[0] is
+ * the one it is tried with: the network, in evaluation, runs once on zeros of that shape. The parameters have the names of the state
+ * dict, and the options of layers are f32 in the file. Error: a module is in training mode, or of another kind; options that ONNX
+ * does not have: a negative pad, an adaptive pool of uneven windows, a layer norm without weight. It needs no protobuf-c. */
+pleat_status pleat_nn_onnx_save(const char *path, pleat_nn_module *net, size_t rank, const size_t *shape);
 
 #ifdef __cplusplus
 }

@@ -270,6 +270,17 @@ static void run(world *w, const row *r) {
 
 /* ---- models ------------------------------------------------------------------------------------------------------- */
 
+static void write_model(world *w, const row *r) {
+    (void)r;
+    pleat_nn_module *m =
+        pleat_nn_sequential(w->ctx, pleat_nn_conv2d(w->ctx, 1, 2, .kernel = {3, 3}), pleat_nn_gelu(w->ctx),
+                            pleat_nn_batch_norm2d(w->ctx, 2), pleat_nn_upsample_bilinear(w->ctx, 2));
+    pleat_nn_set_training(m, false);
+    if (take_pointer(w, m)) take_status(w, pleat_nn_onnx_save(in("m.onnx"), m, PLEAT_SHAPE(1, 1, 5, 4)));
+    pleat_nn_free(m);
+    remove(in("m.onnx"));
+}
+
 #ifndef PL_HAVE_ONNX
 #    define model absent
 #else
@@ -367,6 +378,7 @@ const row faults_files[] = {
     {" pleat_nn_save pleat_nn_load pleat_nn_load_from_with ", parameters, .unary = NULL},
     {" pleat_nn_save_checkpoint pleat_nn_load_checkpoint ", checkpoint, .unary = NULL},
     {" a_run_with_a_folder ", run, .unary = NULL},
+    {" pleat_nn_onnx_save ", write_model, .unary = NULL},
     {" pleat_nn_onnx_load pleat_nn_onnx_run pleat_nn_onnx_input pleat_nn_onnx_output ", model, .unary = NULL},
     {" pleat_nn_report_new pleat_nn_report_heading pleat_nn_report_text pleat_nn_report_table"
      " pleat_nn_report_chart pleat_nn_report_run pleat_nn_report_images pleat_nn_report_filters"

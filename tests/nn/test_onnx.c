@@ -265,3 +265,80 @@ Test(onnx, floats_of_sixteen_bits_are_read_as_f32) {
         pleat_nn_free(net);
     }
 }
+
+/* ---- writing --------------------------------------------------------------------------------------------------------- */
+
+static void expect_written(pleat_nn_module *net, size_t rank, const size_t *shape, double tolerance) {
+    cr_assert(net, "%s", pleat_error(ctx)->text);
+    char name[100];
+    pleat_nn_set_training(net, true); /* statistics that are not 0 and 1 */
+    pleat_dtype dtype = pleat_dtype_of(pleat_nn_param(net, 0));
+    for (int i = 0; i < 3; i++) pleat_nn_forward(net, pleat_randn(ctx, dtype, rank, shape));
+    pleat_nn_set_training(net, false);
+    cr_assert(!pleat_nn_onnx_save(in_scratch("w.onnx"), net, rank, shape), "%s", pleat_error(ctx)->text);
+    pleat_nn_module *read = pleat_nn_onnx_load(ctx, in_scratch("w.onnx"));
+    cr_assert(read, "%s", pleat_error(ctx)->text);
+    size_t other[PLEAT_MAX_RANK];
+    memcpy(other, shape, rank * sizeof *other), other[0] += 2;
+    pleat_tensor *x = pleat_randn(ctx, dtype, rank, other);
+    double d = distance(pleat_nn_forward(read, x), pleat_nn_forward(net, x));
+    cr_expect(d <= tolerance, "%g", d);
+    cr_expect_eq(pleat_nn_param_count(read), pleat_nn_param_count(net));
+    for (size_t i = 0; i < pleat_nn_param_count(net); i++)
+        cr_expect(pleat_nn_find_param(read, pleat_nn_param_name(net, i, name, sizeof name)), "%s", name);
+    pleat_nn_free(net), pleat_nn_free(read);
+}
+
+Test(onnx, written_networks_are_read_as_the_same) {
+    expect_written(network(), PLEAT_SHAPE(2, 1, 8, 8), 1e-6);
+    expect_written(
+        pleat_nn_sequential(
+            ctx, pleat_nn_conv2d(ctx, 2, 4, .kernel = {3, 2}, .stride = {2, 1}, .pad = {1, 1}, .groups = 2),
+            pleat_nn_gelu(ctx),
+            pleat_nn_sequential(ctx, pleat_nn_group_norm(ctx, 4, .groups = 2), pleat_nn_silu(ctx),
+                                pleat_nn_prelu(ctx, 4, PLEAT_F32)),
+            pleat_nn_conv_transpose2d(ctx, 4, 4, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1},
+                                      .output_padding = {1, 1}),
+            pleat_nn_instance_norm(ctx, 4, .affine = true), pleat_nn_leaky_relu(ctx, 0.2),
+            pleat_nn_avg_pool2d(ctx, .kernel = {2, 2}, .pad = {1, 1}, .exclude_pad = true),
+            pleat_nn_upsample_bilinear(ctx, 2), pleat_nn_reflection_pad2d(ctx, .pads = {1, 0, 2, 1}),
+            pleat_nn_pixel_shuffle(ctx, 2)),
+        PLEAT_SHAPE(2, 2, 6, 6), 1e-5);
+    expect_written(pleat_nn_sequential(
+                       ctx, pleat_nn_conv1d(ctx, 2, 6, .kernel = 3, .pad = 1), pleat_nn_batch_norm1d(ctx, 6),
+                       pleat_nn_relu6(ctx), pleat_nn_max_pool1d(ctx, .kernel = 2), pleat_nn_linear(ctx, 5, 4),
+                       pleat_nn_layer_norm(ctx, PLEAT_SHAPE(6, 4)), pleat_nn_elu(ctx, 0.7),
+                       pleat_nn_flatten(ctx), pleat_nn_linear(ctx, 24, 6), pleat_nn_softplus(ctx),
+                       pleat_nn_unflatten(ctx, PLEAT_SHAPE(3, 2)), pleat_nn_log_softmax(ctx, 1)),
+                   PLEAT_SHAPE(2, 2, 10), 1e-5);
+    expect_written(pleat_nn_sequential(ctx, pleat_nn_conv2d(ctx, 1, 3, .kernel = {3, 3}, .dtype = PLEAT_F64),
+                                       pleat_nn_tanh(ctx), pleat_nn_upsample_nearest(ctx, 2),
+                                       pleat_nn_replication_pad2d(ctx, .pad = {1, 2}),
+                                       pleat_nn_adaptive_avg_pool2d(ctx, 2, 4),
+                                       pleat_nn_adaptive_avg_pool2d(ctx, 1, 1), pleat_nn_sigmoid(ctx),
+                                       pleat_nn_flatten(ctx), pleat_nn_softmax(ctx, 1)),
+                   PLEAT_SHAPE(1, 1, 6, 8), 1e-14);
+}
+
+static pleat_tensor *twice(pleat_nn_module *m, pleat_tensor *x) { return (void)m, pleat_scale(x, 2); }
+
+Test(onnx, what_cannot_be_written_is_named) {
+    static const pleat_nn_kind own = {.name = "ReLU", .forward = twice};
+    pleat_nn_module *net =
+        pleat_nn_sequential(ctx, pleat_nn_relu(ctx), pleat_nn_module_new(ctx, &own, NULL, 0));
+    expect_error(pleat_nn_onnx_save(in_scratch("w.onnx"), net, PLEAT_SHAPE(1, 2)), PLEAT_ERR_ARGUMENT,
+                 "is in training mode");
+    pleat_nn_set_training(net, false);
+    expect_error(pleat_nn_onnx_save(in_scratch("w.onnx"), net, PLEAT_SHAPE(1, 2)), PLEAT_ERR_ARGUMENT,
+                 "w.onnx: 1: ReLU with these options cannot be written");
+    pleat_nn_free(net);
+    net = pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 3}, .pad = {-1, PLEAT_NONE});
+    pleat_nn_set_training(net, false);
+    expect_error(pleat_nn_onnx_save(in_scratch("w.onnx"), net, PLEAT_SHAPE(1, 1, 9, 9)), PLEAT_ERR_ARGUMENT,
+                 "w.onnx: Conv2d with these options cannot be written");
+    expect_error(pleat_nn_onnx_save(in_scratch("w.onnx"), net, PLEAT_SHAPE(1, 2, 9, 9)), PLEAT_ERR_SHAPE,
+                 "Conv2d: x is [1,2,9,9]");
+    expect_error(pleat_nn_onnx_save(in_scratch("no/w.onnx"), net, PLEAT_SCALAR), PLEAT_ERR_ARGUMENT,
+                 "path and shape must be given");
+    pleat_nn_free(net);
+}
