@@ -398,9 +398,9 @@ static pleat_tensor *norm_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op ops[] = {
-    [PL_BATCH_NORM] = {"batch_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes},
-    [PL_GROUP_NORM] = {"group_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes},
-    [PL_LAYER_NORM] = {"layer_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes}};
+    [PL_BATCH_NORM] = {"batch_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes, NULL},
+    [PL_GROUP_NORM] = {"group_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes, NULL},
+    [PL_LAYER_NORM] = {"layer_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes, NULL}};
 
 /* The sizes of x's slabs and weights. */
 static plan plan_for(pl_norm_kind kind, const pleat_norm_args *a) {
