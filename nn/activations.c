@@ -118,7 +118,3 @@ pleat_nn_module *pleat_nn_prelu(pleat_ctx *ctx, size_t channels, pleat_dtype dty
     pleat_end(scope);
     return m;
 }
-
-const pleat_nn_kind *const pln_activations[] = {
-    &relu_kind, &relu6_kind,      &sigmoid_kind, &tanh_kind,        &gelu_kind,  &silu_kind, &softplus_kind,
-    &elu_kind,  &leaky_relu_kind, &softmax_kind, &log_softmax_kind, &prelu_kind, NULL};

@@ -322,7 +322,3 @@ pleat_nn_module *pleat_nn_unflatten(pleat_ctx *ctx, size_t rank, const size_t *s
     }
     return pleat_nn_module_new(ctx, &unflatten_kind, &a, sizeof a);
 }
-
-const pleat_nn_kind *const pln_products[] = {
-    &linear_kind,           &conv2d_kind,  &conv_transpose2d_kind, &conv1d_kind,
-    &conv_transpose1d_kind, &flatten_kind, &unflatten_kind,        NULL};

@@ -101,19 +101,6 @@ pleat_tensor *pln_leave(pleat_scope scope, pleat_tensor *y);
 pleat_tensor *pln_widen(pleat_tensor *x);
 pleat_tensor *pln_narrow(pleat_tensor *x);
 
-/* Is all of the tree in evaluation? If not, an error of `op` names the first module that is in training mode. */
-bool pln_is_evaluating(const pleat_nn_module *m, const char *op);
-
-/* The options of LayerNorm. */
-typedef struct pln_layer_norm {
-    size_t rank, shape[PLEAT_MAX_RANK];
-    double eps;
-} pln_layer_norm;
-
-/* The kinds of nn, each list ended by NULL: a user's kind may have the name of one of them, and other options. */
-extern const pleat_nn_kind *const pln_activations[],
-    *const pln_products[], *const pln_norms[], *const pln_pools[], *const pln_containers[];
-
 /* Report the rule that an argument of a constructor breaks; NULL. */
 pleat_nn_module *pln_refuse(pleat_ctx *ctx, const char *layer, const char *rule);
 /* The rule that a type breaks, or NULL. */

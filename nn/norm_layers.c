@@ -195,8 +195,13 @@ pleat_nn_module *pleat_nn_instance_norm_with(pleat_nn_norm_args args) {
 
 /* ---- layer_norm ---------------------------------------------------------------------------------------- */
 
+typedef struct layer_norm_attrs {
+    size_t rank, shape[PLEAT_MAX_RANK];
+    double eps;
+} layer_norm_attrs;
+
 static pleat_tensor *layer_norm_run(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
-    const pln_layer_norm *a = pleat_nn_attrs(m);
+    const layer_norm_attrs *a = pleat_nn_attrs(m);
     size_t rank = pleat_rank(x);
     if (rank < a->rank || memcmp(pleat_shape(x) + rank - a->rank, a->shape, a->rank * sizeof *a->shape))
         return pln_misfit(m, x, "the sizes it was made for at the end, the last of them ",
@@ -210,7 +215,7 @@ static pleat_tensor *layer_norm_forward(pleat_nn_module *m, pleat_tensor *x) {
 }
 
 static void layer_norm_describe(const pleat_nn_module *m, char *buffer, size_t bytes) {
-    const pln_layer_norm *a = pleat_nn_attrs(m);
+    const layer_norm_attrs *a = pleat_nn_attrs(m);
     for (size_t i = 0, used = 0; i < a->rank && used < bytes; i++)
         used += (size_t)snprintf(buffer + used, bytes - used, i ? "x%zu" : "%zu", a->shape[i]);
 }
@@ -219,7 +224,7 @@ static const pleat_nn_kind layer_norm_kind = {
     .name = "LayerNorm", .forward = layer_norm_forward, .describe = layer_norm_describe};
 
 pleat_nn_module *pleat_nn_layer_norm_with(pleat_nn_layer_norm_args args) {
-    pln_layer_norm a = {.rank = args.rank, .eps = args.eps == 0 ? 1e-5 : args.eps};
+    layer_norm_attrs a = {.rank = args.rank, .eps = args.eps == 0 ? 1e-5 : args.eps};
     const char *wrong =
         good_eps(a.eps) ? pln_wrong_dtype(args.dtype) : "eps must be finite and greater than 0";
     if (!args.rank || args.rank > PLEAT_MAX_RANK || !args.shape) wrong = "shape must have 1 to 8 sizes";
@@ -279,11 +284,3 @@ pleat_nn_module *pleat_nn_dropout(pleat_ctx *ctx, double p) {
     if (!(p >= 0 && p <= 1)) return pln_refuse(ctx, dropout_kind.name, "p must be from 0 to 1");
     return pleat_nn_module_new(ctx, &dropout_kind, &p, sizeof p);
 }
-
-const pleat_nn_kind *const pln_norms[] = {&batch_norm1d_kind,
-                                          &batch_norm2d_kind,
-                                          &group_norm_kind,
-                                          &instance_norm_kind,
-                                          &layer_norm_kind,
-                                          &dropout_kind,
-                                          NULL};

@@ -206,15 +206,3 @@ pleat_nn_module *pleat_nn_upsample_bilinear(pleat_ctx *ctx, size_t factor) {
     return sized(ctx, &bilinear_kind, factor, factor);
 }
 pleat_nn_module *pleat_nn_pixel_shuffle(pleat_ctx *ctx, size_t r) { return sized(ctx, &shuffle_kind, r, r); }
-
-const pleat_nn_kind *const pln_pools[] = {&max_pool2d_kind,
-                                          &avg_pool2d_kind,
-                                          &max_pool1d_kind,
-                                          &avg_pool1d_kind,
-                                          &reflection_kind,
-                                          &replication_kind,
-                                          &adaptive_kind,
-                                          &nearest_kind,
-                                          &bilinear_kind,
-                                          &shuffle_kind,
-                                          NULL};

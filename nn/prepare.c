@@ -11,20 +11,18 @@ static const pleat_nn_module *training(const pleat_nn_module *m) {
     return NULL;
 }
 
-bool pln_is_evaluating(const pleat_nn_module *m, const char *op) {
-    char path[512];
-    const pleat_nn_module *wrong = training(m);
-    if (wrong)
-        pleat_fail(m->ctx, PLEAT_ERR_ARGUMENT, op,
-                   "%s%s%s is in training mode; pleat_nn_set_training(m, false) first",
-                   pln_path(wrong, m, path, sizeof path), wrong == m ? "" : ": ", wrong->kind->name);
-    return !wrong;
-}
-
 static pleat_tensor *forward(pleat_tensor *x, void *m) { return pleat_nn_forward(m, x); }
 
 pleat_prepared *pleat_nn_prepare_with(pleat_nn_prepare_args a) {
-    if (!a.m || !pln_is_evaluating(a.m, "prepare")) return NULL;
+    char path[512];
+    if (!a.m) return NULL;
+    const pleat_nn_module *wrong = training(a.m);
+    if (wrong) {
+        pleat_fail(a.m->ctx, PLEAT_ERR_ARGUMENT, "prepare",
+                   "%s%s%s is in training mode; pleat_nn_set_training(m, false) first",
+                   pln_path(wrong, a.m, path, sizeof path), wrong == a.m ? "" : ": ", wrong->kind->name);
+        return NULL;
+    }
     const pleat_tensor *first = pleat_nn_param(a.m, 0);
     return pleat_prepare(a.m->ctx, forward, a.m, first ? pleat_dtype_of(first) : PLEAT_F32, a.rank, a.shape,
                          .threads = a.threads);

@@ -65,5 +65,3 @@ pleat_nn_module *pleat_nn_sequential_of(pleat_ctx *ctx, size_t n, pleat_nn_modul
     }
     return m;
 }
-
-const pleat_nn_kind *const pln_containers[] = {&sequential_kind, NULL};

@@ -122,10 +122,10 @@ size_t pleat_call_attributes(const pleat_call *c, pleat_attr *out);
  * the op, its inputs' shapes and the attributes that are not the default. Returns buffer. */
 char *pleat_call_text(const pleat_call *c, char *buffer, size_t bytes);
 
-/* The calls of a prepared function (pleat_prepare) that depend on x, in their order, for programs that write
- * it in another form. Views are calls, too. A tensor of a call is x, the result of a call before it, or a
- * constant, whose elements can be read: a parameter, or what was computed from parameters alone. All live as
- * long as p. pleat_prepared_call returns NULL behind the last call. */
+/* The calls of a prepared function (pleat_prepare) in their order, for programs that write it in another form.
+ * Views are calls, too. A tensor of a call is x, the result of a call before it, or a constant, whose elements
+ * can be read: a parameter, or what calls compute from parameters alone. All live as long as p.
+ * pleat_prepared_call returns NULL behind the last call. */
 const pleat_call *pleat_prepared_call(const pleat_prepared *p, size_t i);
 const pleat_tensor *pleat_prepared_x(const pleat_prepared *p);
 bool pleat_prepared_is_constant(const pleat_prepared *p, const pleat_tensor *t);

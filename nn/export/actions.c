@@ -276,8 +276,11 @@ bool pln_plan_c(pln_c_file *f) {
     if (!area) return false;
     dense_view(&v, area, pleat_rank(x), pleat_shape(x));
     if (!remember(f, x, &v)) return false;
-    for (size_t i = 0; (c = pleat_prepared_call(f->p, i)) != NULL; i++, last = c)
+    for (size_t i = 0; (c = pleat_prepared_call(f->p, i)) != NULL; i++) {
+        if (pleat_prepared_is_constant(f->p, c->out)) continue;
         if (!(c->op->forward ? add_call(f, c) : add_view(f, c))) return false;
+        last = c;
+    }
     if (!end_with(f, pleat_prepared_result(f->p), last)) return false;
     fuse_pools(f);
     share_places(f);

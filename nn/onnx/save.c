@@ -1,6 +1,7 @@
-/* A network of layers, one after another, as an ONNX file. */
+/* A network as an ONNX file: the calls of a prepared forward pass, one after another. */
 #include "onnx/save.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "files/file.h"
@@ -39,8 +40,9 @@ static void put_attr(pln_wire *node, const char *name, int type, pln_wire *a) {
     pln_wire_message(node, 5, a);
 }
 
-/* A Constant, and the node's input of its name. An initializer would be a parameter to those who read the file. */
-static void constant(pln_onnx_saving *s, int type, size_t rank, const size_t *shape, const void *data) {
+/* A Constant. An initializer would be a parameter to those who read the file. */
+static pln_onnx_name constant(pln_onnx_saving *s, int type, size_t rank, const size_t *shape,
+                              const void *data) {
     pln_onnx_name name = new_name(s);
     pln_wire node = {0}, a = {0}, t = tensor_of(type, rank, shape, data);
     pln_wire_message(&a, 5, &t);
@@ -48,51 +50,161 @@ static void constant(pln_onnx_saving *s, int type, size_t rank, const size_t *sh
     pln_wire_text(&node, 2, name.s);
     pln_wire_text(&node, 4, "Constant");
     pln_wire_message(&s->graph, 1, &node);
-    pln_wire_text(&s->node, 1, name.s);
+    return name;
+}
+
+/* The value `name` in another shape. */
+static pln_onnx_name as_shape(pln_onnx_saving *s, pln_onnx_name name, size_t rank, const int64_t *shape) {
+    pln_onnx_name sizes = constant(s, PLN_ONNX_INT64, 1, &rank, shape), y = new_name(s);
+    pln_wire node = {0};
+    pln_wire_text(&node, 1, name.s), pln_wire_text(&node, 1, sizes.s);
+    pln_wire_text(&node, 2, y.s);
+    pln_wire_text(&node, 4, "Reshape");
+    pln_wire_message(&s->graph, 1, &node);
+    return y;
 }
 
 static int type_of(const pleat_tensor *t) {
     return pleat_dtype_of(t) == PLEAT_F32 ? PLN_ONNX_FLOAT : PLN_ONNX_DOUBLE;
 }
 
-bool pln_onnx_input_state(pln_onnx_saving *s, const char *name, size_t rank) {
-    char path[PLN_LONGEST_NAME + 1], full[PLN_LONGEST_NAME + PLN_NAME_BYTES + 2];
-    size_t shape[PLEAT_MAX_RANK];
-    for (size_t i = 0; i < s->m->count; i++) {
-        const pln_entry *e = &s->m->entries[i];
-        const pleat_tensor *t = e->param ? e->param : e->buffer;
-        if (!t || strcmp(e->name, name)) continue;
-        const char *where = pln_path(s->m, s->root, path, sizeof path);
-        snprintf(full, sizeof full, "%s%s%s", where, *where ? "." : "", name);
-        for (size_t k = 0; k < PLEAT_MAX_RANK; k++) shape[k] = k < pleat_rank(t) ? pleat_size(t, k) : 1;
-        const void *data =
-            type_of(t) == PLN_ONNX_FLOAT ? (const void *)pleat_const_f32(t) : pleat_const_f64(t);
-        pln_wire tensor = tensor_of(type_of(t), rank ? rank : pleat_rank(t), shape, data);
-        pln_wire_text(&tensor, 8, full);
-        pln_wire_message(&s->graph, 5, &tensor);
-        pln_wire_text(&s->node, 1, full);
-        return true;
+static const void *data_of(const pleat_tensor *t) {
+    return type_of(t) == PLN_ONNX_FLOAT ? (const void *)pleat_const_f32(t) : pleat_const_f64(t);
+}
+
+/* ---- values ----------------------------------------------------------------------------------------------------- */
+
+/* A tensor that has a name: computed, or of the state. */
+struct pln_onnx_known {
+    const pleat_tensor *t;
+    pln_onnx_name name;
+    struct pln_onnx_known *next;
+};
+
+static void remember(pln_onnx_saving *s, const pleat_tensor *t, pln_onnx_name name) {
+    struct pln_onnx_known *k = malloc(sizeof *k);
+    if (!k) {
+        s->graph.failed = true;
+        return;
     }
-    return false;
+    *k = (struct pln_onnx_known){t, name, s->known};
+    s->known = k;
+}
+
+static const pln_onnx_name *name_of(const pln_onnx_saving *s, const pleat_tensor *t) {
+    for (const struct pln_onnx_known *k = s->known; k; k = k->next)
+        if (k->t == t) return &k->name;
+    return NULL;
+}
+
+/* Which of the state has these elements; the number of all if none. */
+static size_t find_state(const pln_onnx_saving *s, const pleat_tensor *t) {
+    pleat_tensor *original = pleat_prepared_original(s->p, t);
+    size_t i = 0, n = pleat_nn_state_count(s->root);
+    if (!original || !pleat_is_contiguous(original)) return n;
+    for (; i < n; i++) {
+        const pleat_tensor *of = pleat_nn_state(s->root, i);
+        if (pleat_numel(of) == pleat_numel(original) && type_of(of) == type_of(original) &&
+            data_of(of) == data_of(original))
+            break;
+    }
+    return i;
+}
+
+/* The i-th of the state as an initializer, once; with sizes of 1 behind its own, up to this rank. */
+static pln_onnx_name initializer(pln_onnx_saving *s, size_t i, size_t rank) {
+    const pleat_tensor *t = pleat_nn_state(s->root, i);
+    if (name_of(s, t)) return *name_of(s, t);
+    pln_onnx_name name;
+    size_t shape[PLEAT_MAX_RANK];
+    for (size_t k = 0; k < PLEAT_MAX_RANK; k++) shape[k] = k < pleat_rank(t) ? pleat_size(t, k) : 1;
+    pln_wire tensor = tensor_of(type_of(t), rank > pleat_rank(t) ? rank : pleat_rank(t), shape, data_of(t));
+    pln_wire_text(&tensor, 8, pleat_nn_state_name(s->root, i, name.s, sizeof name.s));
+    pln_wire_message(&s->graph, 5, &tensor);
+    remember(s, t, name);
+    return name;
+}
+
+/* The elements of any view. */
+static pln_onnx_name elements(pln_onnx_saving *s, const pleat_tensor *t) {
+    pleat_tensor *copy = pleat_zeros(s->ctx, pleat_dtype_of(t), pleat_rank(t), pleat_shape(t));
+    size_t index[PLEAT_MAX_RANK] = {0};
+    if (pleat_is_poison(copy)) return (pln_onnx_name){""};
+    void *to = pleat_write_now(copy, "onnx_save");
+    for (size_t i = 0; i < pleat_numel(t); i++) {
+        double v = pleat_at(t, index);
+        if (type_of(t) == PLN_ONNX_FLOAT)
+            ((float *)to)[i] = (float)v;
+        else
+            ((double *)to)[i] = v;
+        for (size_t k = pleat_rank(t); k-- > 0 && ++index[k] == pleat_size(t, k);) index[k] = 0;
+    }
+    return constant(s, type_of(t), pleat_rank(t), pleat_shape(t), data_of(copy));
+}
+
+/* Of the state, perhaps in another shape, or a constant that is computed already. */
+static pln_onnx_name constant_of(pln_onnx_saving *s, const pleat_tensor *t, size_t rank) {
+    size_t i = find_state(s, t);
+    if (i < pleat_nn_state_count(s->root)) {
+        pln_onnx_name name = initializer(s, i, rank);
+        const pleat_tensor *of = pleat_nn_state(s->root, i);
+        bool same = pleat_rank(of) == pleat_rank(t) &&
+                    !memcmp(pleat_shape(of), pleat_shape(t), pleat_rank(t) * sizeof(size_t));
+        int64_t shape[PLEAT_MAX_RANK];
+        for (size_t k = 0; k < pleat_rank(t); k++) shape[k] = (int64_t)pleat_size(t, k);
+        return same || rank ? name : as_shape(s, name, pleat_rank(t), shape);
+    }
+    return elements(s, t);
+}
+
+void pln_onnx_input_of(pln_onnx_saving *s, const pleat_tensor *t, size_t rank) {
+    const pln_onnx_name *known = name_of(s, t);
+    pln_onnx_input_at(s, known ? *known : constant_of(s, t, rank));
+}
+
+void pln_onnx_input(pln_onnx_saving *s, size_t i) { pln_onnx_input_of(s, s->call->in[i], 0); }
+
+void pln_onnx_input_as(pln_onnx_saving *s, size_t i, size_t rank) {
+    pln_onnx_input_of(s, s->call->in[i], rank);
+}
+
+pln_onnx_name pln_onnx_source(pln_onnx_saving *s, size_t i) {
+    const pln_onnx_name *known = name_of(s, s->call->in[i]);
+    return known ? *known : constant_of(s, s->call->in[i], 0);
 }
 
 void pln_onnx_input_whole(pln_onnx_saving *s, size_t n, const int64_t *v) {
-    constant(s, PLN_ONNX_INT64, 1, &n, v);
+    pln_onnx_input_at(s, constant(s, PLN_ONNX_INT64, 1, &n, v));
 }
 
-void pln_onnx_input_floats(pln_onnx_saving *s, size_t n, const float *v) {
-    constant(s, PLN_ONNX_FLOAT, 1, &n, v);
+void pln_onnx_input_indices(pln_onnx_saving *s, size_t n, const size_t *v) {
+    int64_t *all = malloc(n ? n * sizeof *all : 1);
+    for (size_t i = 0; all && i < n; i++) all[i] = (int64_t)v[i];
+    if (all)
+        pln_onnx_input_whole(s, n, all);
+    else
+        s->graph.failed = true;
+    free(all);
 }
 
-static void filled(pln_onnx_saving *s, size_t rank, const size_t *shape, double v) {
-    pleat_tensor *t = pleat_full(s->ctx, pleat_dtype_of(s->x), rank, shape, v);
-    if (pleat_is_poison(t)) return;
-    const void *data = type_of(t) == PLN_ONNX_FLOAT ? (const void *)pleat_const_f32(t) : pleat_const_f64(t);
-    constant(s, type_of(t), rank, shape, data);
+static void put_tensor(pln_onnx_saving *s, const pleat_tensor *t) {
+    if (!pleat_is_poison(t))
+        pln_onnx_input_at(s, constant(s, type_of(t), pleat_rank(t), pleat_shape(t), data_of(t)));
 }
 
-void pln_onnx_input_real(pln_onnx_saving *s, double v) { filled(s, 0, NULL, v); }
-void pln_onnx_input_filled(pln_onnx_saving *s, size_t n, double v) { filled(s, 1, &n, v); }
+static pleat_dtype dtype_of(const pln_onnx_saving *s) { return pleat_dtype_of(pleat_prepared_x(s->p)); }
+
+void pln_onnx_input_floats(pln_onnx_saving *s, size_t n, const double *v) {
+    put_tensor(s, pleat_from_f64(s->ctx, PLEAT_F32, 1, &n, v));
+}
+
+void pln_onnx_input_real(pln_onnx_saving *s, double v) {
+    put_tensor(s, pleat_full(s->ctx, dtype_of(s), PLEAT_SCALAR, v));
+}
+
+void pln_onnx_input_filled(pln_onnx_saving *s, size_t n, double v) {
+    put_tensor(s, pleat_full(s->ctx, dtype_of(s), 1, &n, v));
+}
 
 void pln_onnx_put_int(pln_onnx_saving *s, const char *name, int64_t v) {
     pln_wire a = {0};
@@ -129,17 +241,34 @@ void pln_onnx_end(pln_onnx_saving *s) { end_as(s, new_name(s)); }
 
 /* ---- the network ------------------------------------------------------------------------------------------------ */
 
-/* A layer, or the children of a Sequential; s->x becomes the result for the sizes that are given. */
-static bool save_module(pln_onnx_saving *s, pleat_nn_module *m) {
-    if (m->kind == pln_containers[0]) {
-        for (size_t i = 0; i < m->count; i++)
-            if (!save_module(s, m->entries[i].child)) return false;
+bool pln_onnx_cannot(pln_onnx_saving *s, const char *why) {
+    char text[240];
+    pleat_fail(s->ctx, PLEAT_ERR_ARGUMENT, "onnx_save", "%s: %s: %s has no form in ONNX here", s->file,
+               pleat_call_text(s->call, text, sizeof text), why);
+    return false;
+}
+
+/* A view of relu that belongs to the convolution before it is that convolution's result. */
+static bool is_same(const pleat_call *c) {
+    bool relu = !strcmp(c->op->name, "relu") || !strcmp(c->op->name, "relu6");
+    return relu && !c->op->forward;
+}
+
+static bool save_call(pln_onnx_saving *s) {
+    if (is_same(s->call)) {
+        remember(s, s->call->out, pln_onnx_source(s, 0));
         return true;
     }
-    s->m = m;
-    s->y = pleat_nn_forward(m, (pleat_tensor *)s->x);
-    if (pleat_is_poison(s->y) || !pln_onnx_save_layer(s)) return false;
-    s->x = s->y;
+    s->row = pln_onnx_form_of(s->call->op->name);
+    if (!s->row) return pln_onnx_cannot(s, "the op");
+    if (!s->row->save(s)) return false;
+    remember(s, s->call->out, s->at);
+    return true;
+}
+
+static bool save_calls(pln_onnx_saving *s) {
+    for (size_t i = 0; (s->call = pleat_prepared_call(s->p, i)) != NULL; i++)
+        if (!pleat_prepared_is_constant(s->p, s->call->out) && !save_call(s)) return false;
     return true;
 }
 
@@ -161,17 +290,15 @@ static void put_port(pln_onnx_saving *s, unsigned field, const char *name, const
     pln_wire_message(&s->graph, field, &port);
 }
 
-static bool make_graph(pln_onnx_saving *s, pleat_nn_module *net, size_t rank, const size_t *shape) {
-    const pleat_tensor *first = pleat_nn_param(net, 0);
-    s->x = pleat_zeros(s->ctx, first ? pleat_dtype_of(first) : PLEAT_F32, rank, shape);
-    if (pleat_is_poison(s->x)) return false;
-    s->at = (pln_onnx_name){"x"};
+static bool make_graph(pln_onnx_saving *s) {
+    const pleat_tensor *x = pleat_prepared_x(s->p), *y = pleat_prepared_result(s->p);
     pln_wire_text(&s->graph, 2, "pleat");
-    put_port(s, 11, "x", s->x);
-    if (!save_module(s, net)) return false;
-    put_port(s, 12, "y", s->x);
+    put_port(s, 11, "x", x);
+    remember(s, x, (pln_onnx_name){"x"});
+    if (!save_calls(s)) return false;
+    put_port(s, 12, "y", y);
     pln_onnx_begin(s, "Identity");
-    pln_onnx_input_at(s, s->at);
+    pln_onnx_input_of(s, y, 0);
     end_as(s, (pln_onnx_name){"y"});
     return true;
 }
@@ -195,20 +322,24 @@ static pleat_status write_model(pln_onnx_saving *s) {
     return status;
 }
 
+static void free_saving(pln_onnx_saving *s) {
+    for (struct pln_onnx_known *k = s->known, *next; k; k = next) next = k->next, free(k);
+    pln_wire_free(&s->graph), pln_wire_free(&s->node);
+    pleat_prepared_free(s->p);
+}
+
 pleat_status pleat_nn_onnx_save(const char *path, pleat_nn_module *net, size_t rank, const size_t *shape) {
     if (!net) return pleat_fail(NULL, PLEAT_ERR_ARGUMENT, "onnx_save", "the network is NULL");
     if (!path || !rank || !shape)
         return pleat_fail(net->ctx, PLEAT_ERR_ARGUMENT, "onnx_save",
                           "path and shape must be given, of rank 1 or more");
     if (pleat_error(net->ctx)->code) return pleat_error(net->ctx)->code;
-    pln_onnx_saving s = {.ctx = net->ctx, .file = path, .root = net};
-    if (!pln_is_evaluating(net, "onnx_save")) return PLEAT_ERR_ARGUMENT;
-    bool recording = pleat_set_recording(s.ctx, false);
+    pln_onnx_saving s = {.ctx = net->ctx, .file = path, .root = net, .p = pleat_nn_prepare(net, rank, shape)};
+    if (!s.p) return pleat_error(net->ctx)->code;
     pleat_scope scope = pleat_begin(s.ctx);
-    bool good = make_graph(&s, net, rank, shape) && !pleat_error(s.ctx)->code;
+    bool good = make_graph(&s) && !pleat_error(s.ctx)->code;
     pleat_status status = good ? write_model(&s) : pleat_error(s.ctx)->code;
-    pln_wire_free(&s.graph), pln_wire_free(&s.node);
+    free_saving(&s);
     pleat_end(scope);
-    pleat_set_recording(s.ctx, recording);
     return status;
 }

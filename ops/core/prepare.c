@@ -259,7 +259,7 @@ const pleat_tensor *pleat_prepared_result(const pleat_prepared *p) {
 const pleat_call *pleat_prepared_call(const pleat_prepared *p, size_t i) {
     const step *s = p != NULL ? p->steps : NULL;
     for (; s != NULL; s = s->next)
-        if (s->varies && i-- == 0) return &s->call;
+        if (i-- == 0) return &s->call;
     return NULL;
 }
 
