@@ -328,16 +328,18 @@ Test(io, png) {
 }
 #endif
 
+static pleat_nn_module *layer; /* without weights of products, which would be packed at some time */
+
 static pleat_status write_model(const char *path) {
-    return pleat_nn_onnx_save(path, net, PLEAT_SHAPE(1, 70));
+    return pleat_nn_onnx_save(path, layer, PLEAT_SHAPE(1, 70));
 }
 
 Test(io, onnx_written) {
     static const subject write = {"write an ONNX model", "m.onnx", write_model, .writes = true};
-    net = pleat_nn_batch_norm1d(ctx, 70); /* weights of products would be packed at some time */
-    pleat_nn_set_training(net, false);
+    layer = pleat_nn_batch_norm1d(ctx, 70);
+    pleat_nn_set_training(layer, false);
     survive(&write);
-    pleat_nn_free(net);
+    pleat_nn_free(layer);
 }
 
 #ifdef PL_HAVE_ONNX
