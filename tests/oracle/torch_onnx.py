@@ -1,6 +1,7 @@
 """Networks as PyTorch exports them, with their outputs and gradients, for tests/programs/onnx_models.c.
 
     /usr/bin/python3 torch_onnx.py FOLDER [NAME...]
+    /usr/bin/python3 torch_onnx.py --opset N FOLDER              (all in one opset, but those that PyTorch cannot export in it)
     /usr/bin/python3 torch_onnx.py --small onnx_small.onnx       (the net of tests/nn/test_onnx.c)
 
 FOLDER/NAME.{f32,f64}/ then has
@@ -15,6 +16,7 @@ All numbers are computed in f64, from parameters that f32 holds exactly.
 """
 import copy
 import os
+import shutil
 import sys
 import warnings
 
@@ -210,8 +212,20 @@ def small():
     export(net, torch.rand(2, 1, 8, 8), sys.argv[2], opset_version=14, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
 
 
+def in_opset(opset, root):
+    for name in NETS:
+        for dtype in [torch.float32, torch.float64]:
+            try:
+                write(root, name, dtype, opset)
+            except torch.onnx.errors.OnnxExporterError as e:
+                shutil.rmtree(os.path.join(root, f"{name}.{'f32' if dtype == torch.float32 else 'f64'}"))
+                print(f"opset {opset}: PyTorch does not export {name}: {str(e).splitlines()[0]}")
+
+
 if __name__ == "__main__" and sys.argv[1] == "--small":
     small()
+elif __name__ == "__main__" and sys.argv[1] == "--opset":
+    in_opset(int(sys.argv[2]), sys.argv[3])
 elif __name__ == "__main__":
     for i, name in enumerate(sys.argv[2:] or NETS):
         write(sys.argv[1], name, torch.float32, [13, 16, 11, 14, 9][i % 5])
