@@ -110,6 +110,7 @@ static void write_results(job *j) {
     size_t columns = j->e.test.count < SHOWN ? j->e.test.count : SHOWN;
     example_picture(e, "reconstructions.png", caption, &(example_grid){shown, columns, 2});
     example_save(e, j->net);
+    example_export(e, j->net, PLEAT_SHAPE(1, 1, EXAMPLE_SIDE, EXAMPLE_SIDE));
     pleat_nn_report *r = example_report(e, j->denoise ? "A denoising autoencoder" : "An autoencoder",
                                         "28x28 pixels to a few numbers and back, with strided and transposed "
                                         "convolutions.");

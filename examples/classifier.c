@@ -126,6 +126,7 @@ static void write_results(job *j) {
                             &(example_grid){wrong, 16, 2});
         }
         example_save(e, j->net);
+        example_export(e, j->net, PLEAT_SHAPE(1, 1, EXAMPLE_SIDE, EXAMPLE_SIDE));
         write_report(j);
     }
     pleat_end(scope);

@@ -17,7 +17,7 @@ static const char *const fashion_names[10] = {"T-shirt", "trouser", "pullover", 
 
 /* ---- options ------------------------------------------------------------------------------------------ */
 
-enum { DECISIVE = 6, COMMON = 10, OWN = 16 }; /* options: those that decide the result come first */
+enum { DECISIVE = 6, COMMON = 11, OWN = 16 }; /* options: those that decide the result come first */
 
 /* "--lr 0.001 " behind what the line holds. */
 static void append_option(char *line, size_t bytes, const option_row *r) {
@@ -70,13 +70,14 @@ void example_options(example *e, const char *about, const option_row *own, size_
         {"lr", "RATE", "learning rate", OPTION_REAL, &e->lr, 0, 0},
         {"seed", "N", "of weights, order and noise; the same seed gives the same bits", OPTION_COUNT,
          &e->seed, 0, SIZE_MAX},
-        {"load", "FILE", "start from these parameters (safetensors), and say first how good they are",
+        {"load", "FILE", "start from these parameters (safetensors, onnx), and say first how good they are",
          OPTION_TEXT, &e->load, 0, 0},
         /* and those that do not, or only by how far it goes */
         {"epochs", "N", "passes over the training images", OPTION_COUNT, &e->epochs, 1, 100000},
         {"threads", "N", "0: all cores; the result does not depend on it", OPTION_COUNT, &e->threads, 0,
          1024},
         {"out", "FOLDER", "where the results go", OPTION_TEXT, &e->out, 0, 0},
+        {"export", "FILE.onnx", "write the network as an ONNX model, too", OPTION_TEXT, &e->export, 0, 0},
         {"resume", "", "go on where the last run in that folder ended or was stopped", OPTION_SWITCH,
          &e->resume, 0, 0},
     };
@@ -185,8 +186,27 @@ bool example_begin(example *e) {
     return e->train_loader != NULL && e->test_loader != NULL;
 }
 
+/* The state of a model, by its names. ONNX has no place for some buffers, as the number of batches of a norm. */
+static bool load_onnx(const example *e, pleat_nn_module *net) {
+    char name[300];
+    pleat_nn_module *from = pleat_nn_onnx_load(e->ctx, e->load);
+    pleat_status status = from != NULL ? PLEAT_OK : PLEAT_ERR_IO;
+    for (size_t i = 0; status == PLEAT_OK && i < pleat_nn_state_count(net); i++) {
+        pleat_tensor *t = pleat_nn_find_state(from, pleat_nn_state_name(net, i, name, sizeof name));
+        if (t != NULL)
+            status = pleat_assign(pleat_nn_state(net, i), t);
+        else if (pleat_nn_find_param(net, name) != NULL)
+            status = pleat_fail(e->ctx, PLEAT_ERR_FORMAT, "load", "%s has no tensor %s", e->load, name);
+    }
+    pleat_nn_free(from);
+    return status == PLEAT_OK;
+}
+
 bool example_load(const example *e, pleat_nn_module *net) {
-    return net != NULL && (e->load == NULL || pleat_nn_load(e->load, net) == PLEAT_OK);
+    if (net == NULL || e->load == NULL) return net != NULL;
+    size_t n = strlen(e->load);
+    bool onnx = n > 5 && strcmp(e->load + n - 5, ".onnx") == 0;
+    return onnx ? load_onnx(e, net) : pleat_nn_load(e->load, net) == PLEAT_OK;
 }
 
 static bool say_how_good(const example *e, const pleat_nn_fit_args *args) {
@@ -264,6 +284,13 @@ void example_save(const example *e, const pleat_nn_module *net) {
     if (!can_write(e, "libcjson", "safetensors", name)) return;
     if (pleat_nn_save(example_path(e, name, path), net) == PLEAT_OK)
         wrote(e, name, "parameters; in Python safetensors.torch.load_file reads them");
+}
+
+void example_export(const example *e, pleat_nn_module *net, size_t rank, const size_t *shape) {
+    if (e->export == NULL) return;
+    pleat_nn_set_training(net, false);
+    if (pleat_nn_onnx_save(e->export, net, rank, shape) == PLEAT_OK)
+        printf("written      %s  the network; pleat run, and ONNX Runtime, compute it\n", e->export);
 }
 
 pleat_nn_report *example_report(const example *e, const char *title, const char *about) {

@@ -19,7 +19,7 @@ typedef struct example {
     const char *name; /* of the program and of its parameters' file */
 
     /* the options that all have; set the defaults before example_options */
-    const char *data, *out, *load;
+    const char *data, *out, *load, *export;
     size_t epochs, batch, limit, seed, threads;
     double lr;
     bool resume;
@@ -68,6 +68,9 @@ typedef struct example_grid {
 void example_picture(const example *e, const char *name, const char *what, const example_grid *g);
 /* Save net as out/EXAMPLE.safetensors, and say so; or that the library can write none. */
 void example_save(const example *e, const pleat_nn_module *net);
+
+/* Write net, or a part of it, as the ONNX model of --export, if there is one; it is in evaluation then. */
+void example_export(const example *e, pleat_nn_module *net, size_t rank, const size_t *shape);
 
 /* Free what example_begin made (networks must be gone), report the first error on standard error. Returns the
  * exit status: 0, 1 after an error, 130 after Ctrl-C. */

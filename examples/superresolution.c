@@ -110,6 +110,7 @@ static void write_results(job *j) {
     example_picture(e, "enlargements.png", caption, &(example_grid){shown, columns, 2});
     if (j->image != NULL) enlarge(j);
     example_save(e, j->net);
+    example_export(e, j->net, PLEAT_SHAPE(1, 1, EXAMPLE_SIDE / 2, EXAMPLE_SIDE / 2));
     pleat_nn_report *r =
         example_report(e, "Super-resolution", "FSRCNN: twice the size by a transposed convolution.");
     pleat_nn_report_text(r, text);

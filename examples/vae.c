@@ -102,6 +102,7 @@ static void write_results(job *j) {
     example_picture(e, "walk.png", "from one test image to another, through codes",
                     &(example_grid){walk, COLUMNS, 2});
     example_save(e, j->net);
+    example_export(e, j->decoder, PLEAT_SHAPE(1, j->latent)); /* codes to images */
     pleat_nn_report *r =
         example_report(e, "A variational autoencoder",
                        "An image becomes a normal distribution over codes, and a code an image.");

@@ -95,6 +95,7 @@ static void write_results(job *j) {
     pleat_tensor *samples = generate(j, SAMPLES);
     example_picture(e, "samples.png", "images that never were", &(example_grid){samples, COLUMNS, 2});
     example_save(e, j->generator);
+    example_export(e, j->generator, PLEAT_SHAPE(1, j->latent));
     pleat_nn_report *r =
         example_report(e, "A generative adversarial network",
                        "With gradient penalty: the critic's loss contains the norm of its own "

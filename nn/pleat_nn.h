@@ -681,10 +681,12 @@ pleat_status pleat_nn_onnx_run(pleat_nn_module *m, size_t n, pleat_tensor *const
 const char *pleat_nn_onnx_input(const pleat_nn_module *m, size_t i);
 const char *pleat_nn_onnx_output(const pleat_nn_module *m, size_t i);
 
-/* Write a network of nn's layers in Sequentials as an ONNX model of opset 17, of x [N,shape[1..]] -> y; N is open, and shape[0] is
- * the one it is tried with: the network, in evaluation, runs once on zeros of that shape. The parameters have the names of the state
- * dict, and the options of layers are f32 in the file. Error: a module is in training mode, or of another kind; options that ONNX
- * does not have: a negative pad, an adaptive pool of uneven windows, a layer norm without weight. It needs no protobuf-c. */
+/* Write a network as an ONNX model of opset 17, of x [N,shape[1..]] -> y: the calls of its forward pass in evaluation, which is
+ * prepared (pleat_nn_prepare) for x of that shape. N stays open. Parameters and running statistics have the names of the state
+ * dict; options are f32 in the file. Read by pleat_nn_onnx_load it has the same bits where an op is one operator of ONNX.
+ * Error: those of pleat_nn_prepare; an op that has no form in ONNX (nn/onnx/save_calls.c has the list), or not with these
+ * options: a negative pad, an adaptive pool of uneven windows, a shape whose first axis is not the batch's; writing. It needs no
+ * protobuf-c. */
 pleat_status pleat_nn_onnx_save(const char *path, pleat_nn_module *net, size_t rank, const size_t *shape);
 
 #ifdef __cplusplus

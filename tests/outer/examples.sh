@@ -44,7 +44,7 @@ must "$bin/article"
 must "$bin/gradcheck"
 must "$bin/autoencoder" --help
 for program in autoencoder vae classifier superresolution wgan_gp; do
-    for option in data limit load epochs batch lr seed threads out resume help; do
+    for option in data limit load epochs batch lr seed threads out export resume help; do
         "$bin/$program" --help | grep -q -- "--$option" || fail "$program --help does not name --$option"
     done
 done
