@@ -56,6 +56,7 @@ needs_to_cross() {
             ;;
         i386) needs "gcc-i686-linux-gnu libc6-dev-i386-cross" test -f /usr/i686-linux-gnu/lib/libc.so.6 ;;
         armhf) needs "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user" has arm-linux-gnueabihf-gcc ;;
+        aarch64) needs "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" has aarch64-linux-gnu-gcc ;;
         *) needs "gcc-$1-linux-gnu libc6-dev-$1-cross qemu-user" has "$1-linux-gnu-gcc" ;;
     esac
     case $1 in
