@@ -118,6 +118,8 @@ bool pleat_pair_f64(pleat_ctx *ctx, const char *op, const char *option, double p
 const pleat_call *pleat_call_of(const pleat_tensor *t);
 /* Write the attributes of c to out[PLEAT_MAX_ATTRS], and return their number. */
 size_t pleat_call_attributes(const pleat_call *c, pleat_attr *out);
+/* The attribute `name` of c; false if it has none. */
+bool pleat_call_attribute(const pleat_call *c, const char *name, pleat_attr *out);
 /* Write the call as a phrase, "conv2d([2,3,5,4], [4,3,3,2]; stride 2x2)", to buffer, truncated to `bytes`:
  * the op, its inputs' shapes and the attributes that are not the default. Returns buffer. */
 char *pleat_call_text(const pleat_call *c, char *buffer, size_t bytes);

@@ -6,24 +6,16 @@
 
 /* ---- attributes ------------------------------------------------------------------------------------------------- */
 
-static bool find(const pleat_call *c, const char *name, pleat_attr *out) {
-    pleat_attr all[PLEAT_MAX_ATTRS];
-    size_t n = pleat_call_attributes(c, all);
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(all[i].name, name)) return *out = all[i], true;
-    return false;
-}
-
 void pln_whole(const pleat_call *c, const char *name, size_t n, long *values) {
     pleat_attr a;
-    bool found = find(c, name, &a) && a.kind == PLEAT_ATTR_WHOLE;
+    bool found = pleat_call_attribute(c, name, &a) && a.kind == PLEAT_ATTR_WHOLE;
     for (size_t i = 0; i < n; i++)
         values[i] = found && i < a.count ? (long)(a.list ? (int64_t)a.list[i] : a.whole[i]) : 0;
 }
 
 double pln_real(const pleat_call *c, const char *name) {
     pleat_attr a;
-    return find(c, name, &a) && a.kind == PLEAT_ATTR_REAL ? a.real[0] : 0;
+    return pleat_call_attribute(c, name, &a) && a.kind == PLEAT_ATTR_REAL ? a.real[0] : 0;
 }
 
 static long whole(const pleat_call *c, const char *name) {
@@ -188,7 +180,8 @@ static bool sum(pln_c_file *f, const pln_action *a) {
     unsigned set = 0;
     const pln_view *x = &a->in[0];
     size_t n = 1, rows = 1;
-    if (!find(a->call, "axes", &axes)) return pln_cannot(f, a->call, "its axes are not known");
+    if (!pleat_call_attribute(a->call, "axes", &axes))
+        return pln_cannot(f, a->call, "its axes are not known");
     for (size_t i = 0; i < axes.count; i++) set |= 1u << axes.whole[i];
     for (size_t k = x->rank; k-- > 0;) {
         if (!(set >> k & 1u))

@@ -5,24 +5,16 @@
 
 /* ---- attributes ------------------------------------------------------------------------------------------------- */
 
-static bool find(const pleat_call *c, const char *name, pleat_attr *out) {
-    pleat_attr all[PLEAT_MAX_ATTRS];
-    size_t n = pleat_call_attributes(c, all);
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(all[i].name, name)) return *out = all[i], true;
-    return false;
-}
-
 static int64_t whole(const pleat_call *c, const char *name, size_t i) {
     pleat_attr a;
-    if (!find(c, name, &a) || i >= a.count) return 0;
+    if (!pleat_call_attribute(c, name, &a) || i >= a.count) return 0;
     return a.list ? (int64_t)a.list[i] : a.whole[i];
 }
 
 /* The only real option of c, or that of this name. */
 static double real(const pleat_call *c, const char *name) {
     pleat_attr a;
-    return find(c, name, &a) ? a.real[0] : 0;
+    return pleat_call_attribute(c, name, &a) ? a.real[0] : 0;
 }
 
 static void put_pair(pln_onnx_saving *s, const char *as, const char *name) {
@@ -378,7 +370,7 @@ static bool with_axis(pln_onnx_saving *s) {
 
 static bool index_select(pln_onnx_saving *s) {
     pleat_attr a;
-    if (!find(s->call, "index", &a) || !a.list || whole(s->call, "axis", 0) == 0)
+    if (!pleat_call_attribute(s->call, "index", &a) || !a.list || whole(s->call, "axis", 0) == 0)
         return pln_onnx_cannot(s, "these indices");
     pln_onnx_begin(s, "Gather");
     pln_onnx_input(s, 0);
@@ -390,7 +382,7 @@ static bool index_select(pln_onnx_saving *s) {
 
 static bool mean(pln_onnx_saving *s) {
     pleat_attr axes;
-    if (!find(s->call, "axes", &axes)) return pln_onnx_cannot(s, "unknown axes");
+    if (!pleat_call_attribute(s->call, "axes", &axes)) return pln_onnx_cannot(s, "unknown axes");
     pln_onnx_begin(s, s->row->node);
     pln_onnx_input(s, 0);
     if (s->row->op[0] == 's')

@@ -10,6 +10,14 @@ size_t pleat_call_attributes(const pleat_call *c, pleat_attr *out) {
     return c == NULL || c->op->attributes == NULL ? 0 : c->op->attributes(c, out);
 }
 
+bool pleat_call_attribute(const pleat_call *c, const char *name, pleat_attr *out) {
+    pleat_attr all[PLEAT_MAX_ATTRS];
+    size_t n = pleat_call_attributes(c, all), i = 0;
+    while (i < n && strcmp(all[i].name, name) != 0) i++;
+    if (i < n) *out = all[i];
+    return i < n;
+}
+
 /* ---- attributes ------------------------------------------------------------------------------------------ */
 
 pleat_attr pl_attr_whole(const char *name, size_t n, const size_t *values, bool usual) {
