@@ -121,7 +121,7 @@ typedef struct pleat_nn_export_c_args {
  * It needs no heap, no libm and nothing else: weights are constants, what lies between input and output has
  * its places in one static array, and a convolution and the pool behind it are one loop. The result has the
  * bits of pleat_nn_forward, on every processor and from every compiler that rounds as IEEE 754 says (not with
- * -ffast-math). Where there is no fused multiply-add for floats, it is computed in double: exact, and slow.
+ * -ffast-math, nor with -ffp-contract=fast of clang). Where there is no fused multiply-add for floats, it is computed in double: exact, and slow.
  *
  * Errors: those of pleat_nn_prepare; an op that has no form in C (nn/export/calls.c has the list), with the
  * call; f64; a limit, with the first call that exceeds it; a path that is no name in C; writing. */

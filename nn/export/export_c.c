@@ -158,6 +158,7 @@ static const char preamble[] = "#include <math.h>\n"
                                "#include <string.h>\n\n"
                                "#if defined __clang__\n"
                                "#pragma STDC FP_CONTRACT OFF\n"
+                               "#pragma clang diagnostic ignored \"-Wunused-function\"\n"
                                "#elif defined __GNUC__\n"
                                "#pragma GCC optimize(\"fp-contract=off\")\n"
                                "#endif\n\n";
