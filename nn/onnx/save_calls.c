@@ -168,12 +168,13 @@ static bool put_geometry(pln_onnx_saving *s, bool forward) {
         int64_t in = (int64_t)size_in(s, 2 + k), out = (int64_t)s->call->shape[2 + k];
         int64_t end = forward ? (out - 1) * stride + reach + 1 - in - pads[k]
                               : (in - 1) * stride + reach + 1 - out - pads[k];
-        if (forward && end < pads[2 + k]) end = pads[2 + k]; /* pixels that no window reaches */
+        if (forward && end < pads[2 + k])
+            end = pads[2 + k] > 0 ? pads[2 + k] : 0; /* pixels that no window reaches */
+        if (forward && (in + pads[k] + end - reach - 1) / stride + 1 != out)
+            return pln_onnx_cannot(s, "a map that is smaller than its image gives");
         if (!forward && end < pads[2 + k]) more[k] = pads[2 + k] - end, end = pads[2 + k];
         pads[2 + k] = end;
-        if (pads[k] < 0 || end < 0 ||
-            (more[k] >= stride && more[k] >= whole(s->call, "dilation", k) && more[k] > 0))
-            return pln_onnx_cannot(s, "a negative pad");
+        if (pads[k] < 0 || end < 0 || more[k] >= stride) return pln_onnx_cannot(s, "a negative pad");
     }
     pln_onnx_put_ints(s, "kernel_shape", 2, (int64_t[]){(int64_t)kernel[0], (int64_t)kernel[1]});
     put_pair(s, "strides", "stride"), put_pair(s, "dilations", "dilation");

@@ -349,6 +349,21 @@ Test(onnx, written_networks_come_back_with_their_bits) {
         expect_written(nets[i], 4, i ? (size_t[]){2, 3, 6, 5} : (size_t[]){2, 1, 8, 8}, 0);
 }
 
+/* Maps of a size of their own: of 5 rows a stride of 2 gives 2, and 1 is asked for. */
+static pleat_tensor *cropped(pleat_nn_module *m, pleat_tensor *x) {
+    return pleat_conv2d(x, pleat_nn_param(m, 0), .stride = {2, 2}, .size = {1, 1});
+}
+
+Test(onnx, a_map_of_another_size_is_refused) {
+    static const pleat_nn_kind kind = {.name = "Cropped", .forward = cropped};
+    pleat_nn_module *net = pleat_nn_module_new(ctx, &kind, NULL, 0);
+    pleat_nn_add_param(net, "weight", pleat_full(ctx, PLEAT_F32, PLEAT_SHAPE(1, 1, 2, 2), 1));
+    pleat_nn_set_training(net, false);
+    expect_error(pleat_nn_onnx_save(in_scratch("w.onnx"), net, PLEAT_SHAPE(1, 1, 5, 5)), PLEAT_ERR_ARGUMENT,
+                 "a map that is smaller than its image gives");
+    pleat_nn_free(net);
+}
+
 static pleat_tensor *turned(pleat_nn_module *m, pleat_tensor *x) {
     return (void)m, pleat_flip(x, PLEAT_AXES(1));
 }
