@@ -473,7 +473,8 @@ Test(bits, blocked) {
         c.g.G = turn % 7 == 0 ? 2 : 1;
         c.g.C = alone ? c.g.G * (1 + turn % 5) : c.g.G * B[random_below(&seed, 6)],
         c.g.O = c.g.G * B[random_below(&seed, 6)];
-        if (turn % 9 == 0) c.g.G = c.g.C = c.g.O = 16; /* for engines that take no blocks */
+        bool depthwise = turn % 5 == 0;
+        if (depthwise) c.g.G = c.g.C = c.g.O = 8 * (1 + turn / 5 % 6);
         size_t taps = c.g.C / c.g.G * c.g.R * c.g.S;
         while (c.g.N > 1 && geometry_map(&c.g) * taps > 1000000) c.g.N /= 2;
         if (geometry_map(&c.g) * taps > 2000000) continue;
@@ -485,8 +486,11 @@ Test(bits, blocked) {
                     size_t lanes = 64 / c.element;
                     if (((blocked & 1) && c.g.C % lanes) || ((blocked & 2) && c.g.O % lanes)) continue;
                     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
-                        compare_blocked(&c, blocked, (pleat_path){PLEAT_ENGINE_IMPLICIT_GEMM, isas[i]},
-                                        1 + (int)(turn % 3));
+                        compare_blocked(
+                            &c, blocked,
+                            (pleat_path){depthwise ? PLEAT_ENGINE_DIRECT : PLEAT_ENGINE_IMPLICIT_GEMM,
+                                         isas[i]},
+                            1 + (int)(turn % 3));
                     compare_blocked(&c, blocked, (pleat_path){0}, 1);
                     if (turn % 10 == 0)
                         compare_blocked(&c, blocked, (pleat_path){PLEAT_ENGINE_REFERENCE, PLEAT_ISA_AUTO}, 1);

@@ -45,9 +45,12 @@ static pleat_tensor *partner(drawn *d, pleat_tensor *t, bool channels) {
 static pleat_tensor *convolved(drawn *d, pleat_tensor *t, bool transposed) {
     static const size_t widths[] = {16, 32, 48, 16, 32, 24, 5};
     size_t out = widths[below(d, 7)], in = pleat_shape(t)[1], k = 1 + below(d, 3), s = 1 + below(d, 2);
-    size_t shape[4] = {transposed ? in : out, transposed ? out : in, k, k};
+    bool depthwise = below(d, 3) == 0;
+    if (depthwise) out = in, s += below(d, 2);
+    size_t shape[4] = {transposed ? in : out, depthwise ? 1 : transposed ? out : in, k, k};
     pleat_conv_args a = {.a = t,
                          .b = numbers(d, 4, shape),
+                         .groups = depthwise ? in : 1,
                          .stride = {s, s},
                          .pad = {(ptrdiff_t)(k > 2 ? 1 : PLEAT_NONE), PLEAT_NONE}};
     if (below(d, 2)) a.bias = numbers(d, 1, &out);

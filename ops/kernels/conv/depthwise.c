@@ -3,7 +3,8 @@
  *
  * Where rows are short or the stride is not 1, vectors along rows leave lanes empty, or shuffle for each tap. Here the planes of as many
  * groups as fill a line of the cache are turned, so that a pixel is a line; then each result is sums of lines, whatever kernel, stride
- * and dilation are, and is turned back. Taps in padding are left out. Groups of all images stand in one row.
+ * and dilation are, and is turned back. Taps in padding are left out. Groups of all images stand in one row. The blocks of a blocked tensor
+ * are such lines, and are read and written where they are.
  *
  * "Source" is x forward and y transposed, "result" the other; of the weight gradient x and y. */
 #include "kernels/conv/engine.h"
@@ -51,6 +52,7 @@ typedef struct depthwise_plan {
     depthwise_axis axis[2];
     size_t in, out; /* channels of a group: of the source, of the result; of the weight gradient x and y */
     bool bare;      /* some pixels no tap reaches */
+    bool blocked_source, blocked_result;
     size_t blocks, apart; /* of groups; blocks of weights that differ: the others are those again */
     size_t rows, strips;  /* of the result in a strip; strips of a plane */
     size_t each, tasks;   /* strips in a task; tasks */
@@ -140,6 +142,7 @@ static void measure(depthwise_plan *p, size_t rows, size_t images) {
     p->result_lines = rows * p->axis[1].result * images;
 }
 
+/* Of a strip, also of those that are in place. */
 static size_t line_bytes(const depthwise_plan *p) {
     return (p->in * p->source_lines + p->out * p->result_lines) * LINE;
 }
@@ -177,7 +180,7 @@ static bool pays(const depthwise_plan *p) {
     const pleat_conv_shape *g = &p->plan.g;
     bool weight = p->plan.op == PLEAT_CONV_WEIGHT, image = p->plan.op == PLEAT_CONV_TRANSPOSE;
     bool several = p->in * p->out > 1, strides = g->stride[0] * g->stride[1] > 1;
-    if (LIMIT(false, true)) return true;
+    if (LIMIT(false, true) || p->blocked_source || p->blocked_result) return true;
     if (several && g->R * g->S == 1 && !strides) return false;
     if (!several && (g->R != g->S || g->R > MOST_UNROLLED || max(g->stride[0], g->stride[1]) > 2))
         return true;
@@ -198,6 +201,8 @@ static bool draft(const pleat_conv_shape *g, pleat_conv_op op, depthwise_plan *p
     *p = (depthwise_plan){
         .plan = {.engine = &ENGINE, .g = *g, .op = op}, .in = image ? O : C, .out = image ? C : O};
     p->blocks = ceil_div(groups, CHANNELS);
+    p->blocked_source = g->blocked[image], p->blocked_result = g->blocked[!image];
+    if ((p->blocked_source || p->blocked_result) && (weight || p->in * p->out > 1)) return false;
     if (!pays(p)) return false;
     for (size_t k = 0; k < 2; k++) find_phases(p->axis + k, g, op, k);
     p->sparse = !image && (g->R - 1) * g->dilation[0] + 1 < g->stride[0];
@@ -217,7 +222,9 @@ static bool draft(const pleat_conv_shape *g, pleat_conv_op op, depthwise_plan *p
     p->tasks = ceil_div(units, p->each);
     size_t table = round_up(p->rows * sizeof(line_row), LINE);
     size_t spare = groups % CHANNELS ? p->result_lines * LINE : 0;
-    p->plan.thread_bytes = line_bytes(p) + spare + table;
+    size_t turned = (p->blocked_source ? 0 : p->in * p->source_lines) +
+                    (p->blocked_result ? 0 : p->out * p->result_lines);
+    p->plan.thread_bytes = turned * LINE + spare + table;
     return p->plan.thread_bytes <= THREAD_BYTES;
 }
 
@@ -299,6 +306,21 @@ static lines turn_source(const depthwise_plan *p, const T *planes, range rows, r
     return all;
 }
 
+/* A block of a blocked tensor, whose planes have rows of `width` pixels. */
+static lines block_of(const T *tensor, size_t block, const depthwise_axis *rows, bool result, size_t width) {
+    size_t height = result ? rows->result : rows->source;
+    return (lines){(T *)tensor + block * height * width * CHANNELS, 0, width * CHANNELS, 0};
+}
+
+/* What is left to do for rows of the result where they are. */
+static void finish_lines(const pl_conv_call *call, const depthwise_plan *p, size_t group, range rows,
+                         const lines *to) {
+    T *at = to->at + rows.first * to->row;
+    if (call->finish)
+        pl_finish_rows(call->finish, sizeof(T), group % p->plan.g.G,
+                       (pl_rows){rows.count * p->axis[1].result, CHANNELS, CHANNELS, true}, at, at);
+}
+
 /* Lines that become rows of planes: of a channel of CHANNELS groups, of which the first `known` are left as they are. */
 static void put_planes(const pl_conv_call *call, const depthwise_plan *p, const T *from, size_t group,
                        size_t channel, size_t known, range rows, T *spare) {
@@ -322,10 +344,13 @@ static void run_strip(const depthwise_plan *p, const pl_conv_call *call, size_t 
     const pleat_conv_shape *g = &p->plan.g;
     const T *source = p->plan.op == PLEAT_CONV_TRANSPOSE ? call->y : call->x, *all = call->bias;
     size_t group = group_of(p, block), terms = p->in * g->R * g->S * CHANNELS;
-    lines from = turn_source(p, source + group * p->in * p->axis[0].source * p->axis[1].source, rows,
-                             reach(p, rows), memory);
-    lines to = {memory + p->in * from.channel, rows.first, p->axis[1].result * CHANNELS,
-                p->result_lines * CHANNELS};
+    size_t width = p->axis[1].source, wide = p->axis[1].result;
+    lines from = p->blocked_source ? block_of(source, block, p->axis, false, width)
+                                   : turn_source(p, source + group * p->in * p->axis[0].source * width, rows,
+                                                 reach(p, rows), memory);
+    lines to = p->blocked_result ? block_of(pl_result(&p->plan, call), block, p->axis, true, wide)
+                                 : (lines){memory + (p->blocked_source ? 0 : p->in * from.channel),
+                                           rows.first, wide * CHANNELS, p->result_lines * CHANNELS};
     T *spare = to.at + p->out * to.channel, bias[2 * CHANNELS];
     line_row *table = (line_row *)(void *)((char *)memory + p->plan.thread_bytes - p->rows * sizeof *table);
     line_weights w = {.w = (const T *)call->packed + packed_of(p, block) * p->out * terms,
@@ -337,9 +362,10 @@ static void run_strip(const depthwise_plan *p, const pl_conv_call *call, size_t 
         for (size_t i = 0; all && i < w.results * CHANNELS; i++)
             bias[i] = all[(group + i % CHANNELS) % g->G * p->out + o + i / CHANNELS];
         sum_rows(p, &from, &w, rows, &to, table);
-        for (size_t i = 0; i < w.results; i++)
+        for (size_t i = 0; i < w.results && !p->blocked_result; i++)
             put_planes(call, p, to.at + i * to.channel, group, o + i, block * CHANNELS - group, rows, spare);
     }
+    if (p->blocked_result) finish_lines(call, p, group, rows, &to);
 }
 
 static void run_task(void *arg, size_t task, size_t thread) {
@@ -395,6 +421,7 @@ static pl_decisions decide(const pleat_conv_plan *plan) {
     a[PL_PHASES] = down ? along ? PL_PHASES_BOTH : PL_PHASES_DOWN : along ? PL_PHASES_ALONG : PL_NO_PHASES;
     a[PL_TAPS] = p->bare ? PL_TAPS_NONE : PL_TAPS_ALL;
     a[PL_PACKING] = PL_PACKED_ONCE, a[PL_PARTS] = pl_count(p->apart);
+    a[PL_LAYOUT] = (unsigned char)(PL_PLAIN + g->blocked[0] + 2 * g->blocked[1]);
     a[PL_TILES] = pl_count(ceil_div(f->is.pixels, f->tile)), a[PL_LAST_TILE] = pl_rest(f->is.pixels, f->tile);
     a[PL_STRIPS] = pl_count(p->strips), a[PL_LAST_STRIP] = pl_rest(p->axis[0].result, p->rows);
     a[PL_CUT] = p->each > 1 ? PL_CUT_IMAGES : PL_CUT_IMAGE;
@@ -410,6 +437,7 @@ const pl_engine ENGINE = {.name = PLEAT_ENGINE_DIRECT,
                           .isa = ISA,
                           .element = sizeof(T),
                           .has_epilogue = true,
+                          .takes_blocked = true,
                           .make = make,
                           .pack = pack,
                           .run = run,

@@ -58,8 +58,10 @@ void geometry_change(uint64_t *seed, pleat_conv_shape *g) {
         g->pad[k] = random_between(seed, -2, 6);
     else
         change_number(seed, numbers[i], i < 6 ? 64 : i < 8 ? 32 : 5);
-    g->C = g->G * (g->blocked[0] ? whole_blocks(in) : in),
-    g->O = g->G * (g->blocked[1] ? whole_blocks(out) : out);
+    bool depthwise = in == 1 && out == 1; /* whose blocks are of groups */
+    if (depthwise && (g->blocked[0] || g->blocked[1])) g->G = whole_blocks(g->G);
+    g->C = g->G * (g->blocked[0] && !depthwise ? whole_blocks(in) : in),
+    g->O = g->G * (g->blocked[1] && !depthwise ? whole_blocks(out) : out);
     for (k = 0; k < 2 && i != 10 && i != 11; k++)
         if (random_below(seed, 4)) usual_map(seed, g, k);
 }
