@@ -143,7 +143,7 @@ static bool print_own(const bench *b, const options *o) {
                           .pad = {(ptrdiff_t)s->pad, (ptrdiff_t)s->pad}};
     if (b->deconv) g.C = s->cout, g.O = s->cin, g.H = z[0], g.W = z[1], g.P = s->h, g.Q = s->w;
     if (!own_layout_ms(&g, b->deconv, o->threads, o->seconds, &forward_ms, &step_ms)) return false;
-    printf(",%.4f,%.4f", forward_ms, step_ms);
+    printf(",%.6f,%.6f", forward_ms, step_ms);
     return true;
 }
 
@@ -183,7 +183,7 @@ static bool time_shape(const shape *s, const options *o) {
     double input_ms = bench_median_ms(run_input_gradient, &b, o->seconds, 5);
     double weight_ms = bench_median_ms(run_weight_gradient, &b, o->seconds, 5);
     double step_ms = bench_median_ms(run_step, &b, o->seconds, 5);
-    printf("%s,%s,%.4f,%.4f,%.4f,%.4f,%.4f", s->name, s->op, gflop, forward_ms, input_ms, weight_ms, step_ms);
+    printf("%s,%s,%.6f,%.6f,%.6f,%.6f,%.6f", s->name, s->op, gflop, forward_ms, input_ms, weight_ms, step_ms);
     if (o->roofline) {
         print_roofline(&b, gflop, o);
         printf(",%.1f,%.1f", 1e3 * gflop / forward_ms, 3e3 * gflop / step_ms);

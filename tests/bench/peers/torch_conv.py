@@ -45,7 +45,7 @@ def main():
         with torch.no_grad():
             forward, step = layer(row.split(","), layout)
             forward_ms = median_ms(forward, float(seconds), float(warm))
-            print(f"{forward_ms:.5f} {median_ms(step, float(seconds)):.5f}", flush=True)
+            print(f"{forward_ms:.7f} {median_ms(step, float(seconds)):.7f}", flush=True)
 
 
 main()
