@@ -120,15 +120,15 @@ static int run(pleat_ctx *ctx, const char *path, int argc, char **argv) {
 
 static int export_c(pleat_ctx *ctx, const char *path, int argc, char **argv) {
     const char *text = NULL, *output = NULL, *flash = NULL, *ram = NULL;
-    bool test = false;
+    size_t test = 0;
     const option_row rows[] = {
         {"shape", "NxCxHxW", "of the input", OPTION_TEXT, &text, 0, 0},
         {"output", "NET.c", "the file; NET.h is written beside it, and the function is NET_forward",
          OPTION_TEXT, &output, 0, 0},
         {"flash", "SIZE", "refuse if the constants are more: 32K, 1M", OPTION_TEXT, &flash, 0, 0},
         {"ram", "SIZE", "refuse if the arena is more: 8K", OPTION_TEXT, &ram, 0, 0},
-        {"test", NULL, "write NET_test.c, too: a program that returns 0 if the bits are right", OPTION_SWITCH,
-         &test, 0, 0}};
+        {"test", "N", "write NET_test.c, too: a program that returns 0 if N inputs give the right bits",
+         OPTION_COUNT, &test, 1, 1000000}};
     read_options(&(option_table){"pleat export-c MODEL.onnx",
                                  "Writes a model as one C11 file, without heap and libm.", rows, 5},
                  argc, argv);

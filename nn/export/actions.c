@@ -3,12 +3,14 @@
 #include <string.h>
 
 #include "export/export.h"
+#include "module.h"
 
 #define OP "export_c"
 
 bool pln_cannot(pln_c_file *f, const pleat_call *c, const char *why) {
-    char text[240];
-    pleat_fail(f->ctx, PLEAT_ERR_ARGUMENT, OP, "%s: %s", pleat_call_text(c, text, sizeof text), why);
+    char text[300];
+    pleat_fail(f->ctx, PLEAT_ERR_ARGUMENT, OP, "%s: %s",
+               pln_call_text(f->p, c, f->args->m, text, sizeof text), why);
     return false;
 }
 
@@ -120,7 +122,7 @@ static void make_channels(pln_view *v, size_t rank) {
 }
 
 static bool add_call(pln_c_file *f, const pleat_call *c) {
-    const pln_rule *rule = pln_rule_of(c->op->name);
+    const pln_rule *rule = pleat_op_is_known(c->op) ? pln_rule_of(c->op->name) : NULL;
     if (!rule) return pln_cannot(f, c, "this op has no form in C yet");
     size_t n = c->n, norm = norm_of(c);
     pln_view in[8];
@@ -240,11 +242,11 @@ static const pleat_call *too_much(const pln_c_file *f, bool ram, size_t limit) {
 
 static bool within(pln_c_file *f, const char *what, size_t bytes, size_t limit) {
     if (!limit || bytes <= limit) return true;
-    char text[240];
+    char text[300];
     const pleat_call *at = too_much(f, what[0] == 'R', limit);
     pleat_fail(f->ctx, PLEAT_ERR_ARGUMENT, OP,
                "%s: %zu bytes are needed, %zu are allowed; they do not suffice at %s", what, bytes, limit,
-               pleat_call_text(at, text, sizeof text));
+               pln_call_text(f->p, at, f->args->m, text, sizeof text));
     return false;
 }
 

@@ -101,6 +101,8 @@ static void write_each(pln_c_file *f, const pln_action *a) {
     }
     for (size_t i = 0; i < count && i < 2 && strchr(a->rule->expression, "AB"[i]); i++)
         fprintf(f->to, ", %c = (float)%s", "AB"[i], pln_number(attrs[i].real[0]).s);
+    if (strchr(a->rule->expression, 'E'))
+        fprintf(f->to, ";\n        const double E = %s", pln_number(attrs[0].real[0]).s);
     fputs(";\n        ", f->to);
     write_element(f, &a->out, &t, 0);
     fprintf(f->to, " = %s;\n    }\n", a->rule->expression);
@@ -174,6 +176,15 @@ static bool nearest(pln_c_file *f, const pln_action *a) {
     return true;
 }
 
+static bool bilinear(pln_c_file *f, const pln_action *a) {
+    const size_t *in = a->in[0].shape, *out = a->out.shape;
+    if (whole(a->call, "antialias")) return pln_cannot(f, a->call, "antialiasing has no form in C yet");
+    fprintf(f->to, "    bilinear(%zu, (const int[2]){%zu, %zu}, (const int[2]){%zu, %zu}, %ld, ",
+            in[0] * in[1], in[2], in[3], out[2], out[3], whole(a->call, "align_corners"));
+    arguments(f, &a->in[0], &a->out);
+    return true;
+}
+
 /* The summed axes, but for those of size 1, must be the last. */
 static bool sum(pln_c_file *f, const pln_action *a) {
     pleat_attr axes;
@@ -228,6 +239,27 @@ static bool rescale(pln_c_file *f, const pln_action *a) {
     return true;
 }
 
+/* Of groups of channels, or of the last axes. */
+static bool normalize(pln_c_file *f, const pln_action *a) {
+    const pln_view *x = &a->in[0];
+    bool of_groups = a->rule->op[0] == 'g', relu6 = whole(a->call, "relu6"),
+         relu = relu6 || whole(a->call, "relu");
+    bool weight = a->n > 1 && !whole(a->call, "no_weight"), bias = a->n > 1 + (size_t)weight;
+    size_t G = of_groups ? (size_t)whole(a->call, "groups") : 1, P = 1, Q = 1;
+    if (of_groups) {
+        P = x->shape[1] / G;
+        for (size_t k = 2; k < x->rank; k++) Q *= x->shape[k];
+    } else {
+        for (size_t k = x->rank - (size_t)whole(a->call, "axes"); k < x->rank; k++) P *= x->shape[k];
+    }
+    fprintf(f->to, "    normalize(&(const norm){%zu, %zu, %zu, %zu, %s, %s, ", x->area->numbers / (P * Q), G,
+            P, Q, pln_number(pln_real(a->call, "eps")).s, weight ? pln_place_of(&a->in[1]).text : "NULL");
+    fprintf(f->to, "%s, %d, %s}, ", bias ? pln_place_of(&a->in[1 + weight]).text : "NULL", relu,
+            relu6 ? "6" : "INFINITY");
+    arguments(f, x, &a->out);
+    return true;
+}
+
 /* ---- the table ------------------------------------------------------------------------------------------------------ */
 
 static const pln_rule rules[] = {
@@ -238,6 +270,9 @@ static const pln_rule rules[] = {
     {"avg_pool2d", "mean_pool2d", NULL, pool},
     {"adaptive_avg_pool2d", "mean_pool2d", NULL, pool},
     {"resize_nearest", "nearest", NULL, nearest},
+    {"resize_bilinear", "bilinear", NULL, bilinear},
+    {"group_norm", "normalize", NULL, normalize},
+    {"layer_norm", "normalize", NULL, normalize},
     {"sum", "sum", NULL, sum},
     {"mean", "sum", NULL, sum},
     {"softmax", "softmax", NULL, softmax},
@@ -269,6 +304,8 @@ static const pln_rule rules[] = {
     {"softplus", "functions", "pl_softplus_f32(x)", NULL},
     {"gelu", "functions", "0.5f * x * (1 + pl_erf_f32(x * (float)0.70710678118654752440))", NULL},
     {"erf", "functions", "pl_erf_f32(x)", NULL},
+    {"sqrt", "root", "(float)root((double)x)", NULL},
+    {"pow", "power", "power(x, E)", NULL},
     {"exp", "functions", "pl_exp_f32(x)", NULL},
     {"log", "functions", "pl_log_f32(x)", NULL},
 };

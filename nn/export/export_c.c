@@ -13,8 +13,6 @@
 
 /* ---- parts of the runtime --------------------------------------------------------------------------------------- */
 
-enum { MOST_PARTS = 16 };
-
 /* Does the word stand in the list, between blanks? */
 static bool has_word(const char *list, const char *word) {
     size_t n = strlen(word);
@@ -44,7 +42,7 @@ static bool needs_part(const pln_c_file *f, const char *name) {
 }
 
 /* The parts that are needed, as a list of words. A part needs parts before it alone. */
-static void list_parts(const pln_c_file *f, char list[400]) {
+static void list_parts(const pln_c_file *f, char list[800]) {
     size_t lines = sizeof pln_text_runtime / sizeof *pln_text_runtime - 1;
     heading h;
     strcpy(list, needs_part(f, "functions") ? "functions" : "");
@@ -54,7 +52,7 @@ static void list_parts(const pln_c_file *f, char list[400]) {
 }
 
 static void write_parts(pln_c_file *f) {
-    char list[400];
+    char list[800];
     heading h;
     bool on = false;
     list_parts(f, list);
@@ -180,48 +178,75 @@ static void write_source(pln_c_file *f, bool *done) {
 }
 
 /* Numbers that tell errors apart: from 0 to 1, by a generator of their own. */
-static void draw(size_t n, float *x) {
-    uint32_t state = 1;
+static void draw(uint32_t *state, size_t n, float *x) {
     for (size_t i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        x[i] = (float)(state >> 8) / 16777216.0f;
+        *state = *state * 1664525u + 1013904223u;
+        x[i] = (float)(*state >> 8) / 16777216.0f;
     }
 }
 
+/* FNV-1a of the words that the numbers are. */
+static uint32_t hash_of(size_t n, const float *y) {
+    uint32_t hash = 2166136261u, word;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&word, &y[i], sizeof word);
+        hash = (hash ^ word) * 16777619u;
+    }
+    return hash;
+}
+
+/* What the library gives for the inputs that the self-test draws. */
+static bool write_expected(pln_c_file *f, size_t n, size_t m, float *x) {
+    uint32_t state = 1;
+    fprintf(f->to, "static const uint32_t expected[%zu] = {", f->args->test);
+    for (size_t t = 0; t < f->args->test; t++) {
+        draw(&state, n, x);
+        if (pleat_run_f32(f->p, x, x + n) != PLEAT_OK) {
+            const pleat_ctx *own = pleat_ctx_of(pleat_prepared_result(f->p));
+            pleat_fail(f->ctx, PLEAT_ERR_ARGUMENT, OP, "%s", pleat_error(own)->text);
+            return false;
+        }
+        fprintf(f->to, "%s0x%08lx",
+                t % 8 ? ", "
+                : t   ? ",\n    "
+                      : "\n    ",
+                (unsigned long)hash_of(m, x + n));
+    }
+    fputs("};\n", f->to);
+    return true;
+}
+
 static bool write_test(pln_c_file *f) {
-    const pleat_tensor *result = pleat_prepared_result(f->p);
-    size_t n = pleat_numel(pleat_prepared_x(f->p)), m = pleat_numel(result), bytes;
-    float *x = __builtin_mul_overflow(n + m, sizeof *x, &bytes) ? NULL : malloc(bytes), *y = x ? x + n : NULL;
+    size_t n = pleat_numel(pleat_prepared_x(f->p)), m = pleat_numel(pleat_prepared_result(f->p)), bytes;
+    float *x = __builtin_mul_overflow(n + m, sizeof *x, &bytes) ? NULL : malloc(bytes);
     if (!x) return pleat_fail(f->ctx, PLEAT_ERR_MEMORY, OP, "no memory for the self-test"), false;
-    draw(n, x);
-    bool done = pleat_run_f32(f->p, x, y) == PLEAT_OK;
-    if (!done) pleat_fail(f->ctx, PLEAT_ERR_ARGUMENT, OP, "%s", pleat_error(pleat_ctx_of(result))->text);
     name N = capitals(f->stem);
     fprintf(f->to, "/* Written by pleat: 0 if %s_forward gives the bits that pleat gave. */\n", f->stem);
     fprintf(f->to, "#include <stdint.h>\n#include <stdio.h>\n#include <string.h>\n\n#include \"%s.h\"\n\n",
             f->stem);
-    fprintf(f->to, "static const uint32_t expected[%s_Y] = {", N.text);
-    for (size_t i = 0; i < m && done; i++) {
-        uint32_t bits;
-        memcpy(&bits, &y[i], sizeof bits);
-        fprintf(f->to, "%s0x%08lx", i % 8 ? ", " : i ? ",\n    " : "\n    ", (unsigned long)bits);
-    }
-    fprintf(f->to, "};\nstatic float x[%s_X], y[%s_Y];\n\n", N.text, N.text);
-    fprintf(
-        f->to,
-        "int main(void) {\n"
-        "    uint32_t state = 1;\n"
-        "    unsigned long wrong = 0;\n"
-        "    for (unsigned long i = 0; i < %s_X; i++) {\n"
-        "        state = state * 1664525u + 1013904223u;\n"
-        "        x[i] = (float)(state >> 8) / 16777216.0f;\n"
-        "    }\n"
-        "    %s_forward(x, y);\n"
-        "    for (unsigned long i = 0; i < %s_Y; i++) wrong += memcmp(&y[i], &expected[i], sizeof *y) != 0;\n"
-        "    printf(\"%s: %%lu of %%lu numbers are wrong\\n\", wrong, (unsigned long)%s_Y);\n"
-        "    return wrong != 0;\n"
-        "}\n",
-        N.text, f->stem, N.text, f->stem, N.text);
+    bool done = write_expected(f, n, m, x);
+    fprintf(f->to, "static float x[%s_X], y[%s_Y];\n\n", N.text, N.text);
+    fprintf(f->to,
+            "int main(void) {\n"
+            "    uint32_t state = 1;\n"
+            "    int others = 0;\n"
+            "    for (int t = 0; t < %zu; t++) {\n"
+            "        uint32_t hash = 2166136261u, word;\n"
+            "        for (unsigned long i = 0; i < %s_X; i++) {\n"
+            "            state = state * 1664525u + 1013904223u;\n"
+            "            x[i] = (float)(state >> 8) / 16777216.0f;\n"
+            "        }\n"
+            "        %s_forward(x, y);\n"
+            "        for (unsigned long i = 0; i < %s_Y; i++) {\n"
+            "            memcpy(&word, &y[i], sizeof word);\n"
+            "            hash = (hash ^ word) * 16777619u;\n"
+            "        }\n"
+            "        others += hash != expected[t];\n"
+            "    }\n"
+            "    printf(\"%s: %%d of %zu inputs give other bits\\n\", others);\n"
+            "    return others != 0;\n"
+            "}\n",
+            f->args->test, N.text, f->stem, N.text, f->stem, f->args->test);
     free(x);
     return done;
 }

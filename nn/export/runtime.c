@@ -190,6 +190,42 @@ static void nearest(int planes, const int image[2], const int map[2], const floa
                 *y++ = x[p * image[0] / map[0] * image[1] + q * image[1] / map[1]] + 0.0f;
 }
 
+/*@ bilinear */
+/* The pixels of result i along an axis, from *first on, with their weights; returns their number. */
+static int bilinear_window(int in, int out, int align, int i, int *first, double weight[2]) {
+    const double corners = out > 1 ? (double)(in - 1) / (double)(out - 1) : 0,
+                 scale = align ? corners : (double)in / (double)out;
+    const double shifted = ((double)i + 0.5) * scale, place = align ? (double)i * scale : shifted - 0.5;
+    const double at = place < 0 ? 0 : place, t = at - (double)(int)at;
+    *first = in == out ? i : (int)at >= in - 1 ? in - 1 : (int)at;
+    weight[0] = 1 - t, weight[1] = t;
+    if (in == out) weight[0] = 1;
+    if (in == out || (int)at < in - 1) return in == out ? 1 : 2;
+    weight[0] = weight[0] + weight[1];
+    return 1;
+}
+
+static void bilinear(int planes, const int image[2], const int map[2], int align, const float *x, float *y) {
+    for (int n = 0; n < planes; n++, x += image[0] * image[1])
+        for (int p = 0; p < map[0]; p++)
+            for (int q = 0; q < map[1]; q++) {
+                int h, w;
+                double down[2], across[2], sum = 0;
+                const int rows = bilinear_window(image[0], map[0], align, p, &h, down),
+                          columns = bilinear_window(image[1], map[1], align, q, &w, across);
+                for (int s = 0; s < columns; s++) {
+                    double column = 0;
+                    for (int r = 0; r < rows; r++) {
+                        const double part = down[r] * (double)x[(h + r) * image[1] + w + s];
+                        column = column + part;
+                    }
+                    const double part = across[s] * column;
+                    sum = sum + part;
+                }
+                *y++ = (float)sum;
+            }
+}
+
 /*@ sum */
 /* The sums of `rows` rows of n, by a divisor. */
 static void sum_rows(int rows, int n, double divisor, const float *x, float *y) {
@@ -233,4 +269,90 @@ static void rescale(int N, int C, int pixels, const double *norm, int relu, floa
             if (relu) v = v <= 0 ? 0 : v, v = v > most ? most : v;
             *y++ = v;
         }
+}
+
+/*@ root */
+/* The square root, correctly rounded, digit by digit: what sqrt computes. */
+static double root(double v) {
+    uint64_t bits, q = 0, sum = 0;
+    if (!(v > 0) || v > 0x1.fffffffffffffp1023) return v < 0 ? (v - v) / (v - v) : v;
+    if (v < 0x1p-1022) return root(v * 0x1p54) * 0x1p-27;
+    memcpy(&bits, &v, sizeof bits);
+    int exponent = (int)(bits >> 52) - 1023;
+    uint64_t left = ((bits & 0xfffffffffffff) | 0x10000000000000) << 1;
+    if (exponent & 1) left <<= 1, exponent--;
+    for (uint64_t digit = (uint64_t)1 << 53; digit; digit >>= 1, left <<= 1) {
+        const uint64_t next = sum + digit;
+        if (next <= left) sum = next + digit, left -= next, q += digit;
+    }
+    if (left) q += q & 1;
+    bits = (q >> 1) + ((uint64_t)(exponent / 2 + 1022) << 52);
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+/*@ power functions */
+/* x^y; NaN for x below 0 and an exponent that is not whole */
+static float power(float x, double y) {
+    const float below = pl_is_whole(y) ? 0 : (float)NAN, z = pl_pow_f32(fabsf(x), y) + (x < 0 ? below : 0);
+    return pl_is_odd(y) ? copysignf(z, x) : z;
+}
+
+/*@ normalize root */
+/* Slabs of P rows of Q numbers, of which slab k has the weights and biases k modulo G of each row; NULL: 1 and 0. */
+typedef struct norm {
+    int slabs, G, P, Q;
+    double eps;
+    const float *weight, *bias;
+    int relu;
+    float most;
+} norm;
+
+static double fold(int n, const double *v) {
+    double lane[8] = {0};
+    for (int i = 0; i < n; i++) lane[i % 8] = lane[i % 8] + v[i];
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+/* Mean and variance of n numbers, in chunks of which each begins at the mean of those before. */
+static double moments(int n, const float *x, double *var) {
+    double sum[64] = {0}, square[64] = {0}, mean = (double)x[0], rest = 0;
+    const double first = mean;
+    int before = 0, count = 0;
+    *var = 0;
+    for (int i = 0; i < n;) {
+        const double d = (double)x[i] - mean, d2 = d * d;
+        sum[i % 64] = sum[i % 64] + d, square[i % 64] = square[i % 64] + d2;
+        i++, count++;
+        if ((count % 64 || count < 16384) && i < n) continue;
+        const int width = n < 64 ? n : 64, all = before + count;
+        const double s = fold(width, sum), squares = fold(width, square), share = s / (double)count;
+        const double apart = ((mean - first) + share) - rest, part = s * share;
+        const double between = apart * apart * ((double)before / (double)all * (double)count);
+        const double step = apart * ((double)count / (double)all);
+        *var = *var + ((squares - part) + between);
+        rest = rest + step, mean = first + rest;
+        before = all, count = 0;
+        memset(sum, 0, sizeof sum), memset(square, 0, sizeof square);
+    }
+    *var = *var / (double)n;
+    return mean;
+}
+
+static void normalize(const norm *g, const float *x, float *y) {
+    for (int k = 0; k < g->slabs; k++) {
+        double var;
+        const double mean = moments(g->P * g->Q, x, &var), rate = 1 / root(var + g->eps);
+        for (int p = 0; p < g->P; p++) {
+            const int c = k % g->G * g->P + p;
+            const double factor = rate * (g->weight ? (double)g->weight[c] : 1),
+                         shift = g->bias ? (double)g->bias[c] : 0;
+            for (int q = 0; q < g->Q; q++) {
+                const double product = ((double)*x++ - mean) * factor;
+                float v = (float)(product + shift);
+                if (g->relu) v = v <= 0 ? 0 : v, v = v > g->most ? g->most : v;
+                *y++ = v;
+            }
+        }
+    }
 }

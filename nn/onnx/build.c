@@ -243,21 +243,52 @@ static bool read_node_outputs(pln_onnx_model *m, const pln_onnx_run *run, pln_on
     return wanted || pln_onnx_refuse(run, n, "it has no output");
 }
 
-static bool read_node(pln_onnx_model *m, const PlnOnnx__Node *p, pln_onnx_node *n) {
+/* Is the operator of a domain that is not ONNX's? */
+static bool is_foreign(const PlnOnnx__Node *p) {
+    return p->domain && *p->domain && strcmp(p->domain, "ai.onnx");
+}
+
+/* The operators of other nodes that are not supported either, each once: "; nor are Loop, Scan". */
+static void list_others(const pln_onnx_model *m, const PlnOnnx__Graph *g, const char *op, char *text,
+                        size_t bytes) {
+    char name[64];
+    size_t used = 0;
+    bool known;
+    for (size_t i = 0; i < g->n_node; i++) {
+        const PlnOnnx__Node *p = g->node[i];
+        if (!p->op_type || !strcmp(p->op_type, op)) continue;
+        if (!is_foreign(p) && pln_onnx_find_row(p->op_type, m->opset, &known)) continue;
+        size_t n = (size_t)snprintf(name, sizeof name, " %.60s,", pln_shown(p->op_type).text);
+        if (strstr(text, name) || used + n + 10 > bytes) continue;
+        used += (size_t)snprintf(text + used, bytes - used, "%s%s", used ? "" : "; nor are", name);
+    }
+    if (used) text[used - 1] = '\0';
+}
+
+static bool refuse_operator(const pln_onnx_run *run, const pln_onnx_model *m, const PlnOnnx__Graph *g,
+                            const pln_onnx_node *n, bool known) {
+    const PlnOnnx__Node *p = g->node[n->number];
+    bool own = is_foreign(p);
+    char others[160] = "";
+    list_others(m, g, n->op, others, sizeof others);
+    return pln_onnx_refuse(run, n, "the operator is not supported%s%.60s%s",
+                           own     ? "; its domain is "
+                           : known ? " in this opset"
+                                   : "",
+                           own ? pln_shown(p->domain).text : "", others);
+}
+
+static bool read_node(pln_onnx_model *m, const PlnOnnx__Graph *g, pln_onnx_node *n) {
+    const PlnOnnx__Node *p = g->node[n->number];
     const pln_onnx_run run = {.ctx = m->ctx, .op = "onnx_load", .path = m->path};
-    bool known, own = p->domain && *p->domain && strcmp(p->domain, "ai.onnx");
+    bool known;
     n->opset = m->opset;
     if (!(n->op = copy(m, p->op_type)) || !(n->name = copy(m, p->name       ? p->name
                                                               : p->n_output ? p->output[0]
                                                                             : "")))
         return false;
     n->row = pln_onnx_find_row(n->op, m->opset, &known);
-    if (own || !n->row)
-        return pln_onnx_refuse(&run, n, "the operator is not supported%s%.60s",
-                               own     ? "; its domain is "
-                               : known ? " in this opset"
-                                       : "",
-                               own ? pln_shown(p->domain).text : "");
+    if (is_foreign(p) || !n->row) return refuse_operator(&run, m, g, n, known);
     n->ins = p->n_input, n->outs = p->n_output;
     if (n->ins > m->most_in) m->most_in = n->ins;
     if (n->outs > m->most_out) m->most_out = n->outs;
@@ -279,7 +310,7 @@ static bool read_nodes(pln_onnx_model *m, const PlnOnnx__Graph *g) {
     for (size_t i = 0; m->node && i < g->n_node; i++) {
         m->nodes = i + 1;
         m->node[i].number = i;
-        if (!read_node(m, g->node[i], &m->node[i])) return false;
+        if (!read_node(m, g, &m->node[i])) return false;
     }
     return m->node != NULL;
 }

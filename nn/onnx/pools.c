@@ -1,7 +1,9 @@
 /* MaxPool and AveragePool, along one to three axes, and the global pools. */
 #include <math.h>
+#include <string.h>
 
 #include "onnx/parts.h"
+#include "pleat_op.h"
 
 typedef struct pool {
     pln_onnx_window_args window;
@@ -76,28 +78,86 @@ static pleat_tensor *pool_two(const pool *p, pleat_tensor *x, const size_t axis[
     return pooled(p, pleat_add(image, pleat_where(inside, pleat_zeros_like(inside), below)), axis, false);
 }
 
-static bool run_pool(const pln_onnx_run *run, const pln_onnx_node *n, pool p, pleat_tensor *x,
+/* ---- the places of largest numbers ------------------------------------------------------------------------------------- */
+
+typedef struct places {
+    pool pool;
+    bool columns; /* storage_order 1 */
+} places;
+
+static bool places_shape(pleat_call *c) {
+    const pool *p = &((const places *)c->attrs)->pool;
+    c->rank = pleat_rank(c->in[0]);
+    memcpy(c->shape, pleat_shape(c->in[0]), 2 * sizeof *c->shape);
+    for (size_t k = 3 - p->window.axes; k < 3; k++) c->shape[k + p->window.axes - 1] = windows(p, k);
+    return true;
+}
+
+/* The place of the first largest pixel of x [D,H,W] in window `at`, in the order of storage. */
+static size_t place_in(const places *p, const double *x, const size_t at[3]) {
+    const pln_onnx_window_args *a = &p->pool.window;
+    size_t best = SIZE_MAX, r[3], i[3], volume = a->kernel[0] * a->kernel[1] * a->kernel[2];
+    for (size_t tap = 0; tap < volume; tap++) {
+        r[0] = tap / (a->kernel[1] * a->kernel[2]), r[1] = tap / a->kernel[2] % a->kernel[1],
+        r[2] = tap % a->kernel[2];
+        bool inside = true;
+        for (size_t k = 0; k < 3; k++) {
+            i[k] =
+                at[k] * a->stride[k] + r[k] * a->dilation[k] - a->before[k]; /* wraps in front of the image */
+            inside = inside && i[k] < a->in[k];
+        }
+        size_t place = (i[0] * a->in[1] + i[1]) * a->in[2] + i[2];
+        if (inside && (best == SIZE_MAX || x[place] > x[best] || (isnan(x[place]) && !isnan(x[best]))))
+            best = place;
+    }
+    if (best == SIZE_MAX) return 0; /* padding alone */
+    size_t w = best % a->in[2], h = best / a->in[2] % a->in[1], d = best / a->in[2] / a->in[1];
+    return p->columns ? (w * a->in[1] + h) * a->in[0] + d : best;
+}
+
+static bool places_forward(const pleat_call *c) {
+    const places *p = c->attrs;
+    const double *x = pleat_const_f64(c->in[0]);
+    double *y = pleat_f64(c->out);
+    size_t out[3], pixels = 1, windows_of_plane = 1;
+    for (size_t k = 0; k < 3; k++) {
+        out[k] = windows(&p->pool, k);
+        pixels *= p->pool.window.in[k], windows_of_plane *= out[k];
+    }
+    for (size_t i = 0; i < pleat_numel(c->out); i++) {
+        size_t plane = i / windows_of_plane, w = i % windows_of_plane;
+        size_t at[3] = {w / (out[1] * out[2]), w / out[2] % out[1], w % out[2]};
+        y[i] = (double)(plane * pixels + place_in(p, x + plane * pixels, at));
+    }
+    return true;
+}
+
+static const pleat_op places_op = {
+    .name = "max_pool_places", .shape = places_shape, .forward = places_forward};
+
+/* ---- rules ------------------------------------------------------------------------------------------------------------------ */
+
+static bool run_pool(const pln_onnx_run *run, const pln_onnx_node *n, pool *p, pleat_tensor *x,
                      pln_onnx_value *out) {
-    if (!pln_onnx_window_of(run, n, x, NULL, &p.window)) return false;
-    p.ceil = pln_onnx_int(n, "ceil_mode", 0) != 0;
-    resolve_padding(&p.window);
+    if (!pln_onnx_window_of(run, n, x, NULL, &p->window)) return false;
+    p->ceil = pln_onnx_int(n, "ceil_mode", 0) != 0;
+    resolve_padding(&p->window);
     for (size_t k = 0; k < 3; k++)
-        if (!windows(&p, k) || !p.window.in[k])
+        if (!windows(p, k) || !p->window.in[k])
             return pln_onnx_refuse(
                 run, n, "the kernel (%zu, dilation %zu) exceeds the input (%zu) padded by %zu and %zu",
-                p.window.kernel[k], p.window.dilation[k], p.window.in[k], p.window.before[k],
-                p.window.after[k]);
-    const size_t *s = pleat_shape(x), HW[2] = {1, 2}, D[2] = {0, 0};
-    if (p.window.axes < 3) {
-        pleat_tensor *y = pool_two(&p, p.window.axes == 1 ? pln_widen(x) : x, HW);
-        out[0].t = p.window.axes == 1 && !pleat_is_poison(y) ? pln_narrow(y) : y;
+                p->window.kernel[k], p->window.dilation[k], p->window.in[k], p->window.before[k],
+                p->window.after[k]);
+    const size_t *s = pleat_shape(x), HW[2] = {1, 2};
+    if (p->window.axes < 3) {
+        pleat_tensor *y = pool_two(p, p->window.axes == 1 ? pln_widen(x) : x, HW);
+        out[0].t = p->window.axes == 1 && !pleat_is_poison(y) ? pln_narrow(y) : y;
         return true;
     }
     /* H and W, then D beside an axis of kernel 1; the window of a box is one of its sides after the other */
-    pleat_tensor *y = pool_two(&p, pleat_reshape(x, PLEAT_SHAPE(s[0], s[1] * s[2], s[3], s[4])), HW);
+    pleat_tensor *y = pool_two(p, pleat_reshape(x, PLEAT_SHAPE(s[0], s[1] * s[2], s[3], s[4])), HW);
     size_t P = pleat_size(y, 2), Q = pleat_size(y, 3), N = s[0], C = s[1], depth = s[2];
-    (void)D;
-    pool column = p;
+    pool column = *p;
     column.window.in[1] = P * Q,
     column.window.kernel[1] = column.window.stride[1] = column.window.dilation[1] = 1;
     column.window.before[1] = column.window.after[1] = 0;
@@ -108,13 +168,19 @@ static bool run_pool(const pln_onnx_run *run, const pln_onnx_node *n, pool p, pl
 
 static bool max_pool(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_value *in,
                      pln_onnx_value *out) {
-    return run_pool(run, n, (pool){.max = true}, in[0].t, out);
+    pool p = {.max = true};
+    if (!run_pool(run, n, &p, in[0].t, out)) return false;
+    if (n->outs < 2 || n->out[1] == PLN_ONNX_NONE) return true;
+    places found = {p, pln_onnx_int(n, "storage_order", 0) != 0};
+    pleat_tensor *x = pleat_contiguous(pleat_cast(pleat_detach(in[0].t), PLEAT_F64));
+    out[1] = (pln_onnx_value){pleat_apply(&places_op, 1, &x, &found, sizeof found), PLN_ONNX_INT64};
+    return true;
 }
 
 static bool average_pool(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx_value *in,
                          pln_onnx_value *out) {
-    return run_pool(run, n, (pool){.count_padding = pln_onnx_int(n, "count_include_pad", 0) != 0}, in[0].t,
-                    out);
+    pool p = {.count_padding = pln_onnx_int(n, "count_include_pad", 0) != 0};
+    return run_pool(run, n, &p, in[0].t, out);
 }
 
 /* The axes behind N and C. */
@@ -141,7 +207,7 @@ static bool global_max(pln_onnx_run *run, const pln_onnx_node *n, const pln_onnx
 
 const pln_onnx_row pln_onnx_pools[] = {
     {"MaxPool", 1, 7, "f", 1, max_pool, .attrs = "auto_pad:s kernel_shape:I pads:I strides:I"},
-    {"MaxPool", 8, 17, "n", 1, max_pool,
+    {"MaxPool", 8, 17, "n", 2, max_pool,
      .attrs = "auto_pad:s ceil_mode:i dilations:I kernel_shape:I pads:I storage_order:i strides:I"},
     {"AveragePool", 1, 17, "f", 1, average_pool,
      .attrs = "auto_pad:s ceil_mode:i count_include_pad:i kernel_shape:I pads:I strides:I"},

@@ -92,6 +92,16 @@ Test(onnx_refusals, graphs) {
     pleat_clear_error(ctx);
 }
 
+Test(onnx_refusals, all_operators_that_are_not_supported_are_named) {
+    static const char *const ops[] = {"Relu", "Loop", "Scan", "Loop", "HardSwish", "Scanner", "Scan"};
+    message g = {.n = 0}, m = value_of("x", 1, 4, image);
+    add_message(&g, 11, &m);
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        m = node_of(ops[i], "x", "y"), add_message(&g, 1, &m);
+    m = value_of("y", 1, 0, NULL), add_message(&g, 12, &m);
+    refuse(&g, 13, "node 1 Loop 'y': the operator is not supported; nor are Scan, HardSwish, Scanner");
+}
+
 Test(onnx_refusals, nodes) {
     message m = node_of("Frobnicate", "x", "y");
     refuse_node(&m, "node 0 Frobnicate 'y': the operator is not supported");
@@ -168,8 +178,8 @@ Test(onnx_refusals, attributes) {
     refuse_run(&m, "axis -9223372036854775808 of a tensor of rank 4");
     m = node_of("DepthToSpace", "x", "y"), attr_int(&m, "blocksize", most);
     refuse_run(&m, "attribute blocksize is 9223372036854775807");
-    m = node_of("Cast", "x", "y"), attr_int(&m, "to", 10);
-    refuse_run(&m, "attribute to 10, float16, is not supported");
+    m = node_of("Cast", "x", "y"), attr_int(&m, "to", 8);
+    refuse_run(&m, "attribute to 8, string, is not supported");
     m = node_of("LRN", "x", "y"), attr_int(&m, "size", -1);
     refuse_run(&m, "attribute size is -1; it must be 1 or more");
 }

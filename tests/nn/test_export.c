@@ -49,7 +49,7 @@ static void expect_bits(pleat_nn_module *net, size_t rank, const size_t *shape, 
     char path[128];
     snprintf(path, sizeof path, "%s/net.c", scratch_folder);
     pleat_nn_set_training(net, false);
-    pleat_status s = pleat_nn_export_c(net, rank, shape, path, .test = true);
+    pleat_status s = pleat_nn_export_c(net, rank, shape, path, .test = 3);
     cr_assert_eq(s, PLEAT_OK, "%s: %s", what, pleat_error(ctx)->text);
     pleat_prepared *p = pleat_nn_prepare(net, rank, shape);
     const pleat_tensor *result = pleat_prepared_result(p);
@@ -144,10 +144,14 @@ static pleat_nn_module *pool(sizes *s) {
 
 /* As after some training. */
 static pleat_nn_module *norm(sizes *s) {
-    pleat_nn_module *m = pleat_nn_batch_norm2d(ctx, s->C);
+    size_t kind = below(s, 3);
+    pleat_nn_module *m = kind == 0   ? pleat_nn_batch_norm2d(ctx, s->C)
+                         : kind == 1 ? pleat_nn_group_norm(ctx, s->C, .groups = s->C % 2 ? 1 : 2)
+                                     : pleat_nn_layer_norm(ctx, PLEAT_SHAPE(s->H, s->W));
     for (size_t i = 0; i < pleat_nn_state_count(m); i++) {
         pleat_tensor *t = pleat_nn_state(m, i);
-        if (pleat_rank(t) == 1) pleat_assign(t, pleat_abs(pleat_randn(ctx, PLEAT_F32, 1, pleat_shape(t))));
+        if (pleat_rank(t))
+            pleat_assign(t, pleat_abs(pleat_randn(ctx, PLEAT_F32, pleat_rank(t), pleat_shape(t))));
     }
     return m;
 }
@@ -159,8 +163,9 @@ static pleat_nn_module *layer(sizes *s) {
     case 1:
         return norm(s);
     case 2:
+        if (s->H >= 10) return pool(s);
         s->H *= 2, s->W *= 2;
-        return s->H < 20 ? pleat_nn_upsample_nearest(ctx, 2) : (s->H /= 2, s->W /= 2, pool(s));
+        return below(s, 2) ? pleat_nn_upsample_nearest(ctx, 2) : pleat_nn_upsample_bilinear(ctx, 2);
     case 3:
     case 4:
     case 5:
@@ -211,6 +216,29 @@ Test(export, has_the_bits_of_skips_views_and_broadcasts) {
     pleat_nn_free(net);
 }
 
+/* Norms of more numbers than a chunk has, with one of weight and bias; corners that are aligned; roots of all sizes. */
+static pleat_tensor *in_order(pleat_nn_module *m, pleat_tensor *x) {
+    pleat_tensor *a =
+        pleat_group_norm(x, .groups = 1, .bias = pleat_nn_param(m, 0), .eps = 1e-5, .relu = true);
+    pleat_tensor *b =
+        pleat_layer_norm(pleat_shift(a, 3), .axes = 2, .weight = pleat_nn_param(m, 1), .eps = 1e-3);
+    pleat_tensor *c = pleat_resize_bilinear(b, .size = {31, 150}, .align_corners = true);
+    pleat_tensor *d = pleat_resize_bilinear(c, .size = {17, 150});
+    pleat_tensor *e = pleat_pow(pleat_abs(d), 1.7), *f = pleat_pow(d, 3), *g = pleat_pow(d, -0.5);
+    pleat_tensor *h =
+        pleat_sqrt(pleat_scale(pleat_square(pleat_scale(d, 1e-15)), 1e-12)); /* subnormal, too */
+    return pleat_concat(5, (pleat_tensor *[]){pleat_sqrt(d), e, f, pleat_clamp(g, 0, 100), h}, 1);
+}
+
+Test(export, has_the_bits_of_norms_resizes_and_roots) {
+    static const pleat_nn_kind kind = {.name = "Own", .forward = in_order};
+    pleat_nn_module *net = pleat_nn_module_new(ctx, &kind, NULL, 0);
+    pleat_nn_add_param(net, "bias", pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(2)));
+    pleat_nn_add_param(net, "weight", pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(90, 100)));
+    expect_bits(net, PLEAT_SHAPE(1, 2, 90, 100), 3, "own");
+    pleat_nn_free(net);
+}
+
 /* A convolution and the pool behind it are one loop: the map between them has no place. */
 Test(export, stores_no_map_that_is_pooled) {
     pleat_nn_module *net = pleat_nn_sequential(
@@ -234,7 +262,7 @@ Test(export, writes_a_test_that_passes_and_can_fail) {
     char text[512], path[128];
     snprintf(path, sizeof path, "%s/net.c", scratch_folder);
     pleat_nn_set_training(net, false);
-    cr_assert_eq(pleat_nn_export_c(net, PLEAT_SHAPE(1, 1, 28, 28), path, .test = true), PLEAT_OK);
+    cr_assert_eq(pleat_nn_export_c(net, PLEAT_SHAPE(1, 1, 28, 28), path, .test = 3), PLEAT_OK);
     snprintf(text, sizeof text, "cd %s && cc -std=c11 -O1 net.c net_test.c -o t && ./t > out",
              scratch_folder);
     run(text);
@@ -254,25 +282,29 @@ static void expect_refused(pleat_nn_export_c_args a, pleat_status code, const ch
     cr_expect_eq(scratch_count(&temporary), 0, "files were left behind");
 }
 
+static pleat_tensor *turned(pleat_nn_module *m, pleat_tensor *x) { return (void)m, pleat_cumsum(x, 3); }
+
 Test(export, says_what_it_cannot_do) {
+    static const pleat_nn_kind turn = {.name = "Turn", .forward = turned};
     char path[128];
     snprintf(path, sizeof path, "%s/net.c", scratch_folder);
-    pleat_nn_module *net = autoencoder(ctx), *other = pleat_nn_upsample_bilinear(ctx, 2);
+    pleat_nn_module *net = autoencoder(ctx), *other = pleat_nn_module_new(ctx, &turn, NULL, 0);
     pleat_nn_export_c_args a = {.m = net, .rank = 4, .shape = (size_t[]){1, 1, 28, 28}, .path = path};
     expect_refused(a, PLEAT_ERR_ARGUMENT, "training mode");
     pleat_nn_set_training(net, false), pleat_nn_set_training(other, false);
     a.flash = 400000;
     expect_refused(
         a, PLEAT_ERR_ARGUMENT,
-        "flash: 446084 bytes are needed, 400000 are allowed; they do not suffice at matmul([1,32]");
+        "flash: 446084 bytes are needed, 400000 are allowed; they do not suffice at 6: Linear: matmul([1,32]");
     a.flash = 0, a.ram = 18000;
-    expect_refused(a, PLEAT_ERR_ARGUMENT,
-                   "RAM: 18944 bytes are needed, 18000 are allowed; they do not suffice at conv2d");
+    expect_refused(
+        a, PLEAT_ERR_ARGUMENT,
+        "RAM: 18944 bytes are needed, 18000 are allowed; they do not suffice at 2: Conv2d: conv2d");
     a.ram = 0, a.path = "a-b.c";
     expect_refused(a, PLEAT_ERR_ARGUMENT, "the path is a-b.c; it must end with a name of C");
     a.path = path, a.m = other;
     expect_refused(a, PLEAT_ERR_ARGUMENT,
-                   "resize_bilinear([1,1,28,28]; size 56x56): this op has no form in C yet");
+                   "export_c: Turn: cumsum([1,1,28,28]; axis 3): this op has no form in C yet");
     a.m = NULL;
     cr_expect_eq(pleat_nn_export_c_with(a), PLEAT_ERR_ARGUMENT);
     pleat_nn_free(net), pleat_nn_free(other);

@@ -35,9 +35,9 @@ expect 2 "--output: it is missing" "$pleat" run "$model" --input x.npy
 expect 1 "no.npy" "$pleat" run "$model" --input no.npy --output z.npy
 [ -e z.npy ] && fail "a file of a run that failed"
 
-expect 0 "" "$pleat" export-c "$model" --shape 1x1x8x8 --output net.c --test
+expect 0 "" "$pleat" export-c "$model" --shape 1x1x8x8 --output net.c --test 10
 ${CC:-cc} -std=c11 -O1 net.c net_test.c -o net || fail "the C file does not compile"
-expect 0 "net: 0 of 3 numbers are wrong" ./net
+expect 0 "net: 0 of 10 inputs give other bits" ./net
 expect 1 "RAM: " "$pleat" export-c "$model" --shape 1x1x8x8 --output small.c --ram 64
 expect 2 "a size is written as 8192, 8K or 1M" "$pleat" export-c "$model" --shape 1x1x8x8 --output small.c --ram 8KB
 [ -e small.c ] && fail "a file of an export that failed"

@@ -40,8 +40,14 @@ static uint8_t *read_file(const char *path, size_t *n) {
     return data;
 }
 
-/* The tensor of a file; false if it is none, or is not supported. */
-static bool read_tensor(pleat_ctx *ctx, const char *folder, const char *kind, size_t i, pln_onnx_value *v) {
+/* The types of a model's inputs and outputs. */
+typedef struct ports {
+    int in[MOST], out[MOST];
+} ports;
+
+/* The tensor of a file; false if it is none, or is not supported. numpy, which wrote them, has bfloat16 as the bits of a whole number. */
+static bool read_tensor(pleat_ctx *ctx, const char *folder, const char *kind, size_t i, int type,
+                        pln_onnx_value *v) {
     char path[600];
     size_t n;
     snprintf(path, sizeof path, "%s/test_data_set_0/%s_%zu.pb", folder, kind, i);
@@ -49,6 +55,7 @@ static bool read_tensor(pleat_ctx *ctx, const char *folder, const char *kind, si
     if (!data) return false;
     PlnOnnx__Tensor *p = pln_onnx__tensor__unpack(NULL, n, data);
     pln_onnx_model m = {.ctx = ctx, .path = path, .room = SIZE_MAX};
+    if (p && type == PLN_ONNX_BFLOAT16 && p->data_type == PLN_ONNX_UINT16) p->data_type = type;
     bool good = p && pln_onnx_tensor(&m, p, "tensor", v);
     if (p) pln_onnx__tensor__free_unpacked(p, NULL);
     free(data);
@@ -64,8 +71,12 @@ static size_t count_files(const char *folder, const char *kind) {
     }
 }
 
-/* The one operator of a model, or "several"; and whether all its outputs are floats. */
-static bool look_at(const char *path, char op[64], bool *floats) {
+static int type_of(const PlnOnnx__ValueInfo *p) {
+    return p->type && p->type->tensor_type ? p->type->tensor_type->elem_type : 0;
+}
+
+/* The one operator of a model, or "several"; its types, and whether all its outputs are floats. */
+static bool look_at(const char *path, char op[64], ports *t, bool *floats) {
     size_t n;
     uint8_t *data = read_file(path, &n);
     PlnOnnx__Model *p = data ? pln_onnx__model__unpack(NULL, n, data) : NULL;
@@ -75,9 +86,10 @@ static bool look_at(const char *path, char op[64], bool *floats) {
     for (size_t i = 1; i < p->graph->n_node; i++)
         if (strcmp(op, p->graph->node[i]->op_type)) snprintf(op, 64, "several");
     *floats = true;
-    for (size_t i = 0; i < p->graph->n_output; i++) {
-        const PlnOnnx__Type *t = p->graph->output[i]->type;
-        *floats = *floats && t && t->tensor_type && pln_onnx_is_float(t->tensor_type->elem_type);
+    for (size_t i = 0; i < p->graph->n_input && i < MOST; i++) t->in[i] = type_of(p->graph->input[i]);
+    for (size_t i = 0; i < p->graph->n_output && i < MOST; i++) {
+        t->out[i] = type_of(p->graph->output[i]);
+        *floats = *floats && pln_onnx_is_float(t->out[i]);
     }
     pln_onnx__model__free_unpacked(p, NULL);
     return true;
@@ -107,7 +119,7 @@ static bool same(const pleat_tensor *y, pln_onnx_value right, char *why, size_t 
     return good;
 }
 
-static int run_case(pleat_ctx *ctx, const char *folder, char *why, size_t bytes) {
+static int run_case(pleat_ctx *ctx, const char *folder, const ports *t, char *why, size_t bytes) {
     char path[600];
     pln_onnx_value in[MOST], right[MOST];
     pleat_tensor *xs[MOST], *ys[MOST];
@@ -117,10 +129,11 @@ static int run_case(pleat_ctx *ctx, const char *folder, char *why, size_t bytes)
     int result = REFUSED;
     bool good = m && n <= MOST && outs <= MOST;
     for (size_t i = 0; i < n && good; i++) {
-        good = read_tensor(ctx, folder, "input", i, &in[i]);
+        good = read_tensor(ctx, folder, "input", i, t->in[i], &in[i]);
         if (good) xs[i] = in[i].t;
     }
-    for (size_t i = 0; i < outs && good; i++) good = read_tensor(ctx, folder, "output", i, &right[i]);
+    for (size_t i = 0; i < outs && good; i++)
+        good = read_tensor(ctx, folder, "output", i, t->out[i], &right[i]);
     if (good && !pleat_nn_onnx_run(m, n, xs, outs, ys)) {
         result = PASSED;
         for (size_t i = 0; i < outs && result == PASSED; i++)
@@ -143,12 +156,13 @@ static void test(const char *root, const char *name) {
     static const char *const words[] = {"passed", "FAILED", "refused"};
     char folder[400], path[500], op[64], why[600] = "";
     bool floats;
+    ports t = {{0}, {0}};
     snprintf(folder, sizeof folder, "%s/%s", root, name);
     snprintf(path, sizeof path, "%s/model.onnx", folder);
-    if (!look_at(path, op, &floats)) return;
+    if (!look_at(path, op, &t, &floats)) return;
     pleat_ctx *ctx = pleat_ctx_new(.threads = 1);
     pleat_scope scope = pleat_begin(ctx);
-    int result = run_case(ctx, folder, why, sizeof why);
+    int result = run_case(ctx, folder, &t, why, sizeof why);
     pleat_end(scope);
     row_of(op)->n[!floats][result]++;
     if (result == FAILED || (verbose && result != PASSED))
