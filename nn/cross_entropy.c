@@ -67,9 +67,10 @@ static pleat_tensor *pick_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *spread_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
 /* x [..,K] -> y [..], and g [..] -> x [..,K] */
-static const pleat_op pick_op = {loss_name, shape_without_classes, pick_forward, pick_vjp, attributes, NULL};
-static const pleat_op spread_op = {loss_name,  shape_with_classes, spread_forward,
-                                   spread_vjp, attributes,         NULL};
+static const pleat_op pick_op = {loss_name, shape_without_classes, pick_forward, pick_vjp, attributes, NULL,
+                                 NULL};
+static const pleat_op spread_op = {
+    loss_name, shape_with_classes, spread_forward, spread_vjp, attributes, NULL, NULL};
 
 /* each is linear, and adjoint to the other */
 static pleat_tensor *pick_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {

@@ -270,7 +270,9 @@ static pleat_tensor *run(pln_forward *forward, pleat_nn_module *m, pleat_tensor 
     }
     if (pleat_is_poison(x)) return x;
     pleat_scope scope = pleat_begin(m->ctx);
+    const void *around = pleat_set_caller(m->ctx, m);
     pleat_tensor *y = forward(m, x, tail);
+    pleat_set_caller(m->ctx, around);
     for (const pleat_nn_module *above = m; y && above; above = above->parent)
         if (above->observer) above->observer->saw(above->observer, m, x, y);
     if (pln_leave(scope, y)) return y;

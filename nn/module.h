@@ -47,6 +47,11 @@ struct pleat_nn_module {
  * m's tree. A path that is too long loses names at its front. */
 char *pln_path(const pleat_nn_module *m, const pleat_nn_module *root, char *buffer, size_t bytes);
 
+/* A call of a forward pass that was prepared from root, behind the module that applied it:
+ * "encoder.2: Conv2d: conv2d([1,3,8,8], [4,3,3,3])". */
+char *pln_call_text(const pleat_prepared *p, const pleat_call *c, const pleat_nn_module *root, char *buffer,
+                    size_t bytes);
+
 /* Do both tensors exist, with the same shape? */
 bool pln_same_shape(const pleat_tensor *x, const pleat_tensor *y);
 

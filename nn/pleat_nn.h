@@ -106,14 +106,14 @@ typedef struct pleat_nn_export_c_args {
     size_t rank;         /* of x, */
     const size_t *shape; /* and its sizes: PLEAT_SHAPE(1, 1, 28, 28) gives both */
     const char *path;    /* "net.c": beside it net.h is written, and the names within begin with net_ */
-    bool test;           /* write net_test.c, too: a program that returns 0 if the bits are pleat's */
-    size_t flash, ram;   /* the most bytes of constants, and of the arena; 0: no limit */
+    size_t test; /* write net_test.c, too, which returns 0 if so many drawn inputs give pleat's bits; 0: no */
+    size_t flash, ram; /* the most bytes of constants, and of the arena; 0: no limit */
 } pleat_nn_export_c_args;
 
 /* The forward pass of m in evaluation as one file in C11, for processors that have nothing else:
  *
  *     pleat_nn_set_training(net, false);
- *     pleat_nn_export_c(net, PLEAT_SHAPE(1, 1, 28, 28), "net.c", .test = true);
+ *     pleat_nn_export_c(net, PLEAT_SHAPE(1, 1, 28, 28), "net.c", .test = 10);
  *
  *     #include "net.h"
  *     net_forward(image, classes); // float image[NET_X], classes[NET_Y]
@@ -684,10 +684,38 @@ const char *pleat_nn_onnx_output(const pleat_nn_module *m, size_t i);
 /* Write a network as an ONNX model of opset 17, of x [N,shape[1..]] -> y: the calls of its forward pass in evaluation, which is
  * prepared (pleat_nn_prepare) for x of that shape. N stays open. Parameters and running statistics have the names of the state
  * dict; options are f32 in the file. Read by pleat_nn_onnx_load it has the same bits where an op is one operator of ONNX.
- * Error: those of pleat_nn_prepare; an op that has no form in ONNX (nn/onnx/save_calls.c has the list), or not with these
- * options: a negative pad, an adaptive pool of uneven windows, a shape whose first axis is not the batch's; writing. It needs no
+ * Error: those of pleat_nn_prepare; an op that has no form in ONNX (nn/onnx/save_calls.c has the list; an op of your own has one
+ * if its pleat_op says so), or not with these options: a negative pad, an adaptive pool of uneven windows, a shape whose first axis is not the batch's; writing. It needs no
  * protobuf-c. */
 pleat_status pleat_nn_onnx_save(const char *path, pleat_nn_module *net, size_t rank, const size_t *shape);
+
+/* How an op of your own is written: the `onnx` function of its pleat_op gives nodes that compute the call's result, operators of
+ * ONNX's own domain, opset 17. A node is begun, takes its inputs in their order, then its attributes, and is ended; the
+ * value of the last one is the result. Sizes of x's first axis are the batch's, and must stay open.
+ *
+ *     static bool swish_onnx(const pleat_call *c, pleat_onnx *to) {         x sigmoid(x)
+ *         pleat_onnx_begin(to, "Sigmoid"), pleat_onnx_input(to, 0);
+ *         size_t gate = pleat_onnx_end(to);
+ *         pleat_onnx_begin(to, "Mul"), pleat_onnx_input(to, 0), pleat_onnx_input_value(to, gate);
+ *         pleat_onnx_end(to);
+ *         return true;
+ *     }
+ *     static const pleat_op swish = {.name = "swish", ..., .onnx = swish_onnx};
+ *
+ * A use that is not allowed (an input that the call has not, a node within a node) is an error of pleat_nn_onnx_save. */
+void pleat_onnx_begin(pleat_onnx *to, const char *op_type);
+void pleat_onnx_input(pleat_onnx *to, size_t i);                        /* tensor i of the call */
+void pleat_onnx_input_value(pleat_onnx *to, size_t value);              /* of a node before, for this call */
+void pleat_onnx_input_real(pleat_onnx *to, double v);                   /* a constant [] of x's type */
+void pleat_onnx_input_ints(pleat_onnx *to, size_t n, const int64_t *v); /* a constant [n] of INT64 */
+void pleat_onnx_input_none(pleat_onnx *to); /* an optional input that is left out */
+void pleat_onnx_put_int(pleat_onnx *to, const char *name, int64_t v);
+void pleat_onnx_put_real(pleat_onnx *to, const char *name, double v); /* stored as f32 */
+void pleat_onnx_put_text(pleat_onnx *to, const char *name, const char *v);
+void pleat_onnx_put_ints(pleat_onnx *to, const char *name, size_t n, const int64_t *v);
+size_t pleat_onnx_end(pleat_onnx *to); /* the number of the node's value */
+/* Report that this call cannot be written, `what` of it has no form: "a negative pad"; false. */
+bool pleat_onnx_refuse(pleat_onnx *to, const char *what);
 
 #ifdef __cplusplus
 }

@@ -59,8 +59,8 @@ static bool concat_takes_blocked(const pleat_call *c) {
     return all && *(const size_t *)c->attrs <= 1;
 }
 
-static const pleat_op concat_op = {"concat",   concat_shape,       concat_forward,
-                                   concat_vjp, pl_axis_attributes, concat_takes_blocked};
+static const pleat_op concat_op = {"concat",           concat_shape,         concat_forward, concat_vjp,
+                                   pl_axis_attributes, concat_takes_blocked, pl_known};
 
 pleat_tensor *pleat_concat(size_t n, pleat_tensor *const *xs, size_t axis) {
     return pleat_apply(&concat_op, n, xs, &axis, sizeof axis);
@@ -110,7 +110,8 @@ static pleat_tensor *stack_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_reshape(pleat_slice(g, start, size, NULL), c->in[i]->rank, c->in[i]->shape);
 }
 
-static const pleat_op stack_op = {"stack", stack_shape, stack_forward, stack_vjp, pl_axis_attributes, NULL};
+static const pleat_op stack_op = {"stack", stack_shape, stack_forward, stack_vjp, pl_axis_attributes,
+                                  NULL,    pl_known};
 
 pleat_tensor *pleat_stack(size_t n, pleat_tensor *const *xs, size_t axis) {
     return pleat_apply(&stack_op, n, xs, &axis, sizeof axis);

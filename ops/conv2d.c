@@ -279,12 +279,13 @@ static pleat_tensor *weight_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return i == 0 ? sibling(c, &transpose_op, y, g) : sibling(c, &conv2d_op, x, g);
 }
 
-static const pleat_op conv2d_op = {"conv2d",   conv_shape,      conv2d_forward,
-                                   conv2d_vjp, conv_attributes, conv_takes_blocked};
-static const pleat_op transpose_op = {"conv2d_transpose", conv_shape,      transpose_forward,
-                                      transpose_vjp,      conv_attributes, conv_takes_blocked};
-static const pleat_op weight_op = {"conv2d_weight", conv_shape,      weight_forward,
-                                   weight_vjp,      conv_attributes, NULL};
+static const pleat_op conv2d_op = {"conv2d",        conv_shape,         conv2d_forward, conv2d_vjp,
+                                   conv_attributes, conv_takes_blocked, pl_known};
+static const pleat_op transpose_op = {
+    "conv2d_transpose", conv_shape,         transpose_forward, transpose_vjp,
+    conv_attributes,    conv_takes_blocked, pl_known};
+static const pleat_op weight_op = {"conv2d_weight", conv_shape, weight_forward, weight_vjp,
+                                   conv_attributes, NULL,       pl_known};
 
 /* ---- relu ------------------------------------------------------------------------------------------------ */
 
@@ -303,8 +304,8 @@ static pleat_tensor *rectified_vjp(const pleat_call *c, size_t i, pleat_tensor *
     return pl_passed(g, c->in[i], c->op == &rectified_op ? PL_RELU : PL_RELU6);
 }
 
-static const pleat_op rectified_op = {"relu", rectified_shape, NULL, rectified_vjp, NULL, NULL};
-static const pleat_op rectified6_op = {"relu6", rectified_shape, NULL, rectified_vjp, NULL, NULL};
+static const pleat_op rectified_op = {"relu", rectified_shape, NULL, rectified_vjp, NULL, NULL, pl_known};
+static const pleat_op rectified6_op = {"relu6", rectified_shape, NULL, rectified_vjp, NULL, NULL, pl_known};
 
 /* The pair of y, whose call alone would have the wrong gradient: so nobody else gets to see it. */
 static pleat_tensor *rectified(pleat_tensor *y, pl_rectifier by) {

@@ -26,6 +26,7 @@ extern "C" {
 #endif
 
 typedef struct pleat_call pleat_call;
+typedef struct pleat_onnx pleat_onnx; /* a graph of ONNX that is being written */
 
 /* An option of a call as data. An optional tensor, such as a bias, is no attribute but an input. */
 typedef enum pleat_attr_kind { PLEAT_ATTR_WHOLE, PLEAT_ATTR_REAL } pleat_attr_kind;
@@ -62,7 +63,14 @@ typedef struct pleat_op {
     size_t (*attributes)(const pleat_call *c, pleat_attr *out);
     /* The library's own, NULL in others: may the tensors of c be blocked as their storages say? */
     bool (*takes_blocked)(const pleat_call *c);
+    /* Write the call as nodes of an ONNX graph, for pleat_nn_onnx_save, by the functions that pleat_nn.h has for
+     * it; false after an error. NULL: it has no form in ONNX. The library's own ops are known by name. */
+    bool (*onnx)(const pleat_call *c, pleat_onnx *to);
 } pleat_op;
+
+/* Is op the library's own? Then programs that write calls in another form may know it by its name; an op of
+ * yours may have the name of one of them. */
+bool pleat_op_is_known(const pleat_op *op);
 
 struct pleat_call {
     const pleat_op *op;
@@ -133,6 +141,11 @@ const pleat_tensor *pleat_prepared_x(const pleat_prepared *p);
 bool pleat_prepared_is_constant(const pleat_prepared *p, const pleat_tensor *t);
 /* The tensor of the function's own context that t stands for, such as a parameter; NULL if a run computes t. */
 pleat_tensor *pleat_prepared_original(const pleat_prepared *p, const pleat_tensor *t);
+
+/* Say who applies the calls that follow, as a module does around its forward pass (NULL: nobody), for programs that
+ * tell where a call stands. Returns who did before. Of a prepared call, only to be compared. */
+const void *pleat_set_caller(pleat_ctx *ctx, const void *caller);
+const void *pleat_prepared_caller(const pleat_prepared *p, const pleat_call *c);
 
 /* Report a broken rule; the op's name and all input shapes are put before it. Returns false. */
 bool pleat_call_fail(const pleat_call *c, pleat_status code, const char *format, ...)

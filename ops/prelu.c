@@ -136,8 +136,8 @@ static bool gradient_forward(const pleat_call *c) {
 
 /* linear in g, with the op itself as its adjoint; for the weight the sum of a g where x is not positive */
 static pleat_tensor *gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *a);
-static const pleat_op gradient_op = {"prelu_gradient", pl_shape_same,    gradient_forward,
-                                     gradient_vjp,     found_attributes, NULL};
+static const pleat_op gradient_op = {"prelu_gradient", pl_shape_same, gradient_forward, gradient_vjp,
+                                     found_attributes, NULL,          pl_known};
 
 static pleat_tensor *gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *a) {
     if (i == 0) return NULL;
@@ -181,7 +181,8 @@ static pleat_tensor *sums_vjp(const pleat_call *c, size_t i, pleat_tensor *h) {
     return below(c->in[0], pleat_mul(weight_along(c->in[0], h), c->in[i == 0 ? 2 : 0]));
 }
 
-static const pleat_op sums_op = {"prelu_sums", sums_shape, sums_forward, sums_vjp, found_attributes, NULL};
+static const pleat_op sums_op = {"prelu_sums",     sums_shape, sums_forward, sums_vjp,
+                                 found_attributes, NULL,       pl_known};
 
 /* ---- the op -------------------------------------------------------------------------------------------- */
 
@@ -206,7 +207,7 @@ static pleat_tensor *prelu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return i == 0 ? gx : gw;
 }
 
-static const pleat_op prelu_op = {"prelu", prelu_shape, prelu_forward, prelu_vjp, NULL, NULL};
+static const pleat_op prelu_op = {"prelu", prelu_shape, prelu_forward, prelu_vjp, NULL, NULL, pl_known};
 
 pleat_tensor *pleat_prelu(pleat_tensor *x, pleat_tensor *weight) {
     return pl_apply_two(&prelu_op, x, weight);

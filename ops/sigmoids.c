@@ -18,10 +18,15 @@
 /* The gradients (g, y) in the result y: g (y - y^2) and g - g y^2. They are linear in g. */
 static pleat_tensor *sigmoid_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h);
 static pleat_tensor *tanh_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h);
-static const pleat_op sigmoid_gradient_op = {
-    "sigmoid_gradient", pl_shape_broadcast, sigmoid_gradient_forward, sigmoid_gradient_vjp, NULL, NULL};
+static const pleat_op sigmoid_gradient_op = {"sigmoid_gradient",
+                                             pl_shape_broadcast,
+                                             sigmoid_gradient_forward,
+                                             sigmoid_gradient_vjp,
+                                             NULL,
+                                             NULL,
+                                             pl_known};
 static const pleat_op tanh_gradient_op = {
-    "tanh_gradient", pl_shape_broadcast, tanh_gradient_forward, tanh_gradient_vjp, NULL, NULL};
+    "tanh_gradient", pl_shape_broadcast, tanh_gradient_forward, tanh_gradient_vjp, NULL, NULL, pl_known};
 
 static pleat_tensor *sigmoid_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h) {
     pleat_tensor *g = c->in[0], *y = c->in[1];
@@ -45,9 +50,10 @@ static pleat_tensor *tanh_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_apply_two(&tanh_gradient_op, g, c->out);
 }
 
-static const pleat_op sigmoid_op = {"sigmoid",   pl_shape_same, sigmoid_forward,
-                                    sigmoid_vjp, NULL,          pl_alike_blocked};
-static const pleat_op tanh_op = {"tanh", pl_shape_same, tanh_forward, tanh_vjp, NULL, pl_alike_blocked};
+static const pleat_op sigmoid_op = {"sigmoid", pl_shape_same,    sigmoid_forward, sigmoid_vjp,
+                                    NULL,      pl_alike_blocked, pl_known};
+static const pleat_op tanh_op = {"tanh", pl_shape_same,    tanh_forward, tanh_vjp,
+                                 NULL,   pl_alike_blocked, pl_known};
 
 pleat_tensor *pleat_sigmoid(pleat_tensor *x) { return pleat_apply(&sigmoid_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_tanh(pleat_tensor *x) { return pleat_apply(&tanh_op, 1, &x, NULL, 0); }

@@ -23,10 +23,15 @@
 /* The gradients (g, x) are linear in g, and their own adjoints in it. */
 static pleat_tensor *softplus_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h);
 static pleat_tensor *silu_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h);
-static const pleat_op softplus_gradient_op = {
-    "softplus_gradient", pl_shape_broadcast, softplus_gradient_forward, softplus_gradient_vjp, NULL, NULL};
+static const pleat_op softplus_gradient_op = {"softplus_gradient",
+                                              pl_shape_broadcast,
+                                              softplus_gradient_forward,
+                                              softplus_gradient_vjp,
+                                              NULL,
+                                              NULL,
+                                              pl_known};
 static const pleat_op silu_gradient_op = {
-    "silu_gradient", pl_shape_broadcast, silu_gradient_forward, silu_gradient_vjp, NULL, NULL};
+    "silu_gradient", pl_shape_broadcast, silu_gradient_forward, silu_gradient_vjp, NULL, NULL, pl_known};
 
 /* softplus'' = s - s^2 with s = sigmoid(x) */
 static pleat_tensor *softplus_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h) {
@@ -54,9 +59,10 @@ static pleat_tensor *silu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_apply_two(&silu_gradient_op, g, c->in[i]);
 }
 
-static const pleat_op softplus_op = {"softplus",   pl_shape_same, softplus_forward,
-                                     softplus_vjp, NULL,          pl_alike_blocked};
-static const pleat_op silu_op = {"silu", pl_shape_same, silu_forward, silu_vjp, NULL, pl_alike_blocked};
+static const pleat_op softplus_op = {"softplus", pl_shape_same,    softplus_forward, softplus_vjp,
+                                     NULL,       pl_alike_blocked, pl_known};
+static const pleat_op silu_op = {"silu", pl_shape_same,    silu_forward, silu_vjp,
+                                 NULL,   pl_alike_blocked, pl_known};
 
 pleat_tensor *pleat_softplus(pleat_tensor *x) { return pleat_apply(&softplus_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_silu(pleat_tensor *x) { return pleat_apply(&silu_op, 1, &x, NULL, 0); }

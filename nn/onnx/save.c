@@ -12,11 +12,42 @@ enum { OPSET = 17, IR_VERSION = 8 };
 
 /* ---- nodes ---------------------------------------------------------------------------------------------------- */
 
-void pln_onnx_begin(pln_onnx_saving *s, const char *op) { pln_wire_text(&s->node, 4, op); }
+/* Report what the onnx function of an op does wrong; false. */
+static bool misused(pleat_onnx *s, const char *rule) {
+    char text[300];
+    pleat_fail(s->ctx, PLEAT_ERR_ARGUMENT, "onnx_save", "%s: %s: the op's onnx function %s", s->file,
+               pln_call_text(s->p, s->call, s->root, text, sizeof text), rule);
+    return false;
+}
 
-void pln_onnx_input_at(pln_onnx_saving *s, pln_onnx_name name) { pln_wire_text(&s->node, 1, name.s); }
+static bool is_open(pleat_onnx *s) {
+    return s->node.n || s->node.failed ||
+           misused(s, "must begin a node before it gives inputs and attributes");
+}
 
-static pln_onnx_name new_name(pln_onnx_saving *s) {
+void pleat_onnx_begin(pleat_onnx *s, const char *op) {
+    if (!op || !*op || s->node.n)
+        misused(s, s->node.n ? "must end a node before it begins another" : "must name an operator");
+    else
+        pln_wire_text(&s->node, 4, op);
+}
+
+void pln_onnx_input_at(pleat_onnx *s, pln_onnx_name name) {
+    if (is_open(s)) pln_wire_text(&s->node, 1, name.s);
+}
+
+void pleat_onnx_input_none(pleat_onnx *s) { pln_onnx_input_at(s, (pln_onnx_name){""}); }
+
+void pleat_onnx_input_value(pleat_onnx *s, size_t value) {
+    pln_onnx_name name;
+    snprintf(name.s, sizeof name.s, "value_%zu", value);
+    if (value < s->values)
+        pln_onnx_input_at(s, name);
+    else
+        misused(s, "must give values that pleat_onnx_end has returned");
+}
+
+static pln_onnx_name new_name(pleat_onnx *s) {
     pln_onnx_name name;
     snprintf(name.s, sizeof name.s, "value_%zu", s->values++);
     return name;
@@ -40,9 +71,13 @@ static void put_attr(pln_wire *node, const char *name, int type, pln_wire *a) {
     pln_wire_message(node, 5, a);
 }
 
+static void put_own(pleat_onnx *s, const char *name, int type, pln_wire *a) {
+    if (is_open(s)) put_attr(&s->node, name, type, a);
+    pln_wire_free(a);
+}
+
 /* A Constant. An initializer would be a parameter to those who read the file. */
-static pln_onnx_name constant(pln_onnx_saving *s, int type, size_t rank, const size_t *shape,
-                              const void *data) {
+static pln_onnx_name constant(pleat_onnx *s, int type, size_t rank, const size_t *shape, const void *data) {
     pln_onnx_name name = new_name(s);
     pln_wire node = {0}, a = {0}, t = tensor_of(type, rank, shape, data);
     pln_wire_message(&a, 5, &t);
@@ -54,7 +89,7 @@ static pln_onnx_name constant(pln_onnx_saving *s, int type, size_t rank, const s
 }
 
 /* The value `name` in another shape. */
-static pln_onnx_name as_shape(pln_onnx_saving *s, pln_onnx_name name, size_t rank, const int64_t *shape) {
+static pln_onnx_name as_shape(pleat_onnx *s, pln_onnx_name name, size_t rank, const int64_t *shape) {
     pln_onnx_name sizes = constant(s, PLN_ONNX_INT64, 1, &rank, shape), y = new_name(s);
     pln_wire node = {0};
     pln_wire_text(&node, 1, name.s), pln_wire_text(&node, 1, sizes.s);
@@ -81,7 +116,7 @@ struct pln_onnx_known {
     struct pln_onnx_known *next;
 };
 
-static void remember(pln_onnx_saving *s, const pleat_tensor *t, pln_onnx_name name) {
+static void remember(pleat_onnx *s, const pleat_tensor *t, pln_onnx_name name) {
     struct pln_onnx_known *k = malloc(sizeof *k);
     if (!k) {
         s->graph.failed = true;
@@ -91,14 +126,14 @@ static void remember(pln_onnx_saving *s, const pleat_tensor *t, pln_onnx_name na
     s->known = k;
 }
 
-static const pln_onnx_name *name_of(const pln_onnx_saving *s, const pleat_tensor *t) {
+static const pln_onnx_name *name_of(const pleat_onnx *s, const pleat_tensor *t) {
     for (const struct pln_onnx_known *k = s->known; k; k = k->next)
         if (k->t == t) return &k->name;
     return NULL;
 }
 
 /* Which of the state has these elements; the number of all if none. */
-static size_t find_state(const pln_onnx_saving *s, const pleat_tensor *t) {
+static size_t find_state(const pleat_onnx *s, const pleat_tensor *t) {
     pleat_tensor *original = pleat_prepared_original(s->p, t);
     size_t i = 0, n = pleat_nn_state_count(s->root);
     if (!original || !pleat_is_contiguous(original)) return n;
@@ -112,7 +147,7 @@ static size_t find_state(const pln_onnx_saving *s, const pleat_tensor *t) {
 }
 
 /* The i-th of the state as an initializer, once; with sizes of 1 behind its own, up to this rank. */
-static pln_onnx_name initializer(pln_onnx_saving *s, size_t i, size_t rank) {
+static pln_onnx_name initializer(pleat_onnx *s, size_t i, size_t rank) {
     const pleat_tensor *t = pleat_nn_state(s->root, i);
     if (name_of(s, t)) return *name_of(s, t);
     pln_onnx_name name;
@@ -126,7 +161,7 @@ static pln_onnx_name initializer(pln_onnx_saving *s, size_t i, size_t rank) {
 }
 
 /* The elements of any view. */
-static pln_onnx_name elements(pln_onnx_saving *s, const pleat_tensor *t) {
+static pln_onnx_name elements(pleat_onnx *s, const pleat_tensor *t) {
     pleat_tensor *copy = pleat_zeros(s->ctx, pleat_dtype_of(t), pleat_rank(t), pleat_shape(t));
     size_t index[PLEAT_MAX_RANK] = {0};
     if (pleat_is_poison(copy)) return (pln_onnx_name){""};
@@ -143,7 +178,7 @@ static pln_onnx_name elements(pln_onnx_saving *s, const pleat_tensor *t) {
 }
 
 /* Of the state, perhaps in another shape, or a constant that is computed already. */
-static pln_onnx_name constant_of(pln_onnx_saving *s, const pleat_tensor *t, size_t rank) {
+static pln_onnx_name constant_of(pleat_onnx *s, const pleat_tensor *t, size_t rank) {
     size_t i = find_state(s, t);
     if (i < pleat_nn_state_count(s->root)) {
         pln_onnx_name name = initializer(s, i, rank);
@@ -157,122 +192,141 @@ static pln_onnx_name constant_of(pln_onnx_saving *s, const pleat_tensor *t, size
     return elements(s, t);
 }
 
-void pln_onnx_input_of(pln_onnx_saving *s, const pleat_tensor *t, size_t rank) {
+void pln_onnx_input_of(pleat_onnx *s, const pleat_tensor *t, size_t rank) {
     const pln_onnx_name *known = name_of(s, t);
     pln_onnx_input_at(s, known ? *known : constant_of(s, t, rank));
 }
 
-void pln_onnx_input(pln_onnx_saving *s, size_t i) { pln_onnx_input_of(s, s->call->in[i], 0); }
-
-void pln_onnx_input_as(pln_onnx_saving *s, size_t i, size_t rank) {
-    pln_onnx_input_of(s, s->call->in[i], rank);
+void pleat_onnx_input(pleat_onnx *s, size_t i) {
+    if (i < s->call->n)
+        pln_onnx_input_of(s, s->call->in[i], 0);
+    else
+        misused(s, "must give inputs that the call has");
 }
 
-pln_onnx_name pln_onnx_source(pln_onnx_saving *s, size_t i) {
+void pln_onnx_input_as(pleat_onnx *s, size_t i, size_t rank) { pln_onnx_input_of(s, s->call->in[i], rank); }
+
+pln_onnx_name pln_onnx_source(pleat_onnx *s, size_t i) {
     const pln_onnx_name *known = name_of(s, s->call->in[i]);
     return known ? *known : constant_of(s, s->call->in[i], 0);
 }
 
-void pln_onnx_input_whole(pln_onnx_saving *s, size_t n, const int64_t *v) {
+void pleat_onnx_input_ints(pleat_onnx *s, size_t n, const int64_t *v) {
     pln_onnx_input_at(s, constant(s, PLN_ONNX_INT64, 1, &n, v));
 }
 
-void pln_onnx_input_indices(pln_onnx_saving *s, size_t n, const size_t *v) {
+void pln_onnx_input_indices(pleat_onnx *s, size_t n, const size_t *v) {
     int64_t *all = malloc(n ? n * sizeof *all : 1);
     for (size_t i = 0; all && i < n; i++) all[i] = (int64_t)v[i];
     if (all)
-        pln_onnx_input_whole(s, n, all);
+        pleat_onnx_input_ints(s, n, all);
     else
         s->graph.failed = true;
     free(all);
 }
 
-static void put_tensor(pln_onnx_saving *s, const pleat_tensor *t) {
+static void put_tensor(pleat_onnx *s, const pleat_tensor *t) {
     if (!pleat_is_poison(t))
         pln_onnx_input_at(s, constant(s, type_of(t), pleat_rank(t), pleat_shape(t), data_of(t)));
 }
 
-static pleat_dtype dtype_of(const pln_onnx_saving *s) { return pleat_dtype_of(pleat_prepared_x(s->p)); }
+static pleat_dtype dtype_of(const pleat_onnx *s) { return pleat_dtype_of(pleat_prepared_x(s->p)); }
 
-void pln_onnx_input_floats(pln_onnx_saving *s, size_t n, const double *v) {
+void pln_onnx_input_floats(pleat_onnx *s, size_t n, const double *v) {
     put_tensor(s, pleat_from_f64(s->ctx, PLEAT_F32, 1, &n, v));
 }
 
-void pln_onnx_input_real(pln_onnx_saving *s, double v) {
+void pleat_onnx_input_real(pleat_onnx *s, double v) {
     put_tensor(s, pleat_full(s->ctx, dtype_of(s), PLEAT_SCALAR, v));
 }
 
-void pln_onnx_input_filled(pln_onnx_saving *s, size_t n, double v) {
+void pln_onnx_input_filled(pleat_onnx *s, size_t n, double v) {
     put_tensor(s, pleat_full(s->ctx, dtype_of(s), 1, &n, v));
 }
 
-void pln_onnx_put_int(pln_onnx_saving *s, const char *name, int64_t v) {
+void pleat_onnx_put_int(pleat_onnx *s, const char *name, int64_t v) {
     pln_wire a = {0};
     pln_wire_number(&a, 3, v);
-    put_attr(&s->node, name, 2, &a);
+    put_own(s, name, 2, &a);
 }
 
-void pln_onnx_put_real(pln_onnx_saving *s, const char *name, double v) {
+void pleat_onnx_put_real(pleat_onnx *s, const char *name, double v) {
     pln_wire a = {0};
     pln_wire_real(&a, 2, (float)v);
-    put_attr(&s->node, name, 1, &a);
+    put_own(s, name, 1, &a);
 }
 
-void pln_onnx_put_text(pln_onnx_saving *s, const char *name, const char *v) {
+void pleat_onnx_put_text(pleat_onnx *s, const char *name, const char *v) {
     pln_wire a = {0};
     pln_wire_text(&a, 4, v);
-    put_attr(&s->node, name, 3, &a);
+    put_own(s, name, 3, &a);
 }
 
-void pln_onnx_put_ints(pln_onnx_saving *s, const char *name, size_t n, const int64_t *v) {
+void pleat_onnx_put_ints(pleat_onnx *s, const char *name, size_t n, const int64_t *v) {
     pln_wire a = {0};
     for (size_t i = 0; i < n; i++) pln_wire_number(&a, 8, v[i]);
-    put_attr(&s->node, name, 7, &a);
+    put_own(s, name, 7, &a);
 }
 
-static void end_as(pln_onnx_saving *s, pln_onnx_name name) {
+static void end_as(pleat_onnx *s, pln_onnx_name name) {
     pln_wire_text(&s->node, 2, name.s);
     pln_wire_text(&s->node, 3, name.s);
     pln_wire_message(&s->graph, 1, &s->node);
     s->at = name;
 }
 
-void pln_onnx_end(pln_onnx_saving *s) { end_as(s, new_name(s)); }
+size_t pleat_onnx_end(pleat_onnx *s) {
+    if (is_open(s)) end_as(s, new_name(s));
+    return s->values - 1;
+}
 
 /* ---- the network ------------------------------------------------------------------------------------------------ */
 
-bool pln_onnx_cannot(pln_onnx_saving *s, const char *why) {
-    char text[240];
+bool pleat_onnx_refuse(pleat_onnx *s, const char *why) {
+    char text[300];
     pleat_fail(s->ctx, PLEAT_ERR_ARGUMENT, "onnx_save", "%s: %s: %s has no form in ONNX here", s->file,
-               pleat_call_text(s->call, text, sizeof text), why);
+               pln_call_text(s->p, s->call, s->root, text, sizeof text), why);
     return false;
 }
 
 /* A view of relu that belongs to the convolution before it is that convolution's result. */
 static bool is_same(const pleat_call *c) {
     bool relu = !strcmp(c->op->name, "relu") || !strcmp(c->op->name, "relu6");
-    return relu && !c->op->forward;
+    return relu && !c->op->forward && pleat_op_is_known(c->op);
 }
 
-static bool save_call(pln_onnx_saving *s) {
+static bool save_known(pleat_onnx *s) {
+    s->row = pln_onnx_form_of(s->call->op->name);
+    return s->row ? s->row->save(s) : pleat_onnx_refuse(s, "the op");
+}
+
+/* An op of the user's. */
+static bool save_own(pleat_onnx *s) {
+    s->at = (pln_onnx_name){""};
+    if (!s->call->op->onnx) return pleat_onnx_refuse(s, "an op without an onnx function");
+    if (!s->call->op->onnx(s->call, s) && !pleat_error(s->ctx)->code)
+        return pleat_onnx_refuse(s, "the op, as its onnx function says,");
+    if (!s->at.s[0] || s->node.n) misused(s, "must end each node, and one at least");
+    return !pleat_error(s->ctx)->code;
+}
+
+static bool save_call(pleat_onnx *s) {
     if (is_same(s->call)) {
         remember(s, s->call->out, pln_onnx_source(s, 0));
         return true;
     }
-    s->row = pln_onnx_form_of(s->call->op->name);
-    if (!s->row) return pln_onnx_cannot(s, "the op");
-    if (!s->row->save(s)) return false;
+    if (!(pleat_op_is_known(s->call->op) ? save_known(s) : save_own(s))) return false;
     remember(s, s->call->out, s->at);
     return true;
 }
 
-static bool save_calls(pln_onnx_saving *s) {
+static bool save_calls(pleat_onnx *s) {
     for (size_t i = 0; (s->call = pleat_prepared_call(s->p, i)) != NULL; i++)
         if (!pleat_prepared_is_constant(s->p, s->call->out) && !save_call(s)) return false;
     return true;
 }
 
-static void put_port(pln_onnx_saving *s, unsigned field, const char *name, const pleat_tensor *t) {
+static void put_port(pleat_onnx *s, unsigned field, const char *name, const pleat_tensor *t) {
     pln_wire port = {0}, type = {0}, tensor = {0}, shape = {0};
     for (size_t k = 0; k < pleat_rank(t); k++) {
         pln_wire dim = {0};
@@ -290,20 +344,20 @@ static void put_port(pln_onnx_saving *s, unsigned field, const char *name, const
     pln_wire_message(&s->graph, field, &port);
 }
 
-static bool make_graph(pln_onnx_saving *s) {
+static bool make_graph(pleat_onnx *s) {
     const pleat_tensor *x = pleat_prepared_x(s->p), *y = pleat_prepared_result(s->p);
     pln_wire_text(&s->graph, 2, "pleat");
     put_port(s, 11, "x", x);
     remember(s, x, (pln_onnx_name){"x"});
     if (!save_calls(s)) return false;
     put_port(s, 12, "y", y);
-    pln_onnx_begin(s, "Identity");
+    pleat_onnx_begin(s, "Identity");
     pln_onnx_input_of(s, y, 0);
     end_as(s, (pln_onnx_name){"y"});
     return true;
 }
 
-static pleat_status write_model(pln_onnx_saving *s) {
+static pleat_status write_model(pleat_onnx *s) {
     pln_wire model = {0}, opset = {0};
     pleat_nn_file file;
     pln_wire_number(&model, 1, IR_VERSION);
@@ -322,7 +376,7 @@ static pleat_status write_model(pln_onnx_saving *s) {
     return status;
 }
 
-static void free_saving(pln_onnx_saving *s) {
+static void free_saving(pleat_onnx *s) {
     for (struct pln_onnx_known *k = s->known, *next; k; k = next) next = k->next, free(k);
     pln_wire_free(&s->graph), pln_wire_free(&s->node);
     pleat_prepared_free(s->p);
@@ -334,7 +388,7 @@ pleat_status pleat_nn_onnx_save(const char *path, pleat_nn_module *net, size_t r
         return pleat_fail(net->ctx, PLEAT_ERR_ARGUMENT, "onnx_save",
                           "path and shape must be given, of rank 1 or more");
     if (pleat_error(net->ctx)->code) return pleat_error(net->ctx)->code;
-    pln_onnx_saving s = {.ctx = net->ctx, .file = path, .root = net, .p = pleat_nn_prepare(net, rank, shape)};
+    pleat_onnx s = {.ctx = net->ctx, .file = path, .root = net, .p = pleat_nn_prepare(net, rank, shape)};
     if (!s.p) return pleat_error(net->ctx)->code;
     pleat_scope scope = pleat_begin(s.ctx);
     bool good = make_graph(&s) && !pleat_error(s.ctx)->code;

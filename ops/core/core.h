@@ -214,6 +214,7 @@ struct pleat_ctx {
     uint64_t walks;         /* gradient walks so far */
     const pleat_call *rule; /* the call whose gradient rule is running */
     pleat_prepared *trace;  /* of the function that is being prepared, which takes down each call; or NULL */
+    const void *caller;     /* who applies calls, for those who ask */
     /* A tensor, retained, that the rule of one input has left to those of the call's other inputs; or NULL. */
     pleat_tensor *shared;
 };
@@ -276,6 +277,9 @@ pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what);
 /* takes_blocked of an op that is element-wise: all tensors have one shape and one order, but for single
  * numbers. */
 bool pl_alike_blocked(const pleat_call *c);
+
+/* onnx of the library's own ops, which mark them; it is not called. */
+bool pl_known(const pleat_call *c, pleat_onnx *to);
 
 /* The gradient rule of a piecewise constant op: zero for every input. */
 pleat_tensor *pl_zero_vjp(const pleat_call *c, size_t i, pleat_tensor *g);

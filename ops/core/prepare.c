@@ -76,7 +76,7 @@ static step *step_new(pleat_prepared *p, const pleat_call *c, size_t attrs_bytes
     size_t head = pl_up_to_16(sizeof(step)), list = pl_up_to_16(c->n * sizeof *c->in);
     step *s = pl_take(&p->ctx->memory, head + list + attrs_bytes);
     if (s == NULL) return NULL;
-    *s = (step){.call = *c};
+    *s = (step){.call = *c, .caller = c->ctx->caller};
     s->call.ctx = p->ctx;
     s->call.in = (pleat_tensor **)(void *)((char *)s + head);
     s->call.attrs = attrs_bytes > 0 ? (char *)s + head + list : NULL;
@@ -261,6 +261,18 @@ const pleat_call *pleat_prepared_call(const pleat_prepared *p, size_t i) {
     for (; s != NULL; s = s->next)
         if (i-- == 0) return &s->call;
     return NULL;
+}
+
+const void *pleat_set_caller(pleat_ctx *ctx, const void *caller) {
+    const void *before = ctx != NULL ? ctx->caller : NULL;
+    if (ctx != NULL) ctx->caller = caller;
+    return before;
+}
+
+const void *pleat_prepared_caller(const pleat_prepared *p, const pleat_call *c) {
+    const step *s = p != NULL ? p->steps : NULL;
+    while (s != NULL && &s->call != c) s = s->next;
+    return s != NULL ? s->caller : NULL;
 }
 
 const pleat_tensor *pleat_prepared_x(const pleat_prepared *p) {

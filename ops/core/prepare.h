@@ -22,7 +22,8 @@ typedef struct value {
 } value;
 
 typedef struct step {
-    pleat_call call; /* of values */
+    pleat_call call;    /* of values */
+    const void *caller; /* who applied it */
     bool varies;
     struct step *next;
 } step;

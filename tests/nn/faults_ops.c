@@ -406,7 +406,8 @@ static pleat_tensor *vjp_of_own(const pleat_call *c, size_t i, pleat_tensor *g) 
 
 static void own(world *w, const row *r) {
     (void)r;
-    static const pleat_op op = {"own", shape_of_own, forward_of_own, vjp_of_own, attributes_of_own, NULL};
+    static const pleat_op op = {"own", shape_of_own, forward_of_own, vjp_of_own, attributes_of_own,
+                                NULL,  NULL};
     float factor = 3;
     pleat_tensor *x = square(w);
     take_with_gradients(w, pleat_apply(&op, 1, &x, &factor, sizeof factor), 1, &x);

@@ -375,7 +375,7 @@ static pleat_tensor *watch_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     asked++;
     return g;
 }
-static const pleat_op watch_op = {"watch", watch_shape, watch_forward, watch_vjp, NULL, NULL};
+static const pleat_op watch_op = {"watch", watch_shape, watch_forward, watch_vjp, NULL, NULL, NULL};
 
 Test(rules, no_gradient_is_computed_for_frozen_parameters) {
     pleat_nn_module *net = small_net(PLEAT_F32);

@@ -228,7 +228,7 @@ static const char unfailing[] =
     " pleat_nn_ema_free pleat_nn_images_free pleat_nn_data_free pleat_nn_batches_free pleat_nn_loader_free pleat_nn_file_abort"
     " pleat_nn_run_free pleat_nn_report_free"
     /* elements and numbers */
-    " pleat_f32 pleat_f64 pleat_write_now pleat_const_f32 pleat_const_f64 pleat_item pleat_at pleat_read_f64 pleat_run_f64 pleat_prepared_result pleat_call_attribute pleat_prepared_call pleat_prepared_x pleat_prepared_is_constant pleat_prepared_original pleat_prepared_free pleat_print pleat_rng_new pleat_rng_u32 pleat_rng_below"
+    " pleat_f32 pleat_f64 pleat_write_now pleat_const_f32 pleat_const_f64 pleat_item pleat_at pleat_read_f64 pleat_run_f64 pleat_prepared_result pleat_call_attribute pleat_prepared_call pleat_prepared_x pleat_prepared_is_constant pleat_prepared_original pleat_prepared_caller pleat_set_caller pleat_op_is_known pleat_prepared_free pleat_print pleat_rng_new pleat_rng_u32 pleat_rng_below"
     " pleat_rng_uniform pleat_rng_normal pleat_pow_f64 pleat_cos_f64 pleat_log_f64 pleat_nn_schedule_lr pleat_nn_plateau_lr pleat_nn_shuffle"
     " pleat_nn_next pleat_nn_data_of_images pleat_layer_plan_for pleat_layer_geometry"
     /* lists within the context, references, and exchanges in place */

@@ -915,7 +915,7 @@ static bool blind_forward(const pleat_call *c) {
     return true;
 }
 
-static const pleat_op blind_op = {"blind", blind_shape, blind_forward, NULL, NULL, NULL};
+static const pleat_op blind_op = {"blind", blind_shape, blind_forward, NULL, NULL, NULL, NULL};
 
 Test(nn, step_says_what_is_wrong) {
     pleat_nn_module *net = pleat_nn_sequential(ctx, pleat_nn_linear(ctx, 2, 2), pleat_nn_linear(ctx, 2, 2));

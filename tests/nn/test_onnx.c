@@ -376,7 +376,7 @@ Test(onnx, what_cannot_be_written_is_named) {
                  "is in training mode");
     pleat_nn_set_training(net, false);
     expect_error(pleat_nn_onnx_save(in_scratch("w.onnx"), net, PLEAT_SHAPE(1, 2)), PLEAT_ERR_ARGUMENT,
-                 "w.onnx: flip([1,2]; axes 1): the op has no form in ONNX here");
+                 "w.onnx: 1: ReLU: flip([1,2]; axes 1): the op has no form in ONNX here");
     pleat_nn_free(net);
     net = pleat_nn_conv2d(ctx, 1, 1, .kernel = {3, 3}, .pad = {-1, PLEAT_NONE});
     pleat_nn_set_training(net, false);

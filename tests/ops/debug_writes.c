@@ -74,7 +74,7 @@ static pleat_tensor *vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 Test(writes, within_a_walk_within_a_walk) {
-    static const pleat_op op = {"nested", shape, forward, vjp, NULL, NULL};
+    static const pleat_op op = {"nested", shape, forward, vjp, NULL, NULL, NULL};
     pleat_tensor *x = pleat_full(ctx, PLEAT_F64, PLEAT_SCALAR, 3), *gx;
     pleat_tensor *y = pleat_apply(&op, 1, &x, NULL, 0);
     EXPECT_OK(pleat_grads(y, NULL, 1, &x, &gx, 0));
@@ -92,7 +92,7 @@ static bool product(const pleat_call *c) {
 }
 
 Test(writes, to_what_a_rule_hands_on) {
-    static const pleat_op op = {"product", shape, product, other, NULL, NULL};
+    static const pleat_op op = {"product", shape, product, other, NULL, NULL, NULL};
     pleat_tensor *x[] = {whole(PLEAT_F64, PLEAT_SCALAR), whole(PLEAT_F64, PLEAT_SCALAR)}, *gx;
     pleat_tensor *y = pleat_apply(&op, 2, x, NULL, 0);
     overwrite(x[1]);
@@ -106,7 +106,7 @@ static pleat_tensor *times(const pleat_call *c, size_t i, pleat_tensor *g) { ret
 
 Test(writes, to_an_operand_that_is_given_many_times) {
     enum { MANY = 256 };
-    static const pleat_op op = {"many", shape, product, times, NULL, NULL};
+    static const pleat_op op = {"many", shape, product, times, NULL, NULL, NULL};
     pleat_tensor *x[MANY], *gx;
     x[0] = whole(PLEAT_F64, PLEAT_SCALAR);
     for (size_t i = 1; i < MANY; i++) x[i] = x[0];
@@ -121,7 +121,7 @@ static pleat_tensor *spoil(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 Test(writes, by_a_rule) {
-    static const pleat_op op = {"spoil", shape, product, spoil, NULL, NULL};
+    static const pleat_op op = {"spoil", shape, product, spoil, NULL, NULL, NULL};
     pleat_tensor *x[] = {whole(PLEAT_F64, PLEAT_SCALAR), whole(PLEAT_F64, PLEAT_SCALAR)}, *gx;
     pleat_tensor *y = pleat_apply(&op, 2, x, NULL, 0);
     overwrite(x[1]);

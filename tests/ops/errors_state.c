@@ -161,7 +161,7 @@ static pleat_tensor *walking_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     return gx[1];
 }
 
-static const pleat_op walking_op = {"walking", copy_shape, zero_forward, walking_vjp, NULL, NULL};
+static const pleat_op walking_op = {"walking", copy_shape, zero_forward, walking_vjp, NULL, NULL, NULL};
 
 Test(state, an_error_within_a_walk_names_no_x) {
     pleat_tensor *x = whole(PLEAT_F32, PLEAT_SHAPE(2)), *gx;

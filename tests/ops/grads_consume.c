@@ -143,7 +143,7 @@ static pleat_tensor *greedy_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
 }
 
 Test(consume, not_within_a_rule) {
-    static const pleat_op op = {"twice", twice_shape, twice_forward, greedy_vjp, NULL, NULL};
+    static const pleat_op op = {"twice", twice_shape, twice_forward, greedy_vjp, NULL, NULL, NULL};
     pleat_tensor *x = counted(PLEAT_F64, PLEAT_SHAPE(2)), *half = pleat_scale(x, 0.5), *g;
     pleat_tensor *y = pleat_sum(pleat_apply(&op, 1, &half, NULL, 0));
     EXPECT_FAILED(pleat_grads(y, NULL, 1, &x, &g, 0), PLEAT_ERR_ARGUMENT, "grads",

@@ -66,7 +66,9 @@ static pleat_tensor *nested_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
 
 typedef pleat_tensor *(*rule)(const pleat_call *c, size_t i, pleat_tensor *g);
 
-static pleat_op cube_with(rule vjp) { return (pleat_op){"cube", cube_shape, cube_forward, vjp, NULL, NULL}; }
+static pleat_op cube_with(rule vjp) {
+    return (pleat_op){"cube", cube_shape, cube_forward, vjp, NULL, NULL, NULL};
+}
 
 /* a + cube(b): a mistake in the rule is one of input 1. */
 static pleat_tensor *add_cube(size_t n, pleat_tensor *const *xs, void *user) {
@@ -405,7 +407,7 @@ static pleat_tensor *window_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     const window *w = c->attrs;
     return pleat_scale(pleat_pad(g, pleat_shape(c->in[i]), &w->start, NULL), (double)w->factor);
 }
-static const pleat_op window_op = {"window", window_shape, NULL, window_vjp, NULL, NULL};
+static const pleat_op window_op = {"window", window_shape, NULL, window_vjp, NULL, NULL, NULL};
 
 Test(own, a_view_and_attrs) {
     pleat_tensor *x = counted(PLEAT_F32, PLEAT_SHAPE(200)), *y, *g;
@@ -432,7 +434,7 @@ static bool no_forward(const pleat_call *c) {
 }
 
 Test(own, a_forward_that_fails) {
-    pleat_op op = {"mine", cube_shape, no_forward, right_vjp, NULL, NULL};
+    pleat_op op = {"mine", cube_shape, no_forward, right_vjp, NULL, NULL, NULL};
     pleat_tensor *x = counted(PLEAT_F64, PLEAT_SHAPE(3)), *minus = pleat_neg(x);
     size_t tensors = pleat_memory(ctx).tensors;
     EXPECT_REFUSED(pleat_apply(&op, 1, &minus, NULL, 0), PLEAT_ERR_ARGUMENT, "mine", "[3]", "not positive");

@@ -239,7 +239,7 @@ static bool count_shape(pleat_call *c) {
 }
 
 static pleat_tensor *count(pleat_tensor *x, size_t missing) {
-    static const pleat_op op = {"count", count_shape, count_forward, NULL, NULL, NULL};
+    static const pleat_op op = {"count", count_shape, count_forward, NULL, NULL, NULL, NULL};
     return pleat_apply(&op, 1, &x, &missing, sizeof missing);
 }
 
