@@ -50,17 +50,17 @@ static pleat_tensor *shift_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op add_op = {"add", pl_shape_broadcast, add_forward, add_vjp,
-                                NULL,  pl_alike_blocked,   pl_known};
+                                NULL,  &pl_element_wise,   NULL};
 static const pleat_op sub_op = {"sub", pl_shape_broadcast, sub_forward, sub_vjp,
-                                NULL,  pl_alike_blocked,   pl_known};
+                                NULL,  &pl_element_wise,   NULL};
 static const pleat_op mul_op = {"mul", pl_shape_broadcast, mul_forward, mul_vjp,
-                                NULL,  pl_alike_blocked,   pl_known};
+                                NULL,  &pl_element_wise,   NULL};
 static const pleat_op div_op = {"div", pl_shape_broadcast, div_forward, div_vjp,
-                                NULL,  pl_alike_blocked,   pl_known};
+                                NULL,  &pl_element_wise,   NULL};
 static const pleat_op scale_op = {"scale",         pl_shape_same,    scale_forward, scale_vjp,
-                                  pl_a_attributes, pl_alike_blocked, pl_known};
+                                  pl_a_attributes, &pl_element_wise, NULL};
 static const pleat_op shift_op = {"shift",         pl_shape_same,    shift_forward, shift_vjp,
-                                  pl_a_attributes, pl_alike_blocked, pl_known};
+                                  pl_a_attributes, &pl_element_wise, NULL};
 
 pleat_tensor *pleat_add(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&add_op, x, y); }
 pleat_tensor *pleat_sub(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&sub_op, x, y); }

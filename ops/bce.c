@@ -81,8 +81,8 @@ static pleat_tensor *slope_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_sub(by, pleat_mul(by, pleat_mul(c->out, bend)));
 }
 
-static const pleat_op slope_op = {"bce_slope", equal_shapes, bce_slope_forward, slope_vjp,
-                                  NULL,        NULL,         pl_known};
+static const pleat_op slope_op = {"bce_slope", equal_shapes, bce_slope_forward, slope_vjp, NULL,
+                                  &pl_own,     NULL};
 
 /* The loss is linear in t, so the rule for t is the op itself. Both are finite in 0..1, ends included. */
 static pleat_tensor *bce_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
@@ -91,7 +91,7 @@ static pleat_tensor *bce_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_sub(pleat_bce(x, pleat_full_like(x, 1)), pleat_bce(x, pleat_zeros_like(x))));
 }
 
-static const pleat_op bce_op = {"bce", equal_shapes, bce_forward, bce_vjp, NULL, NULL, pl_known};
+static const pleat_op bce_op = {"bce", equal_shapes, bce_forward, bce_vjp, NULL, &pl_own, NULL};
 
 pleat_tensor *pleat_bce(pleat_tensor *x, pleat_tensor *t) { return pl_apply_two(&bce_op, x, t); }
 
@@ -105,15 +105,15 @@ static pleat_tensor *gap_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op gap_op = {
-    "bce_with_logits_gap", equal_shapes, gap_forward, gap_vjp, NULL, NULL, pl_known};
+    "bce_with_logits_gap", equal_shapes, gap_forward, gap_vjp, NULL, &pl_own, NULL};
 
 static pleat_tensor *logits_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     pleat_tensor *x = c->in[0];
     return i == 0 ? pleat_mul(g, pl_apply_two(&gap_op, x, c->in[1])) : pleat_neg(pleat_mul(g, x));
 }
 
-static const pleat_op logits_op = {
-    "bce_with_logits", equal_shapes, bce_with_logits_forward, logits_vjp, NULL, NULL, pl_known};
+static const pleat_op logits_op = {"bce_with_logits", equal_shapes, bce_with_logits_forward, logits_vjp, NULL,
+                                   &pl_own,           NULL};
 
 pleat_tensor *pleat_bce_with_logits(pleat_tensor *x, pleat_tensor *t) {
     return pl_apply_two(&logits_op, x, t);

@@ -21,7 +21,7 @@ static pleat_tensor *cast_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_cast(g, c->in[i]->dtype);
 }
 
-static const pleat_op cast_op = {"cast", cast_shape, cast_forward, cast_vjp, cast_attributes, NULL, pl_known};
+static const pleat_op cast_op = {"cast", cast_shape, cast_forward, cast_vjp, cast_attributes, &pl_own, NULL};
 
 pleat_tensor *pleat_cast(pleat_tensor *x, pleat_dtype dtype) {
     if (!pl_is_poison(x) && x->dtype == dtype) return x;

@@ -25,13 +25,13 @@
 /* ---- masks --------------------------------------------------------------------------------------------- */
 
 static const pleat_op gt_op = {"gt", pl_shape_broadcast, gt_forward, pl_zero_vjp,
-                               NULL, pl_alike_blocked,   pl_known};
+                               NULL, &pl_element_wise,   NULL};
 static const pleat_op ge_op = {"ge", pl_shape_broadcast, ge_forward, pl_zero_vjp,
-                               NULL, pl_alike_blocked,   pl_known};
+                               NULL, &pl_element_wise,   NULL};
 static const pleat_op eq_op = {"eq", pl_shape_broadcast, eq_forward, pl_zero_vjp,
-                               NULL, pl_alike_blocked,   pl_known};
+                               NULL, &pl_element_wise,   NULL};
 static const pleat_op ne_op = {"ne", pl_shape_broadcast, ne_forward, pl_zero_vjp,
-                               NULL, pl_alike_blocked,   pl_known};
+                               NULL, &pl_element_wise,   NULL};
 
 pleat_tensor *pleat_gt(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&gt_op, x, y); }
 pleat_tensor *pleat_ge(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&ge_op, x, y); }
@@ -49,10 +49,10 @@ static pleat_tensor *choice_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pl_sum_like(pl_apply_two(c->op, g, c->in[1]), c->in[0]);
 }
 
-static const pleat_op select_op = {"where", pl_shape_broadcast, select_forward, choice_vjp,
-                                   NULL,    pl_alike_blocked,   pl_known};
-static const pleat_op reject_op = {"where", pl_shape_broadcast, reject_forward, choice_vjp,
-                                   NULL,    pl_alike_blocked,   pl_known};
+static const pleat_op select_op = {
+    "where", pl_shape_broadcast, select_forward, choice_vjp, NULL, &pl_element_wise, NULL};
+static const pleat_op reject_op = {
+    "where", pl_shape_broadcast, reject_forward, choice_vjp, NULL, &pl_element_wise, NULL};
 
 pleat_tensor *pleat_where(pleat_tensor *m, pleat_tensor *x, pleat_tensor *y) {
     return pleat_add(pl_apply_two(&select_op, x, m), pl_apply_two(&reject_op, y, m));

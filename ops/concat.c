@@ -59,8 +59,9 @@ static bool concat_takes_blocked(const pleat_call *c) {
     return all && *(const size_t *)c->attrs <= 1;
 }
 
-static const pleat_op concat_op = {"concat",           concat_shape,         concat_forward, concat_vjp,
-                                   pl_axis_attributes, concat_takes_blocked, pl_known};
+static const pl_traits concat_traits = {concat_takes_blocked, NULL};
+static const pleat_op concat_op = {
+    "concat", concat_shape, concat_forward, concat_vjp, pl_axis_attributes, &concat_traits, NULL};
 
 pleat_tensor *pleat_concat(size_t n, pleat_tensor *const *xs, size_t axis) {
     return pleat_apply(&concat_op, n, xs, &axis, sizeof axis);
@@ -111,7 +112,7 @@ static pleat_tensor *stack_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op stack_op = {"stack", stack_shape, stack_forward, stack_vjp, pl_axis_attributes,
-                                  NULL,    pl_known};
+                                  &pl_own, NULL};
 
 pleat_tensor *pleat_stack(size_t n, pleat_tensor *const *xs, size_t axis) {
     return pleat_apply(&stack_op, n, xs, &axis, sizeof axis);

@@ -218,6 +218,18 @@ static bool conv_takes_blocked(const pleat_call *c) {
     return other.engine == path.engine && other.isa == path.isa && pleat_conv_plan_cost(plan) <= cost;
 }
 
+/* A norm by given statistics behind it, and a rectifier behind either. */
+static bool conv_absorbs(pleat_call *c, const pleat_call *next) {
+    options *p = (options *)c->attrs; /* the step's own */
+    bool norm = strcmp(next->op->name, "rescale") == 0, relu = strcmp(next->op->name, "relu") == 0;
+    if (p->end != PL_LINEAR || (norm && p->norm)) return false;
+    if (!norm && !relu && strcmp(next->op->name, "relu6") != 0) return false;
+    p->end = norm ? *(const pl_rectifier *)next->attrs : relu ? PL_RELU : PL_RELU6;
+    p->norm = p->norm || norm;
+    for (size_t i = 1; norm && i < next->n; i++) c->in[c->n++] = next->in[i];
+    return true;
+}
+
 static bool conv_run(const pleat_call *c, pleat_conv_op op) {
     const options *p = c->attrs;
     const pleat_conv_shape shape = c->op == &weight_op ? p->g : layouts_of(c), *g = &shape;
@@ -279,13 +291,13 @@ static pleat_tensor *weight_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return i == 0 ? sibling(c, &transpose_op, y, g) : sibling(c, &conv2d_op, x, g);
 }
 
-static const pleat_op conv2d_op = {"conv2d",        conv_shape,         conv2d_forward, conv2d_vjp,
-                                   conv_attributes, conv_takes_blocked, pl_known};
+static const pl_traits conv_traits = {conv_takes_blocked, conv_absorbs};
+static const pleat_op conv2d_op = {"conv2d",     conv_shape, conv2d_forward, conv2d_vjp, conv_attributes,
+                                   &conv_traits, NULL};
 static const pleat_op transpose_op = {
-    "conv2d_transpose", conv_shape,         transpose_forward, transpose_vjp,
-    conv_attributes,    conv_takes_blocked, pl_known};
-static const pleat_op weight_op = {"conv2d_weight", conv_shape, weight_forward, weight_vjp,
-                                   conv_attributes, NULL,       pl_known};
+    "conv2d_transpose", conv_shape, transpose_forward, transpose_vjp, conv_attributes, &conv_traits, NULL};
+static const pleat_op weight_op = {"conv2d_weight", conv_shape, weight_forward, weight_vjp, conv_attributes,
+                                   &pl_own,         NULL};
 
 /* ---- relu ------------------------------------------------------------------------------------------------ */
 
@@ -304,8 +316,8 @@ static pleat_tensor *rectified_vjp(const pleat_call *c, size_t i, pleat_tensor *
     return pl_passed(g, c->in[i], c->op == &rectified_op ? PL_RELU : PL_RELU6);
 }
 
-static const pleat_op rectified_op = {"relu", rectified_shape, NULL, rectified_vjp, NULL, NULL, pl_known};
-static const pleat_op rectified6_op = {"relu6", rectified_shape, NULL, rectified_vjp, NULL, NULL, pl_known};
+static const pleat_op rectified_op = {"relu", rectified_shape, NULL, rectified_vjp, NULL, &pl_own, NULL};
+static const pleat_op rectified6_op = {"relu6", rectified_shape, NULL, rectified_vjp, NULL, &pl_own, NULL};
 
 /* The pair of y, whose call alone would have the wrong gradient: so nobody else gets to see it. */
 static pleat_tensor *rectified(pleat_tensor *y, pl_rectifier by) {

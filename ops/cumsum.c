@@ -46,8 +46,8 @@ static pleat_tensor *cumsum_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pleat_flip(pleat_cumsum(pleat_flip(g, 1u << axis), axis), 1u << axis);
 }
 
-static const pleat_op cumsum_op = {"cumsum",           cumsum_shape, cumsum_forward, cumsum_vjp,
-                                   pl_axis_attributes, NULL,         pl_known};
+static const pleat_op cumsum_op = {"cumsum", cumsum_shape, cumsum_forward, cumsum_vjp, pl_axis_attributes,
+                                   &pl_own,  NULL};
 
 pleat_tensor *pleat_cumsum(pleat_tensor *x, size_t axis) {
     return pleat_apply(&cumsum_op, 1, &x, &axis, sizeof axis);

@@ -24,7 +24,7 @@ static pleat_tensor *erf_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 
 static pleat_tensor *gelu_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h);
 static const pleat_op gelu_gradient_op = {
-    "gelu_gradient", pl_shape_broadcast, gelu_gradient_forward, gelu_gradient_vjp, NULL, NULL, pl_known};
+    "gelu_gradient", pl_shape_broadcast, gelu_gradient_forward, gelu_gradient_vjp, NULL, &pl_own, NULL};
 
 /* linear in g and its own adjoint in it; the second derivative is d (2 - x^2) with the density d,
  * where x (x d) is in range */
@@ -40,9 +40,8 @@ static pleat_tensor *gelu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_apply_two(&gelu_gradient_op, g, c->in[i]);
 }
 
-static const pleat_op erf_op = {"erf", pl_shape_same, erf_forward, erf_vjp, NULL, pl_alike_blocked, pl_known};
-static const pleat_op gelu_op = {"gelu", pl_shape_same,    gelu_forward, gelu_vjp,
-                                 NULL,   pl_alike_blocked, pl_known};
+static const pleat_op erf_op = {"erf", pl_shape_same, erf_forward, erf_vjp, NULL, &pl_element_wise, NULL};
+static const pleat_op gelu_op = {"gelu", pl_shape_same, gelu_forward, gelu_vjp, NULL, &pl_element_wise, NULL};
 
 pleat_tensor *pleat_erf(pleat_tensor *x) { return pleat_apply(&erf_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_gelu(pleat_tensor *x) { return pleat_apply(&gelu_op, 1, &x, NULL, 0); }

@@ -16,8 +16,8 @@
 #define EXPR x > z ? 1 : x == z ? (T)0.5 : 0
 #include "core/map2.inc"
 
-static const pleat_op share_op = {"share", pl_shape_broadcast, share_forward, pl_zero_vjp, NULL, NULL,
-                                  pl_known};
+static const pleat_op share_op = {"share", pl_shape_broadcast, share_forward, pl_zero_vjp, NULL, &pl_own,
+                                  NULL};
 
 /* x's share of the cotangent: 1 where x is larger, 1/2 where both are equal. */
 static pleat_tensor *share(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&share_op, x, y); }
@@ -30,10 +30,10 @@ static pleat_tensor *minimum_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     return pl_sum_like(pleat_mul(g, share(c->in[1 - i], c->in[i])), c->in[i]);
 }
 
-static const pleat_op maximum_op = {"maximum", pl_shape_broadcast, maximum_forward, maximum_vjp,
-                                    NULL,      pl_alike_blocked,   pl_known};
-static const pleat_op minimum_op = {"minimum", pl_shape_broadcast, minimum_forward, minimum_vjp,
-                                    NULL,      pl_alike_blocked,   pl_known};
+static const pleat_op maximum_op = {
+    "maximum", pl_shape_broadcast, maximum_forward, maximum_vjp, NULL, &pl_element_wise, NULL};
+static const pleat_op minimum_op = {
+    "minimum", pl_shape_broadcast, minimum_forward, minimum_vjp, NULL, &pl_element_wise, NULL};
 
 pleat_tensor *pleat_maximum(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&maximum_op, x, y); }
 pleat_tensor *pleat_minimum(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&minimum_op, x, y); }
@@ -93,7 +93,7 @@ static pleat_tensor *amax_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(largest, each);
 }
 
-static const pleat_op amax_op = {"amax", rows_shape, amax_forward, amax_vjp, rows_attributes, NULL, pl_known};
+static const pleat_op amax_op = {"amax", rows_shape, amax_forward, amax_vjp, rows_attributes, &pl_own, NULL};
 
 /* ---- along axes ------------------------------------------------------------------------------------------ */
 

@@ -25,7 +25,7 @@ static pleat_tensor *flip_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_flip(g, *(const unsigned *)c->attrs);
 }
 
-static const pleat_op flip_op = {"flip", flip_shape, NULL, flip_vjp, flip_attributes, NULL, pl_known};
+static const pleat_op flip_op = {"flip", flip_shape, NULL, flip_vjp, flip_attributes, &pl_own, NULL};
 
 pleat_tensor *pleat_flip(pleat_tensor *x, unsigned axes) {
     return pleat_apply(&flip_op, 1, &x, &axes, sizeof axes);

@@ -10,9 +10,9 @@
 #include "core/map1.inc"
 
 static const pleat_op floor_op = {"floor", pl_shape_same,    floor_forward, pl_zero_vjp,
-                                  NULL,    pl_alike_blocked, pl_known};
+                                  NULL,    &pl_element_wise, NULL};
 static const pleat_op round_op = {"round", pl_shape_same,    round_forward, pl_zero_vjp,
-                                  NULL,    pl_alike_blocked, pl_known};
+                                  NULL,    &pl_element_wise, NULL};
 
 pleat_tensor *pleat_floor(pleat_tensor *x) { return pleat_apply(&floor_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_round(pleat_tensor *x) { return pleat_apply(&round_op, 1, &x, NULL, 0); }

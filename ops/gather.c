@@ -171,12 +171,12 @@ static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
 }
 
 static const pleat_op gather_ops[2] = {
-    {"gather", gather_shape, gather_forward, gather_vjp, places_attributes, NULL, pl_known},
-    {"index_select", gather_shape, gather_forward, gather_vjp, places_attributes, NULL, pl_known},
+    {"gather", gather_shape, gather_forward, gather_vjp, places_attributes, &pl_own, NULL},
+    {"index_select", gather_shape, gather_forward, gather_vjp, places_attributes, &pl_own, NULL},
 };
 static const pleat_op scatter_ops[2] = {
-    {"scatter_add", scatter_shape, scatter_forward, scatter_vjp, places_attributes, NULL, pl_known},
-    {"index_add", scatter_shape, scatter_forward, scatter_vjp, places_attributes, NULL, pl_known},
+    {"scatter_add", scatter_shape, scatter_forward, scatter_vjp, places_attributes, &pl_own, NULL},
+    {"index_add", scatter_shape, scatter_forward, scatter_vjp, places_attributes, &pl_own, NULL},
 };
 
 /* ---- calls ----------------------------------------------------------------------------------------------- */

@@ -23,7 +23,7 @@ static size_t slope_attributes(const pleat_call *c, pleat_attr *out) {
 /* The cotangent g of leaky_relu(x): g where x > 0, else slope g. It is linear in g, and x only chooses. */
 static pleat_tensor *leaky_gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static const pleat_op leaky_gate_op = {
-    "leaky_gate", pl_shape_broadcast, leaky_gate_forward, leaky_gate_vjp, slope_attributes, NULL, pl_known};
+    "leaky_gate", pl_shape_broadcast, leaky_gate_forward, leaky_gate_vjp, slope_attributes, &pl_own, NULL};
 
 static pleat_tensor *leaky_gate(pleat_tensor *g, pleat_tensor *x, const void *slope) {
     return pleat_apply(&leaky_gate_op, 2, (pleat_tensor *[]){g, x}, slope, sizeof(double));
@@ -46,11 +46,11 @@ static pleat_tensor *elu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_mul(g, pleat_where(positive, positive, decay));
 }
 
-static const pleat_op leaky_relu_op = {"leaky_relu",   pl_shape_same,    leaky_relu_forward,
-                                       leaky_relu_vjp, slope_attributes, pl_alike_blocked,
-                                       pl_known};
+static const pleat_op leaky_relu_op = {
+    "leaky_relu",     pl_shape_same, leaky_relu_forward, leaky_relu_vjp, slope_attributes,
+    &pl_element_wise, NULL};
 static const pleat_op elu_op = {"elu",           pl_shape_same,    elu_forward, elu_vjp,
-                                pl_a_attributes, pl_alike_blocked, pl_known};
+                                pl_a_attributes, &pl_element_wise, NULL};
 
 pleat_tensor *pleat_leaky_relu(pleat_tensor *x, double slope) {
     return pleat_apply(&leaky_relu_op, 1, &x, &slope, sizeof slope);

@@ -253,8 +253,8 @@ static pleat_tensor *matmul_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pl_sum_like(to, c->in[i]);
 }
 
-static const pleat_op matmul_op = {"matmul",          matmul_shape, matmul_forward, matmul_vjp,
-                                   matmul_attributes, NULL,         pl_known};
+static const pleat_op matmul_op = {"matmul", matmul_shape, matmul_forward, matmul_vjp, matmul_attributes,
+                                   &pl_own,  NULL};
 
 pleat_tensor *pleat_matmul_with(pleat_matmul_args args) {
     flags f = {args.ta, args.tb};

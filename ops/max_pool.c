@@ -155,20 +155,21 @@ static pleat_tensor *max_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *gather_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *scatter_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
-static const pleat_op search_op = {"max_pool2d",      found_shape, search_forward, pl_zero_vjp,
-                                   window_attributes, NULL,        pl_known};
+static const pleat_op search_op = {"max_pool2d", found_shape, search_forward, pl_zero_vjp, window_attributes,
+                                   &pl_own,      NULL};
 static bool values_take_blocked(const pleat_call *c) {
     return c->in[0]->storage->blocked && c->out->storage->blocked;
 }
 
-static const pleat_op values_op = {"max_pool2d",      map_shape,           search_forward, NULL,
-                                   window_attributes, values_take_blocked, pl_known};
-static const pleat_op max_op = {"max_pool2d", first_half_shape, NULL, max_vjp, window_attributes,
-                                NULL,         pl_known}; /* of (found, x) */
-static const pleat_op gather_op = {"max_pool2d_gather", map_shape, gather_forward, gather_vjp,
-                                   window_attributes,   NULL,      pl_known};
-static const pleat_op scatter_op = {"max_pool2d_scatter", image_shape, scatter_forward, scatter_vjp,
-                                    window_attributes,    NULL,        pl_known};
+static const pl_traits values_traits = {values_take_blocked, NULL};
+static const pleat_op values_op = {"max_pool2d",   map_shape, search_forward, NULL, window_attributes,
+                                   &values_traits, NULL};
+static const pleat_op max_op = {"max_pool2d",      first_half_shape, NULL, max_vjp,
+                                window_attributes, &pl_own,          NULL}; /* of (found, x) */
+static const pleat_op gather_op = {
+    "max_pool2d_gather", map_shape, gather_forward, gather_vjp, window_attributes, &pl_own, NULL};
+static const pleat_op scatter_op = {
+    "max_pool2d_scatter", image_shape, scatter_forward, scatter_vjp, window_attributes, &pl_own, NULL};
 
 static pleat_tensor *move(const pleat_op *op, pleat_tensor *g, pleat_tensor *found, const void *attrs) {
     return pleat_apply(op, 2, (pleat_tensor *[]){g, found}, attrs, sizeof(windows));

@@ -376,10 +376,10 @@ static size_t plan_attributes(const pleat_call *c, pleat_attr *out) {
     return n;
 }
 
-static const pleat_op gradient_op = {"norm_gradient", pl_shape_same, gradient_forward, gradient_vjp,
-                                     plan_attributes, NULL,          pl_known};
+static const pleat_op gradient_op = {
+    "norm_gradient", pl_shape_same, gradient_forward, gradient_vjp, plan_attributes, &pl_own, NULL};
 static const pleat_op sums_op = {"norm_sums",     sums_shape, sums_forward, sums_vjp,
-                                 plan_attributes, NULL,       pl_known};
+                                 plan_attributes, &pl_own,    NULL};
 
 /* ---- the op -------------------------------------------------------------------------------------------- */
 
@@ -400,9 +400,9 @@ static pleat_tensor *norm_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op ops[] = {
-    [PL_BATCH_NORM] = {"batch_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes, NULL, pl_known},
-    [PL_GROUP_NORM] = {"group_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes, NULL, pl_known},
-    [PL_LAYER_NORM] = {"layer_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes, NULL, pl_known}};
+    [PL_BATCH_NORM] = {"batch_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes, &pl_own, NULL},
+    [PL_GROUP_NORM] = {"group_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes, &pl_own, NULL},
+    [PL_LAYER_NORM] = {"layer_norm", pl_shape_same, norm_forward, norm_vjp, plan_attributes, &pl_own, NULL}};
 
 /* The sizes of x's slabs and weights. */
 static plan plan_for(pl_norm_kind kind, const pleat_norm_args *a) {

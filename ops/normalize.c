@@ -94,12 +94,12 @@ static pleat_tensor *normalize_vjp(const pleat_call *c, size_t i, pleat_tensor *
 static pleat_tensor *var_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 static pleat_tensor *rate_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
 
-static const pleat_op centre_op = {"centre",        pl_shape_same, centre_forward, centre_vjp,
-                                   slab_attributes, NULL,          pl_known};
-static const pleat_op normalize_op = {"normalize",     pl_shape_same, normalize_forward, normalize_vjp,
-                                      slab_attributes, NULL,          pl_known};
-static const pleat_op var_op = {"var", one_each, var_forward, var_vjp, slab_attributes, NULL, pl_known};
-static const pleat_op rate_op = {"rate", one_each, rate_forward, rate_vjp, slab_attributes, NULL, pl_known};
+static const pleat_op centre_op = {"centre", pl_shape_same, centre_forward, centre_vjp, slab_attributes,
+                                   &pl_own,  NULL};
+static const pleat_op normalize_op = {
+    "normalize", pl_shape_same, normalize_forward, normalize_vjp, slab_attributes, &pl_own, NULL};
+static const pleat_op var_op = {"var", one_each, var_forward, var_vjp, slab_attributes, &pl_own, NULL};
+static const pleat_op rate_op = {"rate", one_each, rate_forward, rate_vjp, slab_attributes, &pl_own, NULL};
 
 /* linear and its own adjoint */
 static pleat_tensor *centre_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {

@@ -38,8 +38,8 @@ static pleat_tensor *permute_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     return pleat_permute(g, inverse);
 }
 
-static const pleat_op permute_op = {"permute",          permute_shape, NULL,    permute_vjp,
-                                    permute_attributes, NULL,          pl_known};
+static const pleat_op permute_op = {"permute",          permute_shape, NULL, permute_vjp,
+                                    permute_attributes, &pl_own,       NULL};
 
 pleat_tensor *pleat_permute(pleat_tensor *x, const size_t *order) {
     axis_order o = {{0}};

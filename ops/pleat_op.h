@@ -46,6 +46,8 @@ typedef struct pleat_attr {
 
 #define PLEAT_MAX_ATTRS 16
 
+struct pl_traits;
+
 typedef struct pleat_op {
     const char *name;
     /* Set c->rank and c->shape from the inputs, for a view also c->stride and c->offset, or report with
@@ -61,8 +63,8 @@ typedef struct pleat_op {
     /* Write the attributes that c->attrs stand for, defaults included, to out[PLEAT_MAX_ATTRS], and return
      * their number. NULL: the op has none, or does not tell. */
     size_t (*attributes)(const pleat_call *c, pleat_attr *out);
-    /* The library's own, NULL in others: may the tensors of c be blocked as their storages say? */
-    bool (*takes_blocked)(const pleat_call *c);
+    /* What the library knows of its own ops; NULL in others. */
+    const struct pl_traits *traits;
     /* Write the call as nodes of an ONNX graph, for pleat_nn_onnx_save, by the functions that pleat_nn.h has for
      * it; false after an error. NULL: it has no form in ONNX. The library's own ops are known by name. */
     bool (*onnx)(const pleat_call *c, pleat_onnx *to);

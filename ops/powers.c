@@ -47,12 +47,11 @@ static pleat_tensor *pow_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return a == 0 ? NULL : pleat_mul(g, pleat_scale(pleat_pow(c->in[i], a - 1), a));
 }
 
-static const pleat_op square_op = {"square", pl_shape_same,    square_forward, square_vjp,
-                                   NULL,     pl_alike_blocked, pl_known};
-static const pleat_op sqrt_op = {"sqrt", pl_shape_same,    sqrt_forward, sqrt_vjp,
-                                 NULL,   pl_alike_blocked, pl_known};
+static const pleat_op square_op = {"square",         pl_shape_same, square_forward, square_vjp, NULL,
+                                   &pl_element_wise, NULL};
+static const pleat_op sqrt_op = {"sqrt", pl_shape_same, sqrt_forward, sqrt_vjp, NULL, &pl_element_wise, NULL};
 static const pleat_op pow_op = {"pow",           pl_shape_same,    pow_forward, pow_vjp,
-                                pl_a_attributes, pl_alike_blocked, pl_known};
+                                pl_a_attributes, &pl_element_wise, NULL};
 
 pleat_tensor *pleat_square(pleat_tensor *x) { return pleat_apply(&square_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_sqrt(pleat_tensor *x) { return pleat_apply(&sqrt_op, 1, &x, NULL, 0); }

@@ -136,8 +136,8 @@ static bool gradient_forward(const pleat_call *c) {
 
 /* linear in g, with the op itself as its adjoint; for the weight the sum of a g where x is not positive */
 static pleat_tensor *gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *a);
-static const pleat_op gradient_op = {"prelu_gradient", pl_shape_same, gradient_forward, gradient_vjp,
-                                     found_attributes, NULL,          pl_known};
+static const pleat_op gradient_op = {
+    "prelu_gradient", pl_shape_same, gradient_forward, gradient_vjp, found_attributes, &pl_own, NULL};
 
 static pleat_tensor *gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *a) {
     if (i == 0) return NULL;
@@ -182,7 +182,7 @@ static pleat_tensor *sums_vjp(const pleat_call *c, size_t i, pleat_tensor *h) {
 }
 
 static const pleat_op sums_op = {"prelu_sums",     sums_shape, sums_forward, sums_vjp,
-                                 found_attributes, NULL,       pl_known};
+                                 found_attributes, &pl_own,    NULL};
 
 /* ---- the op -------------------------------------------------------------------------------------------- */
 
@@ -207,7 +207,7 @@ static pleat_tensor *prelu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return i == 0 ? gx : gw;
 }
 
-static const pleat_op prelu_op = {"prelu", prelu_shape, prelu_forward, prelu_vjp, NULL, NULL, pl_known};
+static const pleat_op prelu_op = {"prelu", prelu_shape, prelu_forward, prelu_vjp, NULL, &pl_own, NULL};
 
 pleat_tensor *pleat_prelu(pleat_tensor *x, pleat_tensor *weight) {
     return pl_apply_two(&prelu_op, x, weight);

@@ -43,10 +43,10 @@ static size_t range_attributes(const pleat_call *c, pleat_attr *out) {
 /* ---- gates --------------------------------------------------------------------------------------------- */
 
 static pleat_tensor *gate_vjp(const pleat_call *c, size_t i, pleat_tensor *g);
-static const pleat_op gate_op = {"gate", pl_shape_broadcast, gate_forward, gate_vjp, NULL, NULL, pl_known};
-static const pleat_op gate6_op = {"gate6", pl_shape_broadcast, gate6_forward, gate_vjp, NULL, NULL, pl_known};
+static const pleat_op gate_op = {"gate", pl_shape_broadcast, gate_forward, gate_vjp, NULL, &pl_own, NULL};
+static const pleat_op gate6_op = {"gate6", pl_shape_broadcast, gate6_forward, gate_vjp, NULL, &pl_own, NULL};
 static const pleat_op within_op = {
-    "within", pl_shape_broadcast, within_forward, gate_vjp, range_attributes, NULL, pl_known};
+    "within", pl_shape_broadcast, within_forward, gate_vjp, range_attributes, &pl_own, NULL};
 
 static pleat_tensor *gate(const pleat_op *op, pleat_tensor *g, pleat_tensor *x, const void *range) {
     return pleat_apply(op, 2, (pleat_tensor *[]){g, x}, range, range != NULL ? 2 * sizeof(double) : 0);
@@ -77,13 +77,12 @@ static pleat_tensor *clamp_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op step_op = {"step", pl_shape_same,    step_forward, pl_zero_vjp,
-                                 NULL,   pl_alike_blocked, pl_known};
-static const pleat_op relu_op = {"relu", pl_shape_same,    relu_forward, relu_vjp,
-                                 NULL,   pl_alike_blocked, pl_known};
+                                 NULL,   &pl_element_wise, NULL};
+static const pleat_op relu_op = {"relu", pl_shape_same, relu_forward, relu_vjp, NULL, &pl_element_wise, NULL};
 static const pleat_op relu6_op = {"relu6", pl_shape_same,    relu6_forward, relu6_vjp,
-                                  NULL,    pl_alike_blocked, pl_known};
+                                  NULL,    &pl_element_wise, NULL};
 static const pleat_op clamp_op = {"clamp",          pl_shape_same,    clamp_forward, clamp_vjp,
-                                  range_attributes, pl_alike_blocked, pl_known};
+                                  range_attributes, &pl_element_wise, NULL};
 
 pleat_tensor *pleat_relu(pleat_tensor *x) { return pleat_apply(&relu_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_relu6(pleat_tensor *x) { return pleat_apply(&relu6_op, 1, &x, NULL, 0); }
@@ -108,7 +107,7 @@ static pleat_tensor *add_relu_vjp(const pleat_call *c, size_t i, pleat_tensor *g
     return pl_sum_like(c->ctx->shared, c->in[i]);
 }
 
-static const pleat_op add_relu_op = {"add_relu", pl_shape_broadcast, add_relu_forward, add_relu_vjp,
-                                     NULL,       pl_alike_blocked,   pl_known};
+static const pleat_op add_relu_op = {
+    "add_relu", pl_shape_broadcast, add_relu_forward, add_relu_vjp, NULL, &pl_element_wise, NULL};
 
 pleat_tensor *pleat_add_relu(pleat_tensor *x, pleat_tensor *y) { return pl_apply_two(&add_relu_op, x, y); }

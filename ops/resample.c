@@ -273,19 +273,19 @@ static pleat_tensor *adjoint_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     return pleat_apply(((const resample *)c->attrs)->op, 1, &g, c->attrs, sizeof(resample));
 }
 
-static const pleat_op adjoint_op = {"resize_adjoint", adjoint_shape, adjoint_forward, adjoint_vjp,
-                                    attributes,       NULL,          pl_known};
+static const pleat_op adjoint_op = {"resize_adjoint", adjoint_shape, adjoint_forward, adjoint_vjp, attributes,
+                                    &pl_own,          NULL};
 
 static pleat_tensor *vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     (void)i;
     return pleat_apply(&adjoint_op, 1, &g, c->attrs, sizeof(resample));
 }
 
-static const pleat_op avg_pool2d_op = {"avg_pool2d", shape, forward, vjp, attributes, NULL, pl_known};
-static const pleat_op adaptive_op = {"adaptive_avg_pool2d", shape, forward, vjp, attributes, NULL, pl_known};
-static const pleat_op nearest_op = {"resize_nearest", shape, forward, vjp, attributes, NULL, pl_known};
-static const pleat_op bilinear_op = {"resize_bilinear", shape, forward, vjp, attributes, NULL, pl_known};
-static const pleat_op bicubic_op = {"resize_bicubic", shape, forward, vjp, attributes, NULL, pl_known};
+static const pleat_op avg_pool2d_op = {"avg_pool2d", shape, forward, vjp, attributes, &pl_own, NULL};
+static const pleat_op adaptive_op = {"adaptive_avg_pool2d", shape, forward, vjp, attributes, &pl_own, NULL};
+static const pleat_op nearest_op = {"resize_nearest", shape, forward, vjp, attributes, &pl_own, NULL};
+static const pleat_op bilinear_op = {"resize_bilinear", shape, forward, vjp, attributes, &pl_own, NULL};
+static const pleat_op bicubic_op = {"resize_bicubic", shape, forward, vjp, attributes, &pl_own, NULL};
 
 static pleat_tensor *apply(pleat_tensor *x, const resample *r) {
     return pleat_apply(r->op, 1, &x, r, sizeof *r);

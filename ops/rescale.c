@@ -124,8 +124,9 @@ static bool rescale_takes_blocked(const pleat_call *c) {
     return c->in[0]->storage->blocked && c->out->storage->blocked;
 }
 
-static const pleat_op rescale_op = {"rescale",          pl_shape_same,         rescale_forward, rescale_vjp,
-                                    rescale_attributes, rescale_takes_blocked, pl_known};
+static const pl_traits rescale_traits = {rescale_takes_blocked, NULL};
+static const pleat_op rescale_op = {
+    "rescale", pl_shape_same, rescale_forward, rescale_vjp, rescale_attributes, &rescale_traits, NULL};
 
 pleat_tensor *pl_rescale(pleat_tensor *x, pleat_tensor *mean, pleat_tensor *factor, pleat_tensor *bias,
                          pl_rectifier end) {

@@ -17,7 +17,7 @@ static pleat_tensor *copy_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op contiguous_op = {"contiguous", pl_shape_same, copy_forward, copy_vjp,
-                                       NULL,         NULL,          pl_known};
+                                       NULL,         &pl_own,       NULL};
 
 pleat_tensor *pleat_contiguous(pleat_tensor *x) {
     return pleat_is_contiguous(x) ? x : pleat_apply(&contiguous_op, 1, &x, NULL, 0);
@@ -76,8 +76,8 @@ static pleat_tensor *reshape_vjp(const pleat_call *c, size_t i, pleat_tensor *g)
     return pleat_reshape(g, c->in[i]->rank, c->in[i]->shape);
 }
 
-static const pleat_op reshape_op = {"reshape",          reshape_shape, NULL,    reshape_vjp,
-                                    reshape_attributes, NULL,          pl_known};
+static const pleat_op reshape_op = {"reshape",          reshape_shape, NULL, reshape_vjp,
+                                    reshape_attributes, &pl_own,       NULL};
 
 pleat_tensor *pleat_reshape(pleat_tensor *x, size_t rank, const size_t *shape) {
     if (rank > 0 && shape == NULL) return pl_null(x, "reshape", "the shape");

@@ -23,10 +23,10 @@ static const pleat_op sigmoid_gradient_op = {"sigmoid_gradient",
                                              sigmoid_gradient_forward,
                                              sigmoid_gradient_vjp,
                                              NULL,
-                                             NULL,
-                                             pl_known};
+                                             &pl_own,
+                                             NULL};
 static const pleat_op tanh_gradient_op = {
-    "tanh_gradient", pl_shape_broadcast, tanh_gradient_forward, tanh_gradient_vjp, NULL, NULL, pl_known};
+    "tanh_gradient", pl_shape_broadcast, tanh_gradient_forward, tanh_gradient_vjp, NULL, &pl_own, NULL};
 
 static pleat_tensor *sigmoid_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h) {
     pleat_tensor *g = c->in[0], *y = c->in[1];
@@ -50,10 +50,9 @@ static pleat_tensor *tanh_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_apply_two(&tanh_gradient_op, g, c->out);
 }
 
-static const pleat_op sigmoid_op = {"sigmoid", pl_shape_same,    sigmoid_forward, sigmoid_vjp,
-                                    NULL,      pl_alike_blocked, pl_known};
-static const pleat_op tanh_op = {"tanh", pl_shape_same,    tanh_forward, tanh_vjp,
-                                 NULL,   pl_alike_blocked, pl_known};
+static const pleat_op sigmoid_op = {"sigmoid",        pl_shape_same, sigmoid_forward, sigmoid_vjp, NULL,
+                                    &pl_element_wise, NULL};
+static const pleat_op tanh_op = {"tanh", pl_shape_same, tanh_forward, tanh_vjp, NULL, &pl_element_wise, NULL};
 
 pleat_tensor *pleat_sigmoid(pleat_tensor *x) { return pleat_apply(&sigmoid_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_tanh(pleat_tensor *x) { return pleat_apply(&tanh_op, 1, &x, NULL, 0); }

@@ -68,7 +68,7 @@ static pleat_tensor *slice_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_pad(g, c->in[i]->shape, b->start, b->step);
 }
 
-static const pleat_op slice_op = {"slice", slice_shape, NULL, slice_vjp, box_attributes, NULL, pl_known};
+static const pleat_op slice_op = {"slice", slice_shape, NULL, slice_vjp, box_attributes, &pl_own, NULL};
 
 /* The number of elements from start on, step apart. */
 static size_t rest_of(size_t size, size_t start, size_t step) {
@@ -115,7 +115,7 @@ static pleat_tensor *pad_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pleat_slice(g, b->start, c->in[i]->shape, b->step);
 }
 
-static const pleat_op pad_op = {"pad", pad_shape, pad_forward, pad_vjp, box_attributes, NULL, pl_known};
+static const pleat_op pad_op = {"pad", pad_shape, pad_forward, pad_vjp, box_attributes, &pl_own, NULL};
 
 pleat_tensor *pleat_pad(pleat_tensor *x, const size_t *shape, const size_t *start, const size_t *step) {
     if (pl_rank(x) > 0 && (start == NULL || shape == NULL)) return pl_null(x, "pad", "start or shape");

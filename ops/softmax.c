@@ -65,10 +65,10 @@ static size_t rows_attributes(const pleat_call *c, pleat_attr *out) {
 
 static bool rows_shape(pleat_call *c) { return pl_shape_same(c); }
 
-static const pleat_op softmax_op = {"softmax",       rows_shape, softmax_forward, softmax_vjp,
-                                    rows_attributes, NULL,       pl_known};
+static const pleat_op softmax_op = {"softmax", rows_shape, softmax_forward, softmax_vjp, rows_attributes,
+                                    &pl_own,   NULL};
 static const pleat_op log_softmax_op = {
-    "log_softmax", rows_shape, log_softmax_forward, log_softmax_vjp, rows_attributes, NULL, pl_known};
+    "log_softmax", rows_shape, log_softmax_forward, log_softmax_vjp, rows_attributes, &pl_own, NULL};
 
 /* ---- along any axis -------------------------------------------------------------------------------------- */
 

@@ -28,10 +28,10 @@ static const pleat_op softplus_gradient_op = {"softplus_gradient",
                                               softplus_gradient_forward,
                                               softplus_gradient_vjp,
                                               NULL,
-                                              NULL,
-                                              pl_known};
+                                              &pl_own,
+                                              NULL};
 static const pleat_op silu_gradient_op = {
-    "silu_gradient", pl_shape_broadcast, silu_gradient_forward, silu_gradient_vjp, NULL, NULL, pl_known};
+    "silu_gradient", pl_shape_broadcast, silu_gradient_forward, silu_gradient_vjp, NULL, &pl_own, NULL};
 
 /* softplus'' = s - s^2 with s = sigmoid(x) */
 static pleat_tensor *softplus_gradient_vjp(const pleat_call *c, size_t i, pleat_tensor *h) {
@@ -59,10 +59,9 @@ static pleat_tensor *silu_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
     return pl_apply_two(&silu_gradient_op, g, c->in[i]);
 }
 
-static const pleat_op softplus_op = {"softplus", pl_shape_same,    softplus_forward, softplus_vjp,
-                                     NULL,       pl_alike_blocked, pl_known};
-static const pleat_op silu_op = {"silu", pl_shape_same,    silu_forward, silu_vjp,
-                                 NULL,   pl_alike_blocked, pl_known};
+static const pleat_op softplus_op = {"softplus",       pl_shape_same, softplus_forward, softplus_vjp, NULL,
+                                     &pl_element_wise, NULL};
+static const pleat_op silu_op = {"silu", pl_shape_same, silu_forward, silu_vjp, NULL, &pl_element_wise, NULL};
 
 pleat_tensor *pleat_softplus(pleat_tensor *x) { return pleat_apply(&softplus_op, 1, &x, NULL, 0); }
 pleat_tensor *pleat_silu(pleat_tensor *x) { return pleat_apply(&silu_op, 1, &x, NULL, 0); }

@@ -144,8 +144,8 @@ static pleat_tensor *sum_to_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pleat_broadcast_to(g, c->in[i]->rank, c->in[i]->shape);
 }
 
-static const pleat_op sum_to_op = {"sum_to",          sum_to_shape, sum_to_forward, sum_to_vjp,
-                                   target_attributes, NULL,         pl_known};
+static const pleat_op sum_to_op = {"sum_to", sum_to_shape, sum_to_forward, sum_to_vjp, target_attributes,
+                                   &pl_own,  NULL};
 
 static bool broadcast_to_shape(pleat_call *c) {
     const pleat_tensor *x = c->in[0];
@@ -165,7 +165,7 @@ static pleat_tensor *broadcast_to_vjp(const pleat_call *c, size_t i, pleat_tenso
 }
 
 static const pleat_op broadcast_to_op = {
-    "broadcast_to", broadcast_to_shape, NULL, broadcast_to_vjp, target_attributes, NULL, pl_known};
+    "broadcast_to", broadcast_to_shape, NULL, broadcast_to_vjp, target_attributes, &pl_own, NULL};
 
 /* Apply op unless x has the shape. */
 static pleat_tensor *to_shape(const pleat_op *op, pleat_tensor *x, size_t rank, const size_t *shape) {
@@ -267,10 +267,10 @@ static pleat_tensor *reduce_vjp(const pleat_call *c, size_t i, pleat_tensor *g) 
     return pleat_broadcast_to(pleat_reshape(small, t.rank, t.shape), c->in[i]->rank, c->in[i]->shape);
 }
 
-static const pleat_op sum_op = {"sum", reduce_shape, reduce_forward, reduce_vjp, reduce_attributes,
-                                NULL,  pl_known};
-static const pleat_op mean_op = {"mean", reduce_shape, reduce_forward, reduce_vjp, reduce_attributes,
-                                 NULL,   pl_known};
+static const pleat_op sum_op = {"sum",   reduce_shape, reduce_forward, reduce_vjp, reduce_attributes,
+                                &pl_own, NULL};
+static const pleat_op mean_op = {"mean",  reduce_shape, reduce_forward, reduce_vjp, reduce_attributes,
+                                 &pl_own, NULL};
 
 static pleat_tensor *reduce(const pleat_op *op, pleat_sum_args args, bool mean) {
     unsigned all = (1u << pl_rank(args.x)) - 1;

@@ -26,7 +26,7 @@ static pleat_tensor *pair_vjp(const pleat_call *c, size_t i, pleat_tensor *g) {
 }
 
 static const pleat_op pair_op = {
-    .name = "pair", .shape = pair_shape, .forward = pair_forward, .vjp = pair_vjp, .onnx = pl_known};
+    .name = "pair", .shape = pair_shape, .forward = pair_forward, .vjp = pair_vjp, .traits = &pl_own};
 
 /* ---- both products ----------------------------------------------------------------------------------------- */
 

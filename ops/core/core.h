@@ -274,12 +274,21 @@ pleat_tensor *pl_apply_two(const pleat_op *op, pleat_tensor *x, pleat_tensor *y)
 /* Report that the argument `what` of an op is a null pointer; poison. */
 pleat_tensor *pl_null(const pleat_tensor *x, const char *op, const char *what);
 
+/* What steps of a prepared function may ask of the library's own ops. */
+typedef struct pl_traits {
+    /* May the tensors of c be blocked as their storages say? NULL: no. */
+    bool (*takes_blocked)(const pleat_call *c);
+    /* Make c compute what `next` makes of its result, in one pass: c's attrs may be changed, and its inputs have room
+     * for four more. False: c is as it was. NULL: never. */
+    bool (*absorbs)(pleat_call *c, const pleat_call *next);
+} pl_traits;
+
+/* Of an op without traits, and of one that is element-wise. */
+extern const pl_traits pl_own, pl_element_wise;
+
 /* takes_blocked of an op that is element-wise: all tensors have one shape and one order, but for single
  * numbers. */
 bool pl_alike_blocked(const pleat_call *c);
-
-/* onnx of the library's own ops, which mark them; it is not called. */
-bool pl_known(const pleat_call *c, pleat_onnx *to);
 
 /* The gradient rule of a piecewise constant op: zero for every input. */
 pleat_tensor *pl_zero_vjp(const pleat_call *c, size_t i, pleat_tensor *g);

@@ -44,7 +44,7 @@ static bool settle(pleat_prepared *p) {
     bool settled = true;
     for (step *s = p->steps; s != NULL; s = s->next) {
         const pleat_call *c = &s->call;
-        bool (*takes)(const pleat_call *) = c->op->takes_blocked;
+        bool (*takes)(const pleat_call *) = c->op->traits != NULL ? c->op->traits->takes_blocked : NULL;
         if (c->op->forward == NULL || !has_blocked(c) || (takes != NULL && takes(c))) continue;
         for (size_t i = 0; i <= c->n; i++) storage_of(c, i)->blocked = false;
         settled = false;

@@ -72,11 +72,11 @@ void pl_trace_write(const pleat_tensor *t, const char *by) {
 }
 
 /* With the attrs as the shape rule has completed them. */
-static step *step_new(pleat_prepared *p, const pleat_call *c, size_t attrs_bytes) {
-    size_t head = pl_up_to_16(sizeof(step)), list = pl_up_to_16(c->n * sizeof *c->in);
+step *pl_step_new(pleat_prepared *p, const pleat_call *c, size_t inputs, size_t attrs_bytes) {
+    size_t head = pl_up_to_16(sizeof(step)), list = pl_up_to_16(inputs * sizeof *c->in);
     step *s = pl_take(&p->ctx->memory, head + list + attrs_bytes);
     if (s == NULL) return NULL;
-    *s = (step){.call = *c, .caller = c->ctx->caller};
+    *s = (step){.call = *c, .caller = c->ctx->caller, .attrs_bytes = attrs_bytes};
     s->call.ctx = p->ctx;
     s->call.in = (pleat_tensor **)(void *)((char *)s + head);
     s->call.attrs = attrs_bytes > 0 ? (char *)s + head + list : NULL;
@@ -104,7 +104,7 @@ bool pl_trace_call(const pleat_call *c, size_t attrs_bytes) {
     if (c->ctx->recording)
         return pleat_call_fail(c, PLEAT_ERR_ARGUMENT,
                                "a function that is prepared must not turn recording on");
-    step *s = step_new(p, c, attrs_bytes);
+    step *s = pl_step_new(p, c, c->n, attrs_bytes);
     if (s == NULL || !take_operands(p, s, c)) {
         pl_give(&p->ctx->memory, s);
         return pleat_call_fail(c, PLEAT_ERR_MEMORY, "no memory to prepare the call");
@@ -357,7 +357,7 @@ static bool prepare(pleat_prepared *p, const pleat_prepare_args *a) {
     bool planned = y != NULL && (p->y = value_of(p, y)) != NULL;
     if (planned) {
         room_of(p->y)->last = p->count;
-        planned = plan_memory(p);
+        planned = pl_absorb_steps(p) && plan_memory(p);
         if (planned) pl_choose_layouts(p);
     }
     if (y != NULL && !planned)

@@ -24,6 +24,7 @@ typedef struct value {
 typedef struct step {
     pleat_call call;    /* of values */
     const void *caller; /* who applied it */
+    size_t attrs_bytes;
     bool varies;
     struct step *next;
 } step;
@@ -42,6 +43,12 @@ struct pleat_prepared {
 };
 
 static inline room *room_of(const value *v) { return (room *)v->own.storage; }
+
+/* A step like c, with room for so many inputs, which are not set; NULL without memory. */
+step *pl_step_new(pleat_prepared *p, const pleat_call *c, size_t inputs, size_t attrs_bytes);
+
+/* Steps that compute what the only reader of their results makes of them (absorb.c). False without memory. */
+bool pl_absorb_steps(pleat_prepared *p);
 
 /* Which rooms hold blocked tensors (layouts.c). */
 void pl_choose_layouts(pleat_prepared *p);
