@@ -52,12 +52,16 @@ void *pln_onnx_take(pln_onnx_model *m, size_t count, size_t bytes) {
     return block->data;
 }
 
+void pln_onnx_drop_attributes(pln_onnx_node *n) {
+    for (size_t k = 0; k < n->attrs; k++) pleat_drop(n->attr[k].t.t);
+    n->attrs = 0;
+}
+
 void pln_onnx_free(pln_onnx_model *m) {
     if (!m) return;
     for (size_t i = 0; i < m->slots; i++)
         if (!m->slot[i].owned) pleat_drop(m->slot[i].v.t);
-    for (size_t i = 0; i < m->nodes; i++)
-        for (size_t k = 0; k < m->node[i].attrs; k++) pleat_drop(m->node[i].attr[k].t.t);
+    for (size_t i = 0; i < m->nodes; i++) pln_onnx_drop_attributes(&m->node[i]);
     while (m->memory) {
         pln_onnx_block *next = m->memory->next;
         free(m->memory);

@@ -229,6 +229,8 @@ void *pln_onnx_take(pln_onnx_model *m, size_t count, size_t bytes);
 /* Count memory that something else takes; false if there is not so much. */
 bool pln_onnx_may_take(pln_onnx_model *m, size_t bytes);
 void pln_onnx_free(pln_onnx_model *m);
+/* Let go of the tensors among a node's attributes. */
+void pln_onnx_drop_attributes(pln_onnx_node *n);
 
 /* The file's content as structs, or false after an error. */
 bool pln_onnx_read_file(pln_onnx_model *m);

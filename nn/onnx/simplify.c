@@ -138,7 +138,10 @@ static bool fold(pln_onnx_model *m) {
         bool folded = is_constant(m, n) && fold_node(m, ctx, n);
         if (pleat_error(ctx)->code && pleat_error(ctx)->code != PLEAT_ERR_MEMORY) wrong = *pleat_error(ctx);
         pleat_clear_error(ctx);
-        if (!folded) m->node[left++] = *n;
+        if (folded) pln_onnx_drop_attributes(n);
+        pln_onnx_node kept = *n;
+        n->attrs = 0; /* they have one owner, also after an error */
+        if (!folded) m->node[left++] = kept;
     }
     pleat_ctx_free(ctx);
     if (wrong.code) {

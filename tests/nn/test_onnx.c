@@ -266,6 +266,26 @@ Test(onnx, floats_of_sixteen_bits_are_read_as_f32) {
     }
 }
 
+/* A tensor in an attribute of a node that is folded, and of one behind it that is not. */
+Test(onnx, folded_constants_leave_nothing_behind) {
+    message g = {.n = 0}, m, t;
+    const float numbers[2] = {1, 2};
+    size_t tensors = pleat_memory(ctx).tensors;
+    for (int i = 0; i < 2; i++) {
+        message a = {.n = 0};
+        t = tensor_of("", 1, 1, (const int64_t[]){2}, numbers, sizeof numbers);
+        add_text(&a, 1, "value"), add_number(&a, 20, 4), add_message(&a, 5, &t);
+        m = node_of("Constant", "", i ? "d" : "c"), add_message(&m, 5, &a), add_message(&g, 1, &m);
+    }
+    m = node_of("Mul", "x c", "h"), add_message(&g, 1, &m);
+    m = node_of("Add", "h d", "y"), add_message(&g, 1, &m);
+    m = value_of("x", 1, 1, (const int64_t[]){2}), add_message(&g, 11, &m);
+    m = value_of("y", 1, 0, NULL), add_message(&g, 12, &m);
+    message model = model_of(&g, 13);
+    pleat_nn_free(load(&model));
+    cr_expect_eq(pleat_memory(ctx).tensors, tensors);
+}
+
 /* ---- writing --------------------------------------------------------------------------------------------------------- */
 
 static void expect_written(pleat_nn_module *net, size_t rank, const size_t *shape, double tolerance) {
