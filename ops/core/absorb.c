@@ -5,13 +5,11 @@
 
 #include "core/prepare.h"
 
-/* The step that alone reads the result of s, as its first input and whole; NULL: there is none, or what it reads beside varies. */
+/* The step that alone reads the result of s, as its first input; NULL: there is none, or what it reads beside varies. A view is a step, too,
+ * and reads what it shows. */
 static step *only_reader(const pleat_prepared *p, const step *s) {
-    const room *r = (const room *)s->call.out->storage;
     step *reader = NULL;
-    if (r == room_of(p->y)) return NULL;
-    for (const value *v = p->values; v != NULL; v = v->next)
-        if (room_of(v) == r && &v->own != s->call.out) return NULL; /* a view */
+    if (s->call.out->storage == p->y->own.storage) return NULL;
     for (step *next = s->next; next != NULL; next = next->next)
         for (size_t i = 0; i < next->call.n; i++) {
             if (next->call.in[i] != s->call.out) continue;
