@@ -369,7 +369,7 @@ static bool make(const pleat_conv_shape *g, pleat_conv_op op, pleat_conv_plan **
 /* A tile reads packed weights wherever there are some. */
 static size_t packable(const pleat_conv_plan *plan) {
     const product_plan *p = (const product_plan *)plan;
-    if (plan->op == PLEAT_CONV_WEIGHT || p->fused) return 0;
+    if (plan->op == PLEAT_CONV_WEIGHT) return 0;
     return round_up((plan->g.G * packed_size(p) + LANES) * sizeof(T), LINE);
 }
 
