@@ -10,7 +10,7 @@
 
 TestSuite(layouts, .init = tensors_begin, .fini = tensors_end);
 
-enum { CASES = 240, LIVE = 12, NUMBERS = 48 * 96 * 9 };
+enum { CASES = 140, LIVE = 12, NUMBERS = 48 * 96 * 9 };
 
 /* A function: the same draws from the seed in each call. `leaf` are numbers that weights and statistics are made of. */
 typedef struct drawn {
