@@ -89,7 +89,17 @@ pleat_tensor *pleat_reshape(pleat_tensor *x, size_t rank, const size_t *shape) {
 
 /* ---- detach ---------------------------------------------------------------------------------------------- */
 
+static bool detach_shape(pleat_call *c) {
+    pl_call_shape(c, c->in[0]->rank, c->in[0]->shape);
+    memcpy(c->stride, c->in[0]->stride, c->rank * sizeof *c->stride);
+    return true;
+}
+
+static const pleat_op detach_op = {"detach", detach_shape, NULL, pl_zero_vjp, NULL, &pl_own, NULL};
+
+/* No call, which would be history; but a function that is prepared is the list of its calls. */
 pleat_tensor *pleat_detach(pleat_tensor *x) {
     if (pleat_is_poison(x)) return pleat_poison(pleat_ctx_of(x));
+    if (x->ctx->trace != NULL) return pleat_apply(&detach_op, 1, &x, NULL, 0);
     return pl_tensor_view(x, "detach", x->rank, x->shape, x->stride, 0);
 }

@@ -37,6 +37,12 @@ static void dense_view(pln_view *v, pln_area *area, size_t rank, const size_t *s
     for (size_t k = rank; k-- > 0; step *= (ptrdiff_t)shape[k]) v->shape[k] = shape[k], v->stride[k] = step;
 }
 
+size_t pln_numbers(const pln_view *v) {
+    size_t n = 1;
+    for (size_t k = 0; k < v->rank; k++) n *= v->shape[k];
+    return n;
+}
+
 bool pln_is_dense(const pln_view *v) {
     ptrdiff_t step = 1;
     for (size_t k = v->rank; k-- > 0; step *= (ptrdiff_t)v->shape[k])
@@ -77,9 +83,7 @@ static pln_action *new_action(pln_c_file *f, const pln_rule *rule, const pleat_c
 /* A strided view as a dense one, which a copy of its own makes. */
 static bool make_dense(pln_c_file *f, const pleat_call *c, pln_view *v) {
     if (pln_is_dense(v)) return true;
-    size_t numbers = 1;
-    for (size_t k = 0; k < v->rank; k++) numbers *= v->shape[k];
-    pln_area *area = new_area(f, PLN_ARENA, numbers);
+    pln_area *area = new_area(f, PLN_ARENA, pln_numbers(v));
     pln_action *copy = area ? new_action(f, pln_rule_of("copy"), c) : NULL;
     if (!copy) return false;
     copy->n = 1, copy->in[0] = *v;

@@ -210,7 +210,7 @@ static bool sum(pln_c_file *f, const pln_action *a) {
 
 static bool softmax(pln_c_file *f, const pln_action *a) {
     size_t n = a->in[0].shape[a->in[0].rank - 1];
-    fprintf(f->to, "    softmax(%zu, %zu, %d, ", a->in[0].area->numbers / n, n, a->rule->op[0] == 'l');
+    fprintf(f->to, "    softmax(%zu, %zu, %d, ", pln_numbers(&a->in[0]) / n, n, a->rule->op[0] == 'l');
     arguments(f, &a->in[0], &a->out);
     return true;
 }
@@ -231,7 +231,7 @@ static bool concat(pln_c_file *f, const pln_action *a) {
 
 /* factor x + shift in double, then relu */
 static bool rescale(pln_c_file *f, const pln_action *a) {
-    size_t C = a->in[0].shape[1], N = a->in[0].shape[0], pixels = a->in[0].area->numbers / N / C;
+    size_t C = a->in[0].shape[1], N = a->in[0].shape[0], pixels = pln_numbers(&a->in[0]) / N / C;
     bool relu6 = whole(a->call, "relu6"), relu = relu6 || whole(a->call, "relu");
     fprintf(f->to, "    rescale(%zu, %zu, %zu, %s, %d, %s, ", N, C, pixels, pln_place_of(&a->in[1]).text,
             relu, relu6 ? "6" : "INFINITY");
@@ -252,8 +252,8 @@ static bool normalize(pln_c_file *f, const pln_action *a) {
     } else {
         for (size_t k = x->rank - (size_t)whole(a->call, "axes"); k < x->rank; k++) P *= x->shape[k];
     }
-    fprintf(f->to, "    normalize(&(const norm){%zu, %zu, %zu, %zu, %s, %s, ", x->area->numbers / (P * Q), G,
-            P, Q, pln_number(pln_real(a->call, "eps")).s, weight ? pln_place_of(&a->in[1]).text : "NULL");
+    fprintf(f->to, "    normalize(&(const norm){%zu, %zu, %zu, %zu, %s, %s, ", pln_numbers(x) / (P * Q), G, P,
+            Q, pln_number(pln_real(a->call, "eps")).s, weight ? pln_place_of(&a->in[1]).text : "NULL");
     fprintf(f->to, "%s, %d, %s}, ", bias ? pln_place_of(&a->in[1 + weight]).text : "NULL", relu,
             relu6 ? "6" : "INFINITY");
     arguments(f, x, &a->out);

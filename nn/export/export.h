@@ -80,6 +80,7 @@ bool pln_cannot(pln_c_file *f, const pleat_call *c, const char *why);
 void pln_whole(const pleat_call *c, const char *name, size_t n, long *values);
 double pln_real(const pleat_call *c, const char *name);
 
+size_t pln_numbers(const pln_view *v);
 bool pln_is_dense(const pln_view *v);
 /* The text "arena + 128" (calls.c). */
 typedef struct pln_place {

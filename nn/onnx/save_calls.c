@@ -420,6 +420,7 @@ static const pln_onnx_form rows[] = {
     {"mean", "ReduceMean", mean},
     {"sum", "ReduceSum", mean},
     {"contiguous", "Identity", element},
+    {"detach", "Identity", element},
     {"add", "Add", element},
     {"sub", "Sub", element},
     {"mul", "Mul", element},

@@ -41,6 +41,10 @@ static pleat_tensor *read_as_a_view(pleat_tensor *x, void *r) {
     pleat_tensor *y = conv(x, r);
     return pleat_add(pleat_relu(y), pleat_flip(y, PLEAT_AXES(3)));
 }
+static pleat_tensor *read_without_history(pleat_tensor *x, void *r) {
+    pleat_tensor *y = conv(x, r);
+    return pleat_add(pleat_relu(y), pleat_detach(y));
+}
 static pleat_tensor *is_the_result(pleat_tensor *x, void *r) {
     pleat_tensor *y = conv(x, r);
     pleat_relu(y);
@@ -75,6 +79,7 @@ Test(prepared_absorb, what_one_step_can_do_is_one_step) {
         {normed_twice, 2, "conv, norm, norm"},
         {read_twice, 4, "read twice"},
         {read_as_a_view, 3, "read as a view"},
+        {read_without_history, 3, "read without history"},
         {is_the_result, 2, "is the result"},
         {with_statistics_of_x, 3, "statistics of x"},
         {behind_another, 3, "scale between"},

@@ -201,7 +201,7 @@ Test(export, has_the_bits_of_networks_that_are_drawn) {
 
 /* Skips: two paths that are added, and two side by side. */
 static pleat_tensor *skips(pleat_nn_module *m, pleat_tensor *x) {
-    pleat_tensor *a = pleat_nn_forward(pleat_nn_child(m, 0), x), *b = pleat_relu(a),
+    pleat_tensor *a = pleat_nn_forward(pleat_nn_child(m, 0), x), *b = pleat_relu(pleat_detach(a)),
                  *c = pleat_add_relu(a, pleat_scale(b, 0.5));
     pleat_tensor *d = pleat_permute(pleat_concat(3, (pleat_tensor *[]){a, b, c}, 1), (size_t[]){0, 2, 3, 1});
     return pleat_mul(pleat_slice(d, (size_t[]){0, 1, 0, 2}, (size_t[]){1, 3, 5, 4}, NULL),
@@ -213,6 +213,27 @@ Test(export, has_the_bits_of_skips_views_and_broadcasts) {
     pleat_nn_module *net = pleat_nn_module_new(ctx, &kind, NULL, 0);
     pleat_nn_add_child(net, "0", pleat_nn_conv2d(ctx, 2, 4, .kernel = {3, 3}, .pad = {1, 1}));
     expect_bits(net, PLEAT_SHAPE(1, 2, 5, 5), 20, "skips");
+    pleat_nn_free(net);
+}
+
+/* Each op on a half of a tensor that lies in one piece, and is not all of it. */
+static pleat_tensor *of_halves(pleat_nn_module *m, pleat_tensor *x) {
+    pleat_tensor *p = pleat_nn_param(m, 0), *all = pleat_scale(x, 1.5), *y[5];
+    pleat_tensor *half = pleat_slice(all, (size_t[]){1, 0, 0, 0}, (size_t[]){1, 4, 5, 6}, NULL),
+                 *w = pleat_slice(p, (size_t[]){3}, (size_t[]){4}, NULL);
+    y[0] = pleat_group_norm(half, .groups = 2, .weight = w, .eps = 1e-5);
+    y[1] = pleat_layer_norm(half, .axes = 2, .eps = 1e-5);
+    y[2] = pleat_softmax(half, 3);
+    y[3] = pleat_batch_norm(half, w, w, w, pleat_square(w), .eps = 1e-3);
+    y[4] = pleat_log_softmax(half, 3);
+    return pleat_concat(5, y, 1);
+}
+
+Test(export, has_the_bits_of_ops_on_halves) {
+    static const pleat_nn_kind kind = {.name = "Halves", .forward = of_halves};
+    pleat_nn_module *net = pleat_nn_module_new(ctx, &kind, NULL, 0);
+    pleat_nn_add_param(net, "p", pleat_randn(ctx, PLEAT_F32, PLEAT_SHAPE(9)));
+    expect_bits(net, PLEAT_SHAPE(2, 4, 5, 6), 5, "halves");
     pleat_nn_free(net);
 }
 

@@ -344,7 +344,8 @@ Test(onnx, written_networks_are_read_as_the_same) {
 static pleat_tensor *skips(pleat_nn_module *m, pleat_tensor *x) {
     pleat_tensor *a = pleat_nn_forward(pleat_nn_child(m, 0), x),
                  *b = pleat_nn_forward(pleat_nn_child(m, 1), a);
-    pleat_tensor *c = pleat_concat(2, (pleat_tensor *[]){pleat_add_relu(a, b), pleat_square(x)}, 1);
+    pleat_tensor *c =
+        pleat_concat(2, (pleat_tensor *[]){pleat_add_relu(a, b), pleat_square(pleat_detach(x))}, 1);
     return pleat_sub(pleat_clamp(pleat_scale(c, 0.5), -1, 2), pleat_mean(c, PLEAT_AXES(2, 3), .keep = true));
 }
 
