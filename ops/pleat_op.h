@@ -65,8 +65,8 @@ typedef struct pleat_op {
     size_t (*attributes)(const pleat_call *c, pleat_attr *out);
     /* What the library knows of its own ops; NULL in others. */
     const struct pl_traits *traits;
-    /* Write the call as nodes of an ONNX graph, for pleat_nn_onnx_save, by the functions that pleat_nn.h has for
-     * it; false after an error. NULL: it has no form in ONNX. The library's own ops are known by name. */
+    /* Write the call as nodes of an ONNX graph, for pleat_nn_onnx_save, by the functions of pleat_nn_models.h; false
+     * after an error. NULL: it has no form in ONNX. The library's own ops are known by name. */
     bool (*onnx)(const pleat_call *c, pleat_onnx *to);
 } pleat_op;
 

@@ -33,7 +33,7 @@ struct pleat_onnx {
     struct pln_onnx_known *known;
 };
 
-/* Beside the functions of pleat_nn.h; what pleat_onnx_end made is s->at. */
+/* Beside the functions of pleat_nn_models.h; what pleat_onnx_end made is s->at. */
 void pln_onnx_input_at(pleat_onnx *s, pln_onnx_name name);
 /* Input i of the call, or t, with sizes of 1 behind its own, up to this rank, if it is of the state. */
 void pln_onnx_input_as(pleat_onnx *s, size_t i, size_t rank);

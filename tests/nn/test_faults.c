@@ -305,6 +305,7 @@ Test(faults, name_every_public_function) {
                                           "ops/frameworks/pleat_frameworks.h",
                                           "nn/pleat_nn.h",
                                           "nn/pleat_nn_data.h",
+                                          "nn/pleat_nn_models.h",
                                           "nn/pleat_nn_train.h"};
     size_t n = 0;
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) n += expect_covered(headers[i]);
