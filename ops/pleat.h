@@ -806,6 +806,29 @@ enum {
 pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
                          pleat_tensor **gxs, unsigned flags);
 
+/* The same gradients, each shown as soon as it is complete and then given back: that of a network's last layer
+ * first, while those of the layers before it are still to be computed. So it can be added to a sum, or sent,
+ * meanwhile. each is called once for every x; g is contiguous, and valid during the call, or as long as it is
+ * held (pleat_hold). False, or an op in it that fails, ends the walk with an error. Flags and other errors as
+ * above. */
+pleat_status pleat_grads_each(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
+                              bool (*each)(void *user, size_t i, pleat_tensor *g), void *user,
+                              unsigned flags);
+
+/* ---- computations that meet -------------------------------------------------------------------------- */
+
+/* Call run(user, i) for i from 0 to n-1, as computations that take turns: one runs until it meets the others, then the next
+ * does. Each has scopes, a random stream (at first a copy of the context's), recording and gradient walks of its own; errors
+ * are the context's. So the parts of a batch can be computed as if each were alone, and yet share a value midway, in forward
+ * and gradient, as batch norms over all parts do. Each has a stack of 8 MiB, in a thread of its own; only one runs at a time.
+ * The context's stream is left as it was. Returns the context's error. */
+pleat_status pleat_lockstep(pleat_ctx *ctx, size_t n, void (*run)(void *user, size_t i), void *user);
+/* Within run: wait until all have come here; `joint` is then called once, by the last. They go on in their order. False, without
+ * the call, if one has ended instead. Outside of a lockstep: call joint. */
+bool pleat_meet(pleat_ctx *ctx, void (*joint)(void *user), void *user);
+/* Which one runs; outside of a lockstep 0. */
+size_t pleat_lockstep_index(const pleat_ctx *ctx);
+
 /* Jacobian times vectors: sum over i of dy/dxs[i] vs[i], in y's shape; vs[i] has the shape and type of xs[i].
  * Computed as the gradient with respect to u of <dy/dx^T u, v>, so it is exact, of any op with a rule, and
  * costs two walks (Townsend: A new trick for calculating Jacobian vector products. 2017). The vs count as

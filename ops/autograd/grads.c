@@ -14,6 +14,16 @@ typedef struct stop {
     bool wanted;             /* is one of the xs: its cotangent is a result */
 } stop;
 
+/* What is done with the results: they are stored, or each is shown when it is complete. */
+typedef struct results {
+    size_t n;
+    pleat_tensor *const *xs;
+    pleat_tensor **gxs; /* or: */
+    bool (*each)(void *user, size_t i, pleat_tensor *g);
+    void *user;
+    size_t *slots; /* of the xs; SIZE_MAX: y does not depend on it */
+} results;
+
 typedef struct walk {
     pleat_ctx *ctx;
     stop *stops; /* inputs before results */
@@ -23,7 +33,8 @@ typedef struct walk {
     /* the stops of the inputs of each stop; not their slots, as a rule may start another walk */
     size_t *edges;
     size_t depth, path_capacity, edge_count;
-    bool consume;
+    bool consume, strict;
+    results to;
 } walk;
 
 /* ---- order ---------------------------------------------------------------------------------------------- */
@@ -106,9 +117,11 @@ static bool is_whole(const walk *w) {
     return true;
 }
 
-static void mark_wanted(walk *w, size_t n, pleat_tensor *const *xs) {
-    for (size_t i = 0; i < n; i++) {
-        if (xs[i]->mark == w->ctx->walks) w->stops[xs[i]->slot].wanted = w->stops[xs[i]->slot].needed = true;
+static void mark_wanted(walk *w) {
+    for (size_t i = 0; i < w->to.n; i++) {
+        pleat_tensor *x = w->to.xs[i];
+        w->to.slots[i] = x->mark == w->ctx->walks ? x->slot : SIZE_MAX;
+        if (w->to.slots[i] != SIZE_MAX) w->stops[x->slot].wanted = w->stops[x->slot].needed = true;
     }
 }
 
@@ -182,14 +195,46 @@ static void consume(stop *s) {
     s->tensor = NULL;
 }
 
+/* A result is a contiguous tensor of the innermost scope, a separate one for each x. */
+static pleat_tensor *result_of(const walk *w, pleat_tensor *x, pleat_tensor *g) {
+    if (g == NULL) return pleat_zeros_like(x);
+    if (!pleat_is_contiguous(g)) return pleat_contiguous(g);
+    if (g->refs != 1 || g->list != PL_NOWHERE) return pleat_reshape(g, g->rank, g->shape);
+    pl_list(pl_retain(g), w->ctx->open - 1);
+    return g;
+}
+
+/* Show the result for x i; g NULL: zeros. */
+static bool show(walk *w, size_t i, pleat_tensor *g) {
+    pleat_scope scratch = pleat_begin(w->ctx);
+    pleat_tensor *whole = result_of(w, w->to.xs[i], g);
+    bool done = !whole->poison && w->to.each(w->to.user, i, whole);
+    pleat_end(scratch);
+    if (!done && w->ctx->error.code == PLEAT_OK)
+        pleat_fail(w->ctx, PLEAT_ERR_ARGUMENT, "grads_each", "the function for x %zu returned false", i);
+    return done;
+}
+
+/* Stop k has its last contribution: show it as the result of each x that it is. */
+static bool show_stop(walk *w, size_t k) {
+    stop *s = &w->stops[k];
+    if (!s->wanted || s->cotangent == NULL) return true;
+    for (size_t i = 0; i < w->to.n; i++)
+        if (w->to.slots[i] == k && !show(w, i, s->cotangent)) return false;
+    s->wanted = false;
+    return true;
+}
+
 static bool walk_back(walk *w) {
     size_t edge = w->edge_count;
     for (size_t k = w->count; k-- > 0;) {
         stop *s = &w->stops[k];
-        if (s->tensor->call == NULL) continue;
-        edge -= s->tensor->call->n;
-        if (s->needed && s->cotangent != NULL && !hand_down(w, k, w->edges + edge)) return false;
-        if (w->consume) consume(s);
+        if (w->to.each != NULL && !show_stop(w, k)) return false;
+        if (s->tensor->call != NULL) {
+            edge -= s->tensor->call->n;
+            if (s->needed && s->cotangent != NULL && !hand_down(w, k, w->edges + edge)) return false;
+            if (w->consume) consume(s);
+        }
         if (s->wanted || s->cotangent == NULL) continue;
         pl_release(s->cotangent);
         s->cotangent = NULL;
@@ -211,29 +256,25 @@ static bool independent(const walk *w, size_t i, const pleat_tensor *x) {
 }
 
 /* Known before the walk, so that a mistake consumes nothing. */
-static bool all_reached(const walk *w, size_t n, pleat_tensor *const *xs, const size_t *slots) {
-    for (size_t i = 0; i < n; i++)
-        if (slots[i] == SIZE_MAX) return independent(w, i, xs[i]);
+static bool all_reached(const walk *w) {
+    for (size_t i = 0; i < w->to.n; i++)
+        if (w->to.slots[i] == SIZE_MAX) return independent(w, i, w->to.xs[i]);
     return true;
 }
 
-/* The results become contiguous tensors of the caller's scope, a separate one for each x. */
-static bool hand_out(walk *w, size_t n, pleat_tensor *const *xs, const size_t *slots, pleat_tensor **gxs,
-                     bool strict) {
-    for (size_t i = 0; i < n; i++) {
-        pleat_tensor *g = slots[i] == SIZE_MAX ? NULL : w->stops[slots[i]].cotangent;
-        if (g == NULL && strict) return independent(w, i, xs[i]);
-        if (g == NULL) {
-            gxs[i] = pleat_zeros_like(xs[i]);
-        } else if (!pleat_is_contiguous(g)) {
-            gxs[i] = pleat_contiguous(g);
-        } else if (g->refs == 1 && g->list == PL_NOWHERE) {
-            pl_list(pl_retain(g), w->ctx->open - 1);
-            gxs[i] = g;
-        } else {
-            gxs[i] = pleat_reshape(g, g->rank, g->shape);
+/* Store all results, or show those that the walk has not. */
+static bool hand_out(walk *w) {
+    for (size_t i = 0; i < w->to.n; i++) {
+        const stop *s = w->to.slots[i] == SIZE_MAX ? NULL : &w->stops[w->to.slots[i]];
+        pleat_tensor *x = w->to.xs[i], *g = s == NULL ? NULL : s->cotangent;
+        if (w->to.each != NULL && s != NULL && !s->wanted) continue;
+        if (g == NULL && w->strict) return independent(w, i, x);
+        if (w->to.each != NULL) {
+            if (!show(w, i, g)) return false;
+            continue;
         }
-        if (gxs[i]->poison) return false;
+        w->to.gxs[i] = result_of(w, x, g);
+        if (w->to.gxs[i]->poison) return false;
     }
     return true;
 }
@@ -248,6 +289,7 @@ static void walk_free(walk *w) {
     pl_give(m, w->path);
     pl_give(m, w->child);
     pl_give(m, w->edges);
+    pl_give(m, w->to.slots);
 }
 
 /* ---- the verb ------------------------------------------------------------------------------------------- */
@@ -294,41 +336,46 @@ static bool flags_are_fine(pleat_ctx *ctx, unsigned flags) {
            fail(ctx, PLEAT_ERR_ARGUMENT, "a gradient rule must not consume the calls that it runs for");
 }
 
-static bool run(walk *w, pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
-                pleat_tensor **gxs, bool strict) {
-    size_t *slots = pl_take(&w->ctx->memory, (n + 1) * sizeof *slots);
-    if (slots == NULL || !order_from(w, y)) {
-        pl_give(&w->ctx->memory, slots);
-        return no_memory(w->ctx);
-    }
-    mark_wanted(w, n, xs);
-    for (size_t i = 0; i < n; i++) slots[i] = xs[i]->mark == w->ctx->walks ? xs[i]->slot : SIZE_MAX;
-    bool done =
-        is_whole(w) && (!strict || all_reached(w, n, xs, slots)) && (note_edges(w) || no_memory(w->ctx));
-    if (done) {
-        pleat_tensor *ones = gy != NULL ? gy : pleat_full_like(y, 1);
-        w->stops[w->count - 1].cotangent = pl_retain(ones);
-        if (gy == NULL) pleat_drop(ones);
-        done = !ones->poison && walk_back(w) && hand_out(w, n, xs, slots, gxs, strict);
-    }
-    pl_give(&w->ctx->memory, slots);
-    return done;
+static bool run(walk *w, pleat_tensor *y, pleat_tensor *gy) {
+    w->to.slots = pl_take(&w->ctx->memory, (w->to.n + 1) * sizeof *w->to.slots);
+    if (w->to.slots == NULL || !order_from(w, y)) return no_memory(w->ctx);
+    mark_wanted(w);
+    if (!is_whole(w) || (w->strict && !all_reached(w))) return false;
+    if (!note_edges(w)) return no_memory(w->ctx);
+    pleat_tensor *ones = gy != NULL ? gy : pleat_full_like(y, 1);
+    w->stops[w->count - 1].cotangent = pl_retain(ones);
+    if (gy == NULL) pleat_drop(ones);
+    return !ones->poison && walk_back(w) && hand_out(w);
+}
+
+static pleat_status find_grads(pleat_tensor *y, pleat_tensor *gy, unsigned flags, results to) {
+    pleat_ctx *ctx = pleat_ctx_of(y);
+    if (ctx == NULL) return PLEAT_ERR_ARGUMENT;
+    if (ctx->error.code != PLEAT_OK) return ctx->error.code;
+    if (pleat_is_poison(y)) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "grads", "y is poison");
+    if (!arguments_are_fine(y, gy, to.n, to.xs) || !flags_are_fine(ctx, flags)) return ctx->error.code;
+    walk w = {.ctx = ctx,
+              .consume = (flags & PLEAT_GRADS_CONSUME) != 0,
+              .strict = (flags & PLEAT_GRADS_STRICT) != 0,
+              .to = to};
+    bool was = pleat_set_recording(ctx, (flags & PLEAT_GRADS_RECORD) != 0);
+    bool done = run(&w, y, gy);
+    walk_free(&w);
+    pleat_set_recording(ctx, was);
+    return done ? PLEAT_OK : ctx->error.code;
 }
 
 pleat_status pleat_grads(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
                          pleat_tensor **gxs, unsigned flags) {
-    pleat_ctx *ctx = pleat_ctx_of(y);
-    for (size_t i = 0; i < n; i++) gxs[i] = pleat_poison(ctx);
-    if (ctx == NULL) return PLEAT_ERR_ARGUMENT;
-    if (ctx->error.code != PLEAT_OK) return ctx->error.code;
-    if (pleat_is_poison(y)) return pleat_fail(ctx, PLEAT_ERR_ARGUMENT, "grads", "y is poison");
-    if (!arguments_are_fine(y, gy, n, xs) || !flags_are_fine(ctx, flags)) return ctx->error.code;
-    walk w = {.ctx = ctx, .consume = (flags & PLEAT_GRADS_CONSUME) != 0};
-    bool was = pleat_set_recording(ctx, (flags & PLEAT_GRADS_RECORD) != 0);
-    bool done = run(&w, y, gy, n, xs, gxs, (flags & PLEAT_GRADS_STRICT) != 0);
-    walk_free(&w);
-    pleat_set_recording(ctx, was);
-    if (done) return PLEAT_OK;
-    for (size_t i = 0; i < n; i++) gxs[i] = pleat_poison(ctx);
-    return ctx->error.code;
+    for (size_t i = 0; i < n; i++) gxs[i] = pleat_poison(pleat_ctx_of(y));
+    pleat_status status = find_grads(y, gy, flags, (results){.n = n, .xs = xs, .gxs = gxs});
+    for (size_t i = 0; status != PLEAT_OK && i < n; i++) gxs[i] = pleat_poison(pleat_ctx_of(y));
+    return status;
+}
+
+pleat_status pleat_grads_each(pleat_tensor *y, pleat_tensor *gy, size_t n, pleat_tensor *const *xs,
+                              bool (*each)(void *user, size_t i, pleat_tensor *g), void *user,
+                              unsigned flags) {
+    if (each == NULL) return pleat_fail(pleat_ctx_of(y), PLEAT_ERR_ARGUMENT, "grads_each", "each is NULL");
+    return find_grads(y, gy, flags, (results){.n = n, .xs = xs, .each = each, .user = user});
 }

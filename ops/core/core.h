@@ -215,6 +215,7 @@ struct pleat_ctx {
     const pleat_call *rule; /* the call whose gradient rule is running */
     pleat_prepared *trace;  /* of the function that is being prepared, which takes down each call; or NULL */
     const void *caller;     /* who applies calls, for those who ask */
+    struct pl_lockstep *lockstep; /* that runs, or NULL */
     /* A tensor, retained, that the rule of one input has left to those of the call's other inputs; or NULL. */
     pleat_tensor *shared;
 };
