@@ -140,10 +140,18 @@ int main(int argc, char **argv) {
                    .batch = 128,
                    .lr = 8e-3,
                    .transform = {.flip = 0.5, .crop_pad = 1}}};
+    bool joint = false;
+    const option_row row = {"sync-norms",
+                            "",
+                            "norms over the whole batch, not over each micro-batch",
+                            OPTION_SWITCH,
+                            &joint,
+                            0,
+                            0};
     example_options(&j.e,
                     "Trains a classifier of less than 100,000 parameters on 28x28 grey images with labels.\n"
                     "Writes metrics.csv, report.html, mistakes.png and classifier.safetensors.",
-                    NULL, 0, argc, argv);
+                    &row, 1, argc, argv);
     if (example_begin(&j.e) && make_network(&j)) {
         size_t batches = pleat_nn_loader_batches(j.e.train_loader);
         pleat_nn_fit_args args = {
@@ -152,6 +160,7 @@ int main(int argc, char **argv) {
             .user = &j,
             .metric_name = "accuracy",
             .best_by_metric = true,
+            .sync_norms = joint,
             .schedule = {.warmup = batches / 2, .cosine = j.e.epochs * batches - batches / 2}};
         if (example_fit(&j.e, args)) write_results(&j);
     }

@@ -17,7 +17,7 @@ static const char *const fashion_names[10] = {"T-shirt", "trouser", "pullover", 
 
 /* ---- options ------------------------------------------------------------------------------------------ */
 
-enum { DECISIVE = 6, COMMON = 11, OWN = 16 }; /* options: those that decide the result come first */
+enum { DECISIVE = 6, COMMON = 13, OWN = 16 }; /* options: those that decide the result come first */
 
 /* "--lr 0.001 " behind what the line holds. */
 static void append_option(char *line, size_t bytes, const option_row *r) {
@@ -61,6 +61,7 @@ static void append_word(char *line, size_t bytes, const char *word) {
 void example_options(example *e, const char *about, const option_row *own, size_t count, int argc,
                      char **argv) {
     if (e->out == NULL) e->out = "out";
+    if (!(e->timeout > 0)) e->timeout = 60;
     option_row rows[COMMON + OWN] = {
         /* those that decide the result */
         {"data", "WHAT", "fashion-mnist, shapes (generated), or a folder with MNIST's four files",
@@ -73,9 +74,14 @@ void example_options(example *e, const char *about, const option_row *own, size_
         {"load", "FILE", "start from these parameters (safetensors, onnx), and say first how good they are",
          OPTION_TEXT, &e->load, 0, 0},
         /* and those that do not, or only by how far it goes */
+        {"micro", "N",
+         "images that a rank computes at a time, part of the result; 0: 16 under mpirun, else the batch",
+         OPTION_COUNT, &e->micro, 0, 60000},
         {"epochs", "N", "passes over the training images", OPTION_COUNT, &e->epochs, 1, 100000},
         {"threads", "N", "0: all cores; the result does not depend on it", OPTION_COUNT, &e->threads, 0,
          1024},
+        {"timeout", "SECONDS", "under mpirun: the run ends if a rank is silent for so long", OPTION_REAL,
+         &e->timeout, 0, 0},
         {"out", "FOLDER", "where the results go", OPTION_TEXT, &e->out, 0, 0},
         {"export", "FILE.onnx", "write the network as an ONNX model, too", OPTION_TEXT, &e->export, 0, 0},
         {"resume", "", "go on where the last run in that folder ended or was stopped", OPTION_SWITCH,
@@ -166,9 +172,25 @@ static pleat_status make_folder(const example *e) {
     return pleat_fail(e->ctx, PLEAT_ERR_IO, "out", "%s: cannot write there: %s", e->out, strerror(errno));
 }
 
+/* Join the ranks of mpirun. Rank 0 speaks and writes for all; cores that several ranks share are dealt out. */
+static bool join_world(example *e) {
+    e->world = pleat_nn_world_new(e->ctx, .messages = stderr, .timeout = e->timeout);
+    size_t ranks = pleat_nn_world_size(e->world), here = pleat_nn_world_neighbours(e->world);
+    int cores = pleat_threads(e->ctx);
+    if (ranks > 1 && e->micro == 0) e->micro = 16;
+    if (e->micro > 0) {
+        size_t used = strlen(e->options);
+        snprintf(e->options + used, sizeof e->options - used, "--micro %zu ", e->micro);
+    }
+    if (here > 1 && e->threads == 0) pleat_set_threads(e->ctx, cores > (int)here ? cores / (int)here : 1);
+    bool quiet = pleat_nn_world_rank(e->world) > 0;
+    return e->world != NULL && (!quiet || freopen("/dev/null", "w", stdout) != NULL);
+}
+
 bool example_begin(example *e) {
     e->ctx = pleat_ctx_new(.threads = (int)e->threads, .seed = e->seed);
-    if (e->ctx == NULL || make_folder(e) != PLEAT_OK || load_data(e) != PLEAT_OK) return false;
+    if (e->ctx == NULL || !join_world(e) || make_folder(e) != PLEAT_OK || load_data(e) != PLEAT_OK)
+        return false;
     if (e->batch > e->train.count) {
         pleat_fail(e->ctx, PLEAT_ERR_ARGUMENT, "batch",
                    "%zu is more than the %zu training images; give a smaller --batch", e->batch,
@@ -231,8 +253,11 @@ bool example_fit(example *e, pleat_nn_fit_args args) {
     for (size_t i = 0; i < PLEAT_NN_PARTS && args.part[i].net != NULL; i++)
         params += pleat_nn_param_numel(args.part[i].net);
     int threads = pleat_threads(e->ctx);
-    printf("%zu training and %zu test images, %zu parameters, batch %zu, %d thread%s\n", e->train.count,
+    printf("%zu training and %zu test images, %zu parameters, batch %zu, %d thread%s", e->train.count,
            e->test.count, params, e->batch, threads, threads == 1 ? "" : "s");
+    if (pleat_nn_world_size(e->world) > 1)
+        printf(" on each of %zu ranks, micro-batches of %zu", pleat_nn_world_size(e->world), e->micro);
+    printf("\n");
     args.run = &e->run;
     args.train = e->train_loader;
     if (args.loss != NULL) args.valid = e->test_loader;
@@ -241,14 +266,16 @@ bool example_fit(example *e, pleat_nn_fit_args args) {
     args.resume = e->resume;
     args.options = e->options;
     args.progress = stdout;
+    args.world = pleat_nn_world_size(e->world) > 1 ? e->world : NULL;
+    args.micro = e->micro;
     if (!say_how_good(e, &args) || pleat_nn_fit_with(args) != PLEAT_OK) return false;
     if (e->run.outcome == PLEAT_NN_INTERRUPTED) printf("the same command with --resume goes on from there\n");
-    return e->run.outcome != PLEAT_NN_INTERRUPTED;
+    return e->run.outcome != PLEAT_NN_INTERRUPTED && pleat_nn_world_rank(e->world) == 0;
 }
 
 int example_end(example *e) {
     bool failed = e->ctx == NULL || pleat_error(e->ctx)->code != PLEAT_OK;
-    if (failed)
+    if (failed && pleat_nn_world_speaks(e->world))
         fprintf(stderr, "%s: %s\n", e->name, e->ctx == NULL ? "no memory" : pleat_error(e->ctx)->text);
     bool interrupted = e->run.outcome == PLEAT_NN_INTERRUPTED;
     pleat_nn_run_free(&e->run);
@@ -256,6 +283,7 @@ int example_end(example *e) {
     pleat_nn_loader_free(e->test_loader);
     pleat_nn_images_free(&e->train);
     pleat_nn_images_free(&e->test);
+    pleat_nn_world_free(e->world);
     pleat_ctx_free(e->ctx);
     return failed ? 1 : interrupted ? 130 : 0;
 }

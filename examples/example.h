@@ -20,14 +20,15 @@ typedef struct example {
 
     /* the options that all have; set the defaults before example_options */
     const char *data, *out, *load, *export;
-    size_t epochs, batch, limit, seed, threads;
-    double lr;
+    size_t epochs, batch, limit, seed, threads, micro;
+    double lr, timeout;
     bool resume;
 
     char command[1024];           /* as it was typed, for a shell */
     char options[1024];           /* all that decide the result, in a line: "--batch 64 --lr 0.001 ..." */
     pleat_nn_transform transform; /* of the training images; set it before example_begin */
     pleat_ctx *ctx;
+    pleat_nn_world *world; /* the ranks of mpirun; without it, this process */
     pleat_nn_images train, test;
     pleat_nn_loader *train_loader, *test_loader;
     pleat_nn_run run;

@@ -20,7 +20,7 @@ wgan_gp. Options:
   --latent N        numbers that an image is reduced to; 2 draws a map
   --denoise         give the network noisy images, ask for clean ones
   --noise SIGMA     standard deviation of the noise of --denoise
-  --limit N, --batch N, --lr RATE, --seed N, --threads N, --load FILE, --export FILE, --resume
+  --limit N, --batch N, --lr RATE, --seed N, --micro N, --timeout SECONDS, --threads N, --load FILE, --export FILE, --resume
                     build/examples/autoencoder --help explains all, once it is built
 END
 }

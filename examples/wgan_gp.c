@@ -65,20 +65,31 @@ static pleat_tensor *gradient_penalty(job *j, pleat_tensor *real, pleat_tensor *
     return pleat_mean(pleat_square(pleat_shift(norm, -1)));
 }
 
-/* The loss that is shown is the critic's estimate of how far made images are from real ones (Wasserstein's
- * distance); the metric is the penalty. */
-static pleat_status step(void *user, const pleat_nn_batch *b, double *loss, double *metric) {
+static pleat_tensor *critic_loss(void *user, const pleat_nn_batch *b, double *metric) {
     job *j = user;
     pleat_tensor *made = pleat_detach(generate(j, b->n));
     pleat_tensor *distance = pleat_sub(pleat_mean(pleat_nn_forward(j->critic, b->x)),
                                        pleat_mean(pleat_nn_forward(j->critic, made)));
     pleat_tensor *penalty = gradient_penalty(j, b->x, made);
-    *loss = pleat_item(distance);
     *metric = pleat_item(penalty);
-    pleat_status s = pleat_nn_step(j->critic_adam, pleat_sub(pleat_scale(penalty, j->penalty), distance));
+    return pleat_sub(pleat_scale(penalty, j->penalty), distance);
+}
+
+static pleat_tensor *generator_loss(void *user, const pleat_nn_batch *b, double *metric) {
+    job *j = user;
+    (void)metric;
+    return pleat_neg(pleat_mean(pleat_nn_forward(j->critic, generate(j, b->n))));
+}
+
+/* The loss that is shown is the critic's estimate of how far made images are from real ones (Wasserstein's
+ * distance); the metric is the penalty. */
+static pleat_status step(void *user, const pleat_nn_batch *b, double *loss, double *metric) {
+    job *j = user;
+    double value;
+    pleat_status s = pleat_nn_step_shared(j->critic_adam, b, critic_loss, j, &value, metric);
+    *loss = j->penalty * *metric - value;
     if (s != PLEAT_OK || (b->number + 1) % j->ratio != 0) return s;
-    pleat_tensor *score = pleat_mean(pleat_nn_forward(j->critic, generate(j, b->n)));
-    return pleat_nn_step(j->generator_adam, pleat_neg(score));
+    return pleat_nn_step_shared(j->generator_adam, b, generator_loss, j, NULL, NULL);
 }
 
 /* ---- results ---------------------------------------------------------------------------------------------- */

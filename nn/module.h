@@ -39,6 +39,10 @@ struct pleat_nn_module {
     bool evaluating, frozen;
     bool named; /* of a root: the context's error names a module of this tree */
     pln_observer *observer;
+    /* Of a batch norm while a micro-batch is computed (nn/share.c), else NULL: what becomes of the running statistics r,
+     * which other micro-batches share: a r + s is [a, s of the mean, s of the variance], and the number of calls. */
+    pleat_tensor *statistics, *calls;
+    struct pln_joint *joint; /* with the others, if all are normalised by the same mean and variance */
     size_t count;
     pln_entry *entries; /* in the order of registration */
 };
@@ -88,6 +92,11 @@ typedef struct pln_tail {
 typedef pleat_tensor *pln_forward(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail);
 pln_forward *pln_forward_with(const pleat_nn_module *m);
 pln_forward *pln_norm_forward(const pleat_nn_module *m);
+
+/* Is it a batch norm? */
+bool pln_is_batch_norm(const pleat_nn_module *m);
+/* The running statistics take over what `statistics` and `calls`, averages over all micro-batches, say. */
+void pln_take_statistics(pleat_nn_module *m, pleat_tensor *statistics, pleat_tensor *calls);
 
 /* Add `next` to the tail of m, if m takes it as its norm: a batch norm in evaluation, for the result of a
  * convolution, or for one of such rank, channels and type; or if it is a ReLU or ReLU6 (nn/activations.c). False otherwise. */

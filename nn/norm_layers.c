@@ -5,6 +5,7 @@
 
 #include "files/numbers.h"
 #include "module.h"
+#include "mpi/joint.h"
 
 /* Add a weight of ones and a bias of zeros. */
 static pleat_nn_module *add_affine(pleat_nn_module *m, pleat_dtype dtype, size_t rank, const size_t *shape) {
@@ -23,20 +24,68 @@ static void run_on(pleat_tensor *buffer, pleat_tensor *value, double momentum) {
     pleat_assign(buffer, pleat_add(pleat_scale(buffer, 1 - momentum), pleat_scale(value, momentum)));
 }
 
-/* mean and var: those of the batch of x */
-static void update_statistics(pleat_nn_module *m, const pleat_tensor *x, pleat_tensor *mean,
-                              pleat_tensor *var) {
+/* mean and var: those of a batch of n values a channel */
+static void update_statistics(pleat_nn_module *m, double n, pleat_tensor *mean, pleat_tensor *var) {
     const pleat_nn_norm_args *a = pleat_nn_attrs(m);
     pleat_ctx *ctx = pleat_nn_ctx(m);
-    pleat_tensor *counter = pleat_nn_own_buffer(m, 2);
-    double n = (double)pleat_numel(x) / (double)a->channels;
+    pleat_tensor *counter = m->calls ? m->calls : pleat_nn_own_buffer(m, 2);
     bool recording = pleat_set_recording(ctx, false);
     pleat_scope scope = pleat_begin(ctx);
-    run_on(pleat_nn_own_buffer(m, 0), mean, a->momentum);
-    run_on(pleat_nn_own_buffer(m, 1), pleat_scale(var, n / (n - 1)), a->momentum);
+    var = pleat_scale(var, n / (n - 1));
+    if (m->statistics) {
+        pleat_tensor *parts[] = {pleat_zeros(ctx, a->dtype, PLEAT_SHAPE(1)), mean, var};
+        run_on(m->statistics, pleat_concat(3, parts, 0), a->momentum);
+    } else {
+        run_on(pleat_nn_own_buffer(m, 0), mean, a->momentum);
+        run_on(pleat_nn_own_buffer(m, 1), var, a->momentum);
+    }
     pleat_assign(counter, pleat_shift(counter, 1));
     pleat_end(scope);
     pleat_set_recording(ctx, recording);
+}
+
+void pln_take_statistics(pleat_nn_module *m, pleat_tensor *statistics, pleat_tensor *calls) {
+    const pleat_nn_norm_args *a = pleat_nn_attrs(m);
+    double times = round(pleat_item(calls));
+    if (!(times > 0)) return;
+    pleat_scope scope = pleat_begin(pleat_nn_ctx(m));
+    double keep = pleat_item(pleat_slice(statistics, (const size_t[]){0}, (const size_t[]){1}, NULL));
+    for (size_t k = 0; k < 2; k++) {
+        pleat_tensor *buffer = pleat_nn_own_buffer(m, k);
+        pleat_tensor *sum =
+            pleat_slice(statistics, (const size_t[]){1 + k * a->channels}, &a->channels, NULL);
+        pleat_assign(buffer, pleat_add(pleat_scale(buffer, keep), sum));
+    }
+    pleat_assign(pleat_nn_own_buffer(m, 2), pleat_shift(pleat_nn_own_buffer(m, 2), times));
+    pleat_end(scope);
+}
+
+/* [C] as a tensor that x [N,C,..] can be multiplied by. */
+static pleat_tensor *along_channels(pleat_tensor *t, const pleat_tensor *x) {
+    size_t shape[PLEAT_MAX_RANK];
+    for (size_t k = 0; k < pleat_rank(x); k++) shape[k] = k == 1 ? pleat_numel(t) : 1;
+    return pleat_reshape(t, pleat_rank(x), shape);
+}
+
+/* The same over all micro-batches of a step, of which x is one: mean and variance are sums over all of them. */
+static pleat_tensor *joint_batch_norm(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
+    const pleat_nn_norm_args *a = pleat_nn_attrs(m);
+    pleat_tensor *weight = pleat_nn_own_param(m, 0), *bias = pleat_nn_own_param(m, 1);
+    unsigned axes = pleat_rank(x) == 4   ? PLEAT_AXES(0, 2, 3)
+                    : pleat_rank(x) == 3 ? PLEAT_AXES(0, 2)
+                                         : PLEAT_AXES(0);
+    double here = (double)pleat_numel(x) / (double)a->channels;
+    pleat_tensor *count = pleat_full(a->ctx, PLEAT_F64, PLEAT_SCALAR, here);
+    double n = pleat_item(pln_joint_sum(m->joint, count));
+    if (!(n >= 2))
+        return pln_misfit(m, x, "at least ", 2, " values a channel in training: one has no variance");
+    pleat_tensor *mean = pleat_scale(pln_joint_sum(m->joint, pleat_sum(x, axes)), 1 / n);
+    pleat_tensor *y = pleat_sub(x, along_channels(mean, x));
+    pleat_tensor *var = pleat_scale(pln_joint_sum(m->joint, pleat_sum(pleat_square(y), axes)), 1 / n);
+    if (m->joint->block.first + pleat_lockstep_index(a->ctx) == 0) update_statistics(m, n, mean, var);
+    y = pleat_div(y, along_channels(pleat_sqrt(pleat_shift(var, a->eps)), x));
+    if (weight) y = pleat_add(pleat_mul(y, along_channels(weight, x)), along_channels(bias, x));
+    return tail->relu6 ? pleat_relu6(y) : tail->relu ? pleat_relu(y) : y;
 }
 
 static pleat_tensor *batch_norm_run(pleat_nn_module *m, pleat_tensor *x, const pln_tail *tail) {
@@ -45,12 +94,13 @@ static pleat_tensor *batch_norm_run(pleat_nn_module *m, pleat_tensor *x, const p
     if (!pleat_nn_is_training(m))
         return pleat_batch_norm(x, weight, bias, pleat_nn_own_buffer(m, 0), pleat_nn_own_buffer(m, 1),
                                 .eps = a->eps, .relu = tail->relu, .relu6 = tail->relu6);
+    if (m->joint) return joint_batch_norm(m, x, tail);
     if (pleat_numel(x) / a->channels < 2)
         return pln_misfit(m, x, "at least ", 2, " values a channel in training: one has no variance");
     pleat_tensor *y = pleat_batch_norm(x, weight, bias, .eps = a->eps, .relu = tail->relu,
                                        .relu6 = tail->relu6, .batch_mean = &mean, .batch_var = &var);
     if (pleat_is_poison(y)) return y;
-    update_statistics(m, x, mean, var);
+    update_statistics(m, (double)pleat_numel(x) / (double)a->channels, mean, var);
     pleat_drop(mean), pleat_drop(var);
     return y;
 }
@@ -255,6 +305,10 @@ pln_forward *pln_norm_forward(const pleat_nn_module *m) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (m->kind == all[i].kind) return all[i].run;
     return NULL;
+}
+
+bool pln_is_batch_norm(const pleat_nn_module *m) {
+    return m->kind == &batch_norm1d_kind || m->kind == &batch_norm2d_kind;
 }
 
 bool pln_take_batch_norm(const pleat_nn_module *next, size_t rank, size_t channels, pleat_dtype dtype,

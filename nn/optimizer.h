@@ -96,6 +96,21 @@ void pln_optimizer_set_steps(pleat_nn_optimizer *opt, size_t i, double steps);
 size_t pln_optimizer_pending(const pleat_nn_optimizer *opt);
 void pln_optimizer_discard(pleat_nn_optimizer *opt);
 
+/* ---- shared runs ---- */
+
+/* The share that makes the optimizer's steps, or NULL. */
+pleat_nn_share *pln_optimizer_share(const pleat_nn_optimizer *opt);
+void pln_optimizer_set_share(pleat_nn_optimizer *opt, pleat_nn_share *share);
+/* The parameters that are not frozen, as the next two functions count them: how many, and which. */
+size_t pln_optimizer_moving(pleat_nn_optimizer *opt, pleat_tensor ***params);
+/* The gradients of weight * loss for all of them, each as soon as it is complete (pleat_grads_each); with `each` NULL for a
+ * step to come. */
+typedef bool pln_each(void *user, size_t i, pleat_tensor *g);
+pleat_status pln_optimizer_grads(pleat_nn_optimizer *opt, pleat_tensor *loss, double weight, pln_each *each,
+                                 void *user);
+/* Update all of them. */
+pleat_status pln_optimizer_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads);
+
 pleat_nn_module *pln_ema_net(const pleat_nn_ema *ema);
 /* The average of pleat_nn_state(net, i), a parameter or a buffer, with its shape and type, contiguous; owned
  * by the ema. After an odd number of swaps it holds net's value, and net holds the average. */

@@ -31,6 +31,7 @@ struct pleat_nn_optimizer {
     size_t *index;                  /* their numbers in the net, */
     pleat_tensor **params, **grads; /* and the tensors */
     pln_pending pending;            /* gradients of the micro-batches since the last step */
+    pleat_nn_share *share;          /* that makes its steps, or NULL */
 };
 
 /* ---- making and freeing ------------------------------------------------------------------------------ */
@@ -280,19 +281,23 @@ static pleat_status check_loss(const pleat_nn_optimizer *opt, const pleat_tensor
                       pln_rounded(value, 6).s);
 }
 
-/* The gradients of weight * loss for all parameters that are not frozen, into opt->grads. */
-static pleat_status find_grads(pleat_nn_optimizer *opt, pleat_tensor *loss, double weight) {
+pleat_status pln_optimizer_grads(pleat_nn_optimizer *opt, pleat_tensor *loss, double weight, pln_each *each,
+                                 void *user) {
+    enum { FLAGS = PLEAT_GRADS_STRICT | PLEAT_GRADS_CONSUME };
     pleat_status status = check_loss(opt, loss);
     if (status) return status;
     bool clean = pleat_error(opt->ctx)->code == PLEAT_OK;
     pleat_tensor *seed = weight != 1 && pleat_numel(loss) == 1 ? pleat_full_like(loss, weight) : NULL;
-    status = pleat_grads(loss, seed, opt->moving, opt->params, opt->grads,
-                         PLEAT_GRADS_STRICT | PLEAT_GRADS_CONSUME);
+    status = each ? pleat_grads_each(loss, seed, opt->moving, opt->params, each, user, FLAGS)
+                  : pleat_grads(loss, seed, opt->moving, opt->params, opt->grads, FLAGS);
     return clean ? name_the_parameter(opt, status) : status;
 }
 
-/* A step in the middle of an accumulation is a mistake. */
+/* A step in the middle of an accumulation, or of this rank's items alone, is a mistake. */
 static pleat_status check_nothing_is_pending(const pleat_nn_optimizer *opt) {
+    if (opt->share)
+        return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
+                          "its batches are cut into micro-batches; pleat_nn_step_shared makes its steps");
     if (!opt->pending.n) return PLEAT_OK;
     return pleat_fail(
         opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
@@ -322,7 +327,7 @@ pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss) {
     if (status) return status;
     pleat_scope scope = pleat_begin(opt->ctx);
     find_moving(opt);
-    status = find_grads(opt, loss, 1);
+    status = pln_optimizer_grads(opt, loss, 1, NULL, NULL);
     if (!status) status = update(opt);
     pleat_end(scope);
     return status;
@@ -330,15 +335,18 @@ pleat_status pleat_nn_step(pleat_nn_optimizer *opt, pleat_tensor *loss) {
 
 /* ---- micro-batches --------------------------------------------------------------------------------------- */
 
+static bool put(void *user, size_t i, pleat_tensor *g) {
+    pleat_nn_optimizer *opt = user;
+    return pln_pending_put(&opt->pending, i, g);
+}
+
 static pleat_status accumulate(pleat_nn_optimizer *opt, pleat_tensor *loss, double weight) {
     if (!isfinite(weight))
         return pleat_fail(opt->ctx, PLEAT_ERR_ARGUMENT, opt->args.method->name,
                           "the weight is %s; it must be finite", pln_rounded(weight, 6).s);
+    if (opt->share) return check_nothing_is_pending(opt);
     if (!opt->pending.n) find_moving(opt);
-    pleat_status status = find_grads(opt, loss, weight);
-    if (status || pln_pending_add(&opt->pending, opt->moving, opt->grads)) return status;
-    return pleat_fail(opt->ctx, PLEAT_ERR_MEMORY, opt->args.method->name,
-                      "no memory for the gradients of micro-batch %zu", opt->pending.n);
+    return pln_optimizer_grads(opt, loss, weight, put, opt);
 }
 
 pleat_status pleat_nn_accumulate(pleat_nn_optimizer *opt, pleat_tensor *loss, double weight) {
@@ -362,7 +370,7 @@ pleat_status pleat_nn_step_accumulated(pleat_nn_optimizer *opt) {
                           "nothing is accumulated; call pleat_nn_accumulate for each micro-batch first");
     bool recording = pleat_set_recording(opt->ctx, false);
     pleat_scope scope = pleat_begin(opt->ctx);
-    pln_pending_sum(&opt->pending, opt->moving, opt->grads);
+    for (size_t k = 0; k < opt->moving; k++) opt->grads[k] = pln_pending_sum(&opt->pending, k);
     pleat_status status = pleat_error(opt->ctx)->code;
     if (!status) status = update(opt);
     pln_pending_clear(&opt->pending);
@@ -374,6 +382,22 @@ pleat_status pleat_nn_step_accumulated(pleat_nn_optimizer *opt) {
 size_t pln_optimizer_pending(const pleat_nn_optimizer *opt) { return opt->pending.n; }
 void pln_optimizer_discard(pleat_nn_optimizer *opt) {
     if (opt) pln_pending_clear(&opt->pending);
+}
+
+/* ---- shared runs -------------------------------------------------------------------------------------------- */
+
+pleat_nn_share *pln_optimizer_share(const pleat_nn_optimizer *opt) { return opt->share; }
+void pln_optimizer_set_share(pleat_nn_optimizer *opt, pleat_nn_share *share) { opt->share = share; }
+
+size_t pln_optimizer_moving(pleat_nn_optimizer *opt, pleat_tensor ***params) {
+    find_moving(opt);
+    *params = opt->params;
+    return opt->moving;
+}
+
+pleat_status pln_optimizer_update(pleat_nn_optimizer *opt, pleat_tensor *const *grads) {
+    for (size_t k = 0; k < opt->moving; k++) opt->grads[k] = grads[k];
+    return update(opt);
 }
 
 /* ---- numbers ------------------------------------------------------------------------------------------- */

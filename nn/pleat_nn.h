@@ -1,5 +1,6 @@
 /* pleat_nn.h: networks for small image models: layers, losses, optimizers. It includes pleat_nn_data.h
- * (images, loaders, files), pleat_nn_train.h (training runs, checkpoints, reports) and pleat_nn_models.h (ONNX, C files).
+ * (images, loaders, files), pleat_nn_train.h (training runs, checkpoints, reports), by it pleat_nn_world.h (several
+ * processes), and pleat_nn_models.h (ONNX, C files).
  *
  *     pleat_nn_module *net = pleat_nn_sequential(ctx,
  *         pleat_nn_conv2d(ctx, 1, 16, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}),

@@ -222,8 +222,9 @@ typedef struct pleat_nn_loader_args {
 typedef struct pleat_nn_loader pleat_nn_loader;
 
 typedef struct pleat_nn_batch {
-    size_t n;             /* the number of items */
+    size_t n;             /* the number of items; 0, and no tensors, where others have all of them */
     size_t number;        /* of the batch; 0 is the first of the epoch */
+    size_t first, whole;  /* items first..first+n-1 of the whole batch's; see pleat_nn_share */
     const size_t *index;  /* of the items within the fields; valid until the next call */
     pleat_tensor *x;      /* field[0] */
     pleat_tensor *clean;  /* the same without noise; x itself if the transform has no noise */

@@ -131,6 +131,8 @@ typedef struct pleat_nn_run {
 
 void pleat_nn_run_free(pleat_nn_run *run);
 
+typedef struct pleat_nn_world pleat_nn_world; /* pleat_nn_world.h */
+
 typedef struct pleat_nn_fit_args {
     int unset_;
     pleat_nn_run *run; /* filled, also on an error; the caller frees it */
@@ -149,6 +151,15 @@ typedef struct pleat_nn_fit_args {
      * gradients are added by pleat_nn_accumulate, each weighted with its share of the step's items, so `loss`
      * must be a mean over items. An epoch's last step may have fewer batches. Not with .step. */
     size_t accumulate;
+
+    /* Train on several processes, with the same bits for any number of them (pleat_nn_world.h). Rank 0 alone
+     * writes to the folder and to .progress. Default: this process. */
+    pleat_nn_world *world;
+    /* Items of a micro-batch: a batch is cut into micro-batches, which may be computed on different ranks. Part of
+     * the run's definition, as the batch is. Default: with .world all of the batch, else batches are not cut. A
+     * .step makes its steps by pleat_nn_step_shared then. Not with .accumulate. */
+    size_t micro;
+    bool sync_norms; /* see pleat_nn_share_args */
 
     const char *metric_name; /* NULL: there is no metric */
     /* The best epoch has the highest metric; default: the lowest loss. Of the validation, if there is one.
@@ -277,4 +288,7 @@ pleat_status pleat_nn_report_write(pleat_nn_report *r, const char *path);
 #ifdef __cplusplus
 }
 #endif
+
+#include "pleat_nn_world.h"
+
 #endif

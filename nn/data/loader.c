@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "data/fields.h"
+#include "data/loader.h"
 #include "data/transform.h"
+#include "hash.h"
 
 static const char op[] = "loader_new";
 
@@ -21,7 +23,8 @@ static const char op[] = "loader_new";
 
 /* The one batch that is in work or ready. */
 typedef struct slot {
-    size_t number, first, n; /* items first..first+n-1 of the order */
+    size_t number, first, n; /* items first..first+n-1 of the order; n 0: there is nothing to make */
+    size_t whole, offset;    /* items of the whole batch, and those before the first */
     void *out[PLEAT_NN_FIELDS], *clean;
     void *given, *cut; /* one item, as it is filled, and as it is cut out */
     bool failed;       /* the fill of a field returned false: */
@@ -40,6 +43,7 @@ struct pleat_nn_loader {
     uint64_t seed;
     bool shuffle;
     pleat_nn_batches order;
+    pln_dealing dealing;
     size_t epoch, next; /* the next batch to return */
 
     slot slot;
@@ -127,10 +131,18 @@ static void make_batch(pleat_nn_loader *l) {
 /* Set the slot to batch `number`; false if there is none. */
 static bool aim(pleat_nn_loader *l, size_t number) {
     if (number >= pleat_nn_loader_batches(l)) return false;
-    size_t first = number * l->order.batch, left = l->order.count - first;
+    size_t first = number * l->order.batch, left = l->order.count - first, micro = l->dealing.micro;
     l->slot.number = number;
-    l->slot.first = first;
-    l->slot.n = left < l->order.batch ? left : l->order.batch;
+    l->slot.n = l->slot.whole = left < l->order.batch ? left : l->order.batch;
+    l->slot.offset = 0;
+    if (micro) {
+        size_t whole = l->slot.whole;
+        pln_node block = pln_block(l->dealing.rank, l->dealing.ranks, whole / micro + (whole % micro > 0));
+        l->slot.offset = block.count ? block.first * micro : 0;
+        l->slot.n = block.count * micro;
+        if (l->slot.n > whole - l->slot.offset) l->slot.n = whole - l->slot.offset;
+    }
+    l->slot.first = first + l->slot.offset;
     return true;
 }
 
@@ -199,6 +211,11 @@ static void settle(pleat_nn_loader *l) {
     pthread_mutex_lock(&l->mutex);
     while (l->wanted) pthread_cond_wait(&l->changed, &l->mutex);
     pthread_mutex_unlock(&l->mutex);
+}
+
+void pln_loader_deal(pleat_nn_loader *l, pln_dealing dealing) {
+    settle(l);
+    l->dealing = dealing;
 }
 
 /* ---- making and freeing -------------------------------------------------------------------------------- */
@@ -405,12 +422,63 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out) {
                    pln_field_name(&l->data, l->slot.bad_field), l->slot.bad_item);
         return false;
     }
-    *out = (pleat_nn_batch){.n = l->slot.n, .number = l->slot.number, .index = l->index};
+    *out = (pleat_nn_batch){.n = l->slot.n,
+                            .number = l->slot.number,
+                            .first = l->slot.offset,
+                            .whole = l->slot.whole,
+                            .index = l->index};
     for (size_t i = 0; i < out->n; i++) l->index[i] = place_of(l, l->order.order[l->slot.first + i]);
     bool ok = true;
-    for (size_t k = 0; k < l->fields; k++) ok &= hand_out(l, k, out);
+    for (size_t k = 0; k < l->fields && out->n; k++) ok &= hand_out(l, k, out);
     out->x = out->field[0];
-    out->clean = l->slot.clean ? copy(l, 0, l->slot.clean) : out->x;
+    out->clean = l->slot.clean && out->n ? copy(l, 0, l->slot.clean) : out->x;
+    if (out->n) ok &= !pleat_is_poison(out->clean);
     if (aim(l, ++l->next)) request(l);
-    return ok && !pleat_is_poison(out->clean);
+    return ok;
 }
+
+/* Items at..at+n-1 of t. */
+static pleat_tensor *cut(pleat_tensor *t, size_t at, size_t n) {
+    size_t start[PLEAT_MAX_RANK] = {at}, size[PLEAT_MAX_RANK];
+    if (!t) return NULL;
+    memcpy(size, pleat_shape(t), pleat_rank(t) * sizeof *size);
+    size[0] = n;
+    return pleat_slice(t, start, size, NULL);
+}
+
+pleat_nn_batch pln_loader_cut(const pleat_nn_loader *l, const pleat_nn_batch *b, size_t at, size_t n) {
+    pleat_nn_batch out = {
+        .n = n, .number = b->number, .first = b->first + at, .whole = b->whole, .index = b->index + at};
+    for (size_t k = 0; k < l->fields; k++) {
+        out.field[k] = cut(b->field[k], at, n);
+        if (b->label[k]) out.label[k] = b->label[k] + at * l->each[k];
+        if (!out.labels) out.labels = out.label[k];
+        if (k > 0 && !out.target) out.target = out.field[k];
+    }
+    out.x = out.field[0];
+    out.clean = b->clean == b->x ? out.x : cut(b->clean, at, n);
+    return out;
+}
+
+/* ---- on several ranks ---------------------------------------------------------------------------------- */
+
+static uint64_t hash_field(const pleat_nn_loader *l, const pleat_nn_field *f, size_t k, uint64_t h) {
+    size_t bytes = l->given[k] * pln_element(f->type);
+    h = pln_hash(h, &f->type, sizeof f->type);
+    h = pln_hash(h, f->shape, f->rank * sizeof *f->shape);
+    for (size_t i = 0; f->data && i < l->data.count; i++)
+        h = pln_hash(h, (const char *)f->data + place_of(l, i) * bytes, bytes);
+    return h;
+}
+
+uint64_t pln_loader_hash(const pleat_nn_loader *l) {
+    uint64_t h = pln_hash(PLN_HASH_START, &l->data.count, sizeof l->data.count);
+    for (size_t k = 0; k < l->fields; k++) h = hash_field(l, &l->data.field[k], k, h);
+    const pleat_nn_transform *t = &l->transform;
+    h = pln_hash(h, (const size_t[]){t->crop_pad, t->crop[0], t->crop[1], t->centre}, 4 * sizeof(size_t));
+    h = pln_hash(h, (const double[]){t->flip, t->flip_rows, t->noise}, 3 * sizeof(double));
+    h = pln_hash(pln_hash(h, t->mean, sizeof t->mean), t->std, sizeof t->std);
+    return pln_hash(h, (const uint64_t[]){l->seed, l->shuffle, l->order.batch, l->order.keep_last}, 32);
+}
+
+pleat_ctx *pln_loader_ctx(const pleat_nn_loader *l) { return l->ctx; }

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "files/numbers.h"
+#include "mpi/world.h"
 #include "optimizer.h"
+#include "share.h"
 
 static const char op[] = "fit";
 
@@ -22,26 +24,50 @@ static void set_mode(const pleat_nn_fit_args *a, bool training) {
 
 /* ---- validation -------------------------------------------------------------------------------------------- */
 
-static pleat_status evaluate(const pleat_nn_fit_args *a, pleat_ctx *ctx, pleat_nn_loader *loader,
-                             double sums[2]) {
+/* Loss and metric of the batches of a block, times their items, and the items: row[3] for each. With `key` each batch has a
+ * random stream of its own. */
+static pleat_status evaluate_block(const pleat_nn_fit_args *a, pleat_ctx *ctx, pleat_nn_loader *loader,
+                                   pln_node block, const uint64_t *key, double (*row)[3]) {
     pleat_nn_batch b;
-    double images = 0;
-    sums[0] = sums[1] = 0;
-    pleat_nn_loader_start(loader, 0, 0);
-    for (bool more = true; more;) {
+    pleat_nn_loader_start(loader, 0, block.first);
+    for (size_t i = 0; i < block.count; i++) {
         pleat_scope scope = pleat_begin(ctx);
         double metric = 0;
-        more = pleat_nn_loader_next(loader, &b);
-        if (more) {
-            sums[0] += pleat_item(a->loss(a->user, &b, &metric)) * (double)b.n;
-            sums[1] += metric * (double)b.n;
-            images += (double)b.n;
+        if (key) *pleat_ctx_rng(ctx) = pln_share_stream(*key, block.first + i);
+        if (pleat_nn_loader_next(loader, &b)) {
+            double loss = pleat_item(a->loss(a->user, &b, &metric)), n = (double)b.n;
+            row[i][0] = loss * n, row[i][1] = metric * n, row[i][2] = n;
         }
         pleat_end(scope);
         if (pleat_error(ctx)->code) return pleat_error(ctx)->code;
     }
-    for (size_t i = 0; i < 2; i++) sums[i] /= images;
     return PLEAT_OK;
+}
+
+/* Each rank has a block of the batches; the sums are over all, in their order. */
+static pleat_status evaluate(const pleat_nn_fit_args *a, pleat_ctx *ctx, pleat_nn_loader *loader,
+                             double sums[2]) {
+    size_t ranks = pleat_nn_world_size(a->world), rank = pleat_nn_world_rank(a->world);
+    size_t batches = pleat_nn_loader_batches(loader);
+    pln_node block = pln_block(rank, ranks, batches);
+    double images = 0, (*row)[3] = calloc(batches + 1, sizeof *row);
+    bool keyed = a->world || a->micro;
+    uint64_t key = keyed ? pln_share_draw(ctx) : 0;
+    pleat_rng after = *pleat_ctx_rng(ctx);
+    pleat_status status = row ? evaluate_block(a, ctx, loader, block, keyed ? &key : NULL, row + block.first)
+                              : pleat_fail(ctx, PLEAT_ERR_MEMORY, "evaluate",
+                                           "no memory for the losses of %zu batches", batches);
+    if (keyed) *pleat_ctx_rng(ctx) = after;
+    status = pln_agree(a->world, status);
+    if (!status && ranks > 1) status = pln_gather_blocks(a->world, row, sizeof *row, batches);
+    sums[0] = sums[1] = 0;
+    for (size_t i = 0; i < batches && !status; i++) {
+        sums[0] += row[i][0], sums[1] += row[i][1];
+        images += row[i][2];
+    }
+    for (size_t i = 0; i < 2; i++) sums[i] /= images;
+    free(row);
+    return status;
 }
 
 pleat_status pleat_nn_evaluate(const pleat_nn_fit_args *a, pleat_nn_loader *loader, double *loss,
@@ -99,6 +125,7 @@ static pleat_status use_loss(const pln_fit *f, pleat_tensor *loss, size_t n) {
 
 static pleat_status make_step(const pln_fit *f, const pleat_nn_batch *b, double *loss, double *metric) {
     const pleat_nn_fit_args *a = f->a;
+    if (f->share && !a->step) return pleat_nn_step_shared(a->part[0].opt, b, a->loss, a->user, loss, metric);
     if (a->step) {
         pleat_status status = a->step(a->user, b, loss, metric);
         if (!status) status = pleat_error(f->ctx)->code;
@@ -127,6 +154,14 @@ static pleat_status one_batch(pln_fit *f, const pleat_nn_batch *b) {
 
 /* ---- an epoch ---------------------------------------------------------------------------------------------- */
 
+/* Is the run to stop behind this step? On several ranks that is known a step later, to all. */
+static bool is_stopped(const pln_fit *f, pln_signals *signals) {
+    bool came = pln_signals_came(signals);
+    if (!f->share) return came;
+    if (came) pln_share_stop(f->share);
+    return pln_share_stopped(f->share);
+}
+
 /* Train from f->batch to the end of the epoch, or until a signal arrives. */
 static pleat_status run_batches(pln_fit *f, pln_signals *signals, pleat_nn_progress *bar) {
     pleat_nn_batch b;
@@ -140,9 +175,9 @@ static pleat_status run_batches(pln_fit *f, pln_signals *signals, pleat_nn_progr
         pleat_end(scope);
         if (!more) return pleat_error(f->ctx)->code;
         if (bar && !status)
-            pleat_nn_progress_show(bar, f->batch - first, b.n, f->sum_loss / (double)f->batch);
+            pleat_nn_progress_show(bar, f->batch - first, b.whole, f->sum_loss / (double)f->batch);
         /* not within a step, as a checkpoint has no accumulated gradients */
-        if (!status && f->batch == f->step_end && pln_signals_came(signals))
+        if (!status && f->batch == f->step_end && is_stopped(f, signals))
             f->run->outcome = PLEAT_NN_INTERRUPTED;
     }
     return status;
@@ -199,7 +234,8 @@ static pleat_status finish_epoch(pln_fit *f, double seconds, size_t images) {
     pln_fit_say_epoch(f, e);
     if (best) status = pln_fit_write_best(f);
     if (!status) status = pln_fit_write_metrics(f);
-    return status ? status : pln_fit_save(f);
+    if (!status) status = pln_fit_save(f);
+    return pln_agree(f->a->world, status);
 }
 
 static pleat_status run_epoch(pln_fit *f, pln_signals *signals) {
@@ -211,7 +247,7 @@ static pleat_status run_epoch(pln_fit *f, pln_signals *signals) {
     pleat_status status = run_batches(f, signals, out ? &bar : NULL);
     double seconds = pleat_nn_progress_end(&bar);
     if (status) return status;
-    if (f->run->outcome == PLEAT_NN_INTERRUPTED) return pln_fit_save(f);
+    if (f->run->outcome == PLEAT_NN_INTERRUPTED) return pln_agree(f->a->world, pln_fit_save(f));
     return finish_epoch(f, seconds, (f->batch - first) * pleat_nn_loader_batch_size(f->a->train));
 }
 
@@ -239,11 +275,29 @@ static const char *broken(const pleat_nn_fit_args *a) {
     if (a->part[0].opt && pln_optimizer_pending(a->part[0].opt))
         return "part[0].opt has accumulated gradients; pleat_nn_step_accumulated first";
     if (a->step && a->accumulate > 1) return ".accumulate is for .loss; .step makes its own steps";
+    if ((a->world || a->micro) && a->accumulate > 1)
+        return ".accumulate is for batches that are not cut; give .micro alone, and the loader a larger batch";
+    if ((a->world || a->micro) && a->valid == a->train) return ".valid must be another loader than .train";
     if (a->valid && !a->loss) return "validation needs .loss";
     if (a->best_by_metric && !a->metric_name) return "best_by_metric needs a metric_name";
     if (a->resume && !a->folder) return "resume needs a folder";
     if (a->options && strlen(a->options) >= 1024) return "options must be shorter than 1024 characters";
     return NULL;
+}
+
+/* Share the batches among ranks, and rank 0's state with them. */
+static pleat_status begin_share(pln_fit *f) {
+    const pleat_nn_fit_args *a = f->a;
+    pleat_nn_share_args args = {.world = a->world,
+                                .micro = a->micro,
+                                .train = a->train,
+                                .sync_norms = a->sync_norms,
+                                .options = a->options};
+    if (!a->world && !a->micro) return PLEAT_OK;
+    memcpy(args.part, a->part, sizeof args.part);
+    f->share = pleat_nn_share_new_with(args);
+    if (!f->share) return pleat_error(f->ctx)->code;
+    return pln_fit_send(f);
 }
 
 static pleat_status fit(pln_fit *f) {
@@ -252,6 +306,8 @@ static pleat_status fit(pln_fit *f) {
         f->base[i] = f->a->part[i].opt ? pleat_nn_lr(f->a->part[i].opt) : 0;
     pleat_status status = pln_fit_folder(f);
     if (!status) status = pln_fit_resume(f);
+    status = pln_agree(f->a->world, status);
+    if (!status) status = begin_share(f);
     if (status) return status;
     pln_fit_say_begin(f);
     size_t steps = f->run->steps;
@@ -271,7 +327,13 @@ pleat_status pleat_nn_fit_with(pleat_nn_fit_args a) {
     *f.run = (pleat_nn_run){.outcome = PLEAT_NN_FINISHED};
     const char *wrong = f.ctx ? broken(&a) : "part[0].net must be given";
     for (size_t i = 0; i < parts_of(&a); i++) training[i] = pleat_nn_is_training(a.part[i].net);
+    if (pleat_nn_world_rank(a.world) > 0) { /* rank 0 writes and speaks for all */
+        a.folder = NULL;
+        a.resume = false;
+        a.progress = NULL;
+    }
     pleat_status status = wrong ? pleat_fail(f.ctx, PLEAT_ERR_ARGUMENT, op, "%s", wrong) : fit(&f);
+    pleat_nn_share_free(f.share);
     if (status) {
         f.run->outcome = PLEAT_NN_FAILED;
         pln_optimizer_discard(a.part[0].opt);

@@ -1,6 +1,7 @@
 /* A run in a checkpoint: its position as notes, its epochs as the history. */
 #define _POSIX_C_SOURCE 200809L
 
+#include "mpi/world.h"
 #include "train/train.h"
 
 #include <errno.h>
@@ -173,5 +174,26 @@ pleat_status pln_fit_resume(pln_fit *f) {
     pleat_status status = load(f, &c);
     pleat_end(scope);
     if (status) f->run->epochs = f->run->steps = f->run->best = 0; /* the length of epoch[] */
+    return status;
+}
+
+pleat_status pln_fit_send(pln_fit *f) {
+    pleat_nn_world *w = f->a->world;
+    double base[PLEAT_NN_PARTS], sums[3] = {f->sum_loss, f->sum_metric, f->best_value};
+    size_t place[] = {f->run->epochs, f->batch, f->run->steps, f->run->best, f->bad};
+    pleat_status status = PLEAT_OK;
+    if (pleat_nn_world_size(w) == 1) return status;
+    memcpy(base, f->base, sizeof base);
+    status = pln_broadcast(w, base, sizeof base);
+    if (!status) status = pln_broadcast(w, sums, sizeof sums);
+    if (!status) status = pln_broadcast(w, place, sizeof place);
+    if (!status && f->a->plateau) status = pln_broadcast(w, f->a->plateau, sizeof *f->a->plateau);
+    if (!status) status = pln_agree(w, pln_fit_make_room(f, place[0]));
+    if (!status) status = pln_broadcast(w, f->run->epoch, place[0] * sizeof *f->run->epoch);
+    if (status) return status;
+    memcpy(f->base, base, sizeof base);
+    f->sum_loss = sums[0], f->sum_metric = sums[1], f->best_value = sums[2];
+    f->run->epochs = place[0], f->batch = place[1], f->run->steps = place[2], f->run->best = place[3];
+    f->bad = place[4];
     return status;
 }

@@ -17,6 +17,7 @@ typedef struct pln_fit {
     double best_value;           /* kept: the value of epoch run->best */
     size_t bad;                  /* kept: epochs since the best one */
     size_t room;                 /* allocated epochs of run->epoch */
+    pleat_nn_share *share;       /* of a run that is cut into micro-batches, else NULL */
     char *path[4]; /* of metrics.csv, checkpoint.safetensors, best.safetensors and the lock; NULL: no files */
     int lock;      /* descriptor of the folder's lock; -1: not locked, or the file system has no locks */
 } pln_fit;
@@ -50,6 +51,8 @@ pleat_status pln_fit_write_best(const pln_fit *f);
 pleat_status pln_fit_save(const pln_fit *f);
 /* Load the folder's checkpoint; does nothing if there is none. */
 pleat_status pln_fit_resume(pln_fit *f);
+/* With several ranks: rank 0's place in the run, for all. */
+pleat_status pln_fit_send(pln_fit *f);
 /* Make room for n epochs. */
 pleat_status pln_fit_make_room(pln_fit *f, size_t n);
 

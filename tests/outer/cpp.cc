@@ -7,6 +7,7 @@
 #include <pleat_nn.h>
 #include <pleat_nn_data.h>
 #include <pleat_nn_models.h>
+#include <pleat_nn_world.h>
 #include <pleat_nn_train.h>
 #include <pleat_op.h>
 

@@ -60,9 +60,10 @@ only() {
     [ -z "$found" ] || complain "$(echo $found): only $1 may have: $2"
 }
 only ops/kernels/gemm/blas.c '^ *# *include *[<"]cblas\.h'
+only 'nn/mpi/mpi.c' '^ *# *include *[<"]mpi\.h'
 only 'nn/onnx/messages\.h' '^ *# *include *[<"].*(protobuf-c|pb-c)\.h'
-only 'ops/kernels/parallel.c|nn/data/loader.c' 'pthread_create'
-only 'ops/kernels/parallel.c|nn/data/loader.c|nn/train/signals.c' '^ *# *include *[<"](pthread|threads|omp)\.h|^ *# *pragma +omp'
+only 'ops/kernels/parallel.c|ops/core/lockstep.c|nn/data/loader.c|nn/mpi/lifeline.c' 'pthread_create'
+only 'ops/kernels/parallel.c|ops/core/lockstep.c|nn/data/loader.c|nn/mpi/lifeline.c|nn/train/signals.c' '^ *# *include *[<"](pthread|threads|omp)\.h|^ *# *pragma +omp'
 
 # What follows the locale: printf, scanf and strtod with a floating number, which two files keep from doing it, kinds of characters,
 # order. (A % before a blank is the operator, and %3E is a character of a URL.)

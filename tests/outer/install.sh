@@ -15,7 +15,7 @@ lib=$(pkg-config --variable=libdir pleat)
 [ "$(pkg-config --modversion pleat)" = "$(sed -n 's/^#define PLEAT_VERSION "\(.*\)"/\1/p' "$root/ops/pleat.h")" ] ||
     fail "pleat.pc and PLEAT_VERSION name different versions"
 
-for name in pleat.h pleat_check.h pleat_frameworks.h pleat_kernels.h pleat_nn.h pleat_nn_data.h pleat_nn_models.h pleat_nn_train.h pleat_op.h; do
+for name in pleat.h pleat_check.h pleat_frameworks.h pleat_kernels.h pleat_nn.h pleat_nn_data.h pleat_nn_models.h pleat_nn_train.h pleat_nn_world.h pleat_op.h; do
     [ -f "$prefix/include/pleat/$name" ] || fail "include/pleat/$name was not installed"
     echo "#include <$name>" >"$tmp/header.c"
     must $cc -std=c17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only $(pkg-config --cflags pleat) "$tmp/header.c"
@@ -31,6 +31,7 @@ pleat_nn.h
 pleat_nn_data.h
 pleat_nn_models.h
 pleat_nn_train.h
+pleat_nn_world.h
 pleat_op.h" ] || fail "more than the public headers was installed: $(ls "$prefix/include/pleat")"
 
 sample="$root/tests/outer/sample.c -std=c17 -Wall -Wextra -Wpedantic -Werror"
