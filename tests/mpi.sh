@@ -46,9 +46,10 @@ options() {
         classifier) echo --data shapes --limit 520 --epochs 2 --micro 16 ;;
         synchronised) echo --data shapes --limit 520 --epochs 2 --micro 16 --sync-norms ;;
         wgan_gp) echo --data shapes --limit 320 --epochs 2 --micro 16 ;;
+        longer) echo --data shapes --limit 640 --epochs 40 --micro 16 ;; # as long as it takes to be interrupted
     esac
 }
-program_of() { [ "$1" = synchronised ] && echo classifier || echo "$1"; }
+program_of() { echo "$1" | sed 's/synchronised/classifier/; s/longer/autoencoder/'; }
 
 # One file includes mpi.h. So a program for another MPI is that file, compiled for it, and the library with all else.
 link_for_mpich() {
@@ -56,8 +57,14 @@ link_for_mpich() {
     mpicc.mpich -std=c17 -O2 -I"$root/ops" -I"$root/nn" -I"$build" -I"$root" -c "$root/nn/mpi/mpi.c" -o "$tmp/mpich/mpi.o" || return 1
     others=$(PKG_CONFIG_PATH=$build/meson-uninstalled pkg-config --static --libs pleat-uninstalled |
         tr ' ' '\n' | grep -v "mpi\|-lpleat\|^-L\|-Wl\|hwloc\|event\|open-" | tr '\n' ' ')
-    for name in $nets; do
-        cc -std=c17 -O2 -I"$root/ops" -I"$root/nn" -I"$root/ops/autograd" -I"$root/ops/kernels" "$root/examples/$name.c" "$root/examples/example.c" \
+    # and one that says of itself that it was built otherwise
+    mkdir -p "$tmp/other"
+    sed 's/defined bits/other bits/' "$build/pleat_config.h" >"$tmp/other/pleat_config.h"
+    cc -std=c17 -I"$tmp/other" -I"$root/ops" -I"$root/ops/kernels" -I"$root" -c "$root/ops/core/build_info.c" -o "$tmp/other/build_info.o" || return 1
+    for name in $nets other; do
+        more= source=$name
+        [ $name != other ] || more=$tmp/other/build_info.o source=autoencoder
+        cc -std=c17 -O2 -I"$root/ops" -I"$root/nn" -I"$root/ops/autograd" -I"$root/ops/kernels" "$root/examples/$source.c" $more "$root/examples/example.c" \
             "$root/examples/guess.c" "$root/examples/options.c" "$tmp/mpich/mpi.o" "$build/libpleat.a" $others -lm -pthread \
             $(mpicc.mpich -link_info | tr ' ' '\n' | grep "^-L\|^-l" | tr '\n' ' ') -o "$tmp/mpich/$name" || return 1
     done
@@ -120,13 +127,17 @@ table() {
 
 # ---- a rank that dies, hangs, or is another ----
 
-# ranks_of NAME: the processes of this run's programs, in the order of their ranks
-ranks_of() { pgrep -f "$tmp/[a-z]*/$1 " | while read -r pid; do grep -qz "^$tmp\|$1" "/proc/$pid/cmdline" 2>/dev/null && [ "$(cat "/proc/$pid/comm")" = "$1" ] && echo "$pid"; done; }
+# ranks_of NAME: the processes of this run's program, in the order of their ranks
+ranks_of() {
+    for pid in $(pgrep -x "$1"); do
+        { tr '\0' '\n' <"/proc/$pid/environ"; } 2>/dev/null | sed -n "s/^\(OMPI_COMM_WORLD_RANK\|PMI_RANK\)=\([0-9]*\)$/\2 $pid/p"
+    done | sort -n | cut -d' ' -f2
+}
 
 random() { od -An -N4 -tu4 /dev/urandom | awk -v n="$1" '{print $1 % n}'; }
 wait_for() { # FILE WORDS SECONDS
     for _ in $(seq $(($3 * 20))); do
-        grep -q "$2" "$1" 2>/dev/null && return 0
+        grep -aq "$2" "$1" 2>/dev/null && return 0
         sleep 0.05
     done
     return 1
@@ -135,14 +146,14 @@ wait_for() { # FILE WORDS SECONDS
 # kill_one NET FLAVOUR RANKS RESUMED: kill a random rank at a random moment; resume with another number
 kill_one() {
     net=$1 name=$(program_of "$1")
-    rm -rf "$tmp/out"
+    rm -rf "$tmp/out" "$tmp/log" "$tmp/killed"
     (timeout 300 $(launch "$2" "$3") "$tmp/$2/$name" $(options "$net") --threads 1 --out "$tmp/out" >"$tmp/killed" 2>&1) &
     for _ in $(seq 200); do [ "$(ranks_of "$name" | wc -l)" -ge "$3" ] && break || sleep 0.02; done
     sleep "0.$(printf %03d "$(random 900)")"
     victim=$(ranks_of "$name" | sed -n "$(($(random "$3") + 1))p")
     [ -z "$victim" ] || kill -KILL "$victim" 2>/dev/null
     wait $!
-    lines=$(grep -c "^rank [0-9]* (.*) has died; the run has ended on all $3 ranks" "$tmp/killed")
+    lines=$(grep -ac "^rank [0-9]* (.*) has died; the run has ended on all $3 ranks" "$tmp/killed")
     half=$(find "$tmp/out" -name '.pleat-*' 2>/dev/null | wc -l)
     timeout 300 $(launch "$2" "$4") "$tmp/$2/$name" $(options "$net") --threads 1 --resume --out "$tmp/out" >"$tmp/log" 2>&1
     same "$net" "$tmp/out" "$2, a rank of $3 killed, resumed on $4"
@@ -166,31 +177,31 @@ kill_many() {
 
 lost() {
     for flavour in $flavours; do
-        rm -rf "$tmp/out"
-        (timeout 60 $(launch "$flavour" 3) "$tmp/$flavour/autoencoder" --data shapes --epochs 50 --micro 16 --timeout 2 --threads 1 \
+        rm -rf "$tmp/out" "$tmp/log"
+        (timeout 60 $(launch "$flavour" 3) "$tmp/$flavour/autoencoder" --data shapes --limit 640 --epochs 5000 --micro 16 --timeout 2 --threads 1 \
             --out "$tmp/out" >"$tmp/log" 2>&1) &
-        wait_for "$tmp/log" "^epoch 1/" 30
+        wait_for "$tmp/log" "epoch 1/5000: " 30
         victim=$(ranks_of autoencoder | sed -n 2p)
         start=$(date +%s)
         kill -STOP "$victim"
         wait $!
         took=$(($(date +%s) - start))
-        grep -q "^rank 1 (process $victim on .*) has been silent for 2 s: .*; the run has ended on all 3 ranks" "$tmp/log" && [ $took -le 12 ] &&
+        grep -aq "^rank 1 (process $victim on .*) has been silent for 2 s: .*; the run has ended on all 3 ranks" "$tmp/log" && [ $took -le 12 ] &&
             pass || fails "$flavour: a rank that hangs, after $took s: $(tail -5 "$tmp/log")"
-        grep "^rank " "$tmp/log" | head -1
+        grep -a "^rank " "$tmp/log" | head -1
         kill -KILL "$victim" 2>/dev/null
-        rm -rf "$tmp/out"
-        (timeout 60 $(launch "$flavour" 3) "$tmp/$flavour/autoencoder" --data shapes --epochs 50 --micro 16 --threads 1 --out "$tmp/out" \
+        rm -rf "$tmp/out" "$tmp/log"
+        (timeout 60 $(launch "$flavour" 3) "$tmp/$flavour/autoencoder" --data shapes --limit 640 --epochs 5000 --micro 16 --threads 1 --out "$tmp/out" \
             >"$tmp/log" 2>&1) &
-        wait_for "$tmp/log" "^epoch 1/" 30
+        wait_for "$tmp/log" "epoch 1/5000: " 30
         victim=$(ranks_of autoencoder | sed -n 3p)
         start=$(date +%s)
         kill -KILL "$victim"
         wait $!
         took=$(($(date +%s) - start))
-        [ "$(grep -c "^rank " "$tmp/log")" = 1 ] && grep -q "^rank 2 (process $victim on .*) has died" "$tmp/log" && [ $took -le 8 ] &&
+        [ "$(grep -ac "^rank " "$tmp/log")" = 1 ] && grep -aq "^rank 2 (process $victim on .*) has died" "$tmp/log" && [ $took -le 8 ] &&
             pass || fails "$flavour: a rank that dies, after $took s: $(tail -5 "$tmp/log")"
-        grep "^rank " "$tmp/log" | head -1
+        grep -a "^rank " "$tmp/log" | head -1
     done
 }
 
@@ -202,8 +213,17 @@ differs() {
     common="--data shapes --limit 64 --epochs 1 --micro 16 --threads 1 --out $tmp/out"
     timeout 60 $(launch "$flavour" 1) "$tmp/$flavour/autoencoder" $common : -n 1 "$tmp/$flavour/autoencoder" $common "$@" >"$tmp/log" 2>&1 &&
         fails "$flavour: ranks that differ train"
-    grep -q "$words" "$tmp/log" && [ "$(grep -c "autoencoder: " "$tmp/log")" = 1 ] && pass || fails "$flavour: $(tail -3 "$tmp/log")"
-    grep "autoencoder: " "$tmp/log"
+    grep -aq "$words" "$tmp/log" && [ "$(grep -ac "autoencoder: " "$tmp/log")" = 1 ] && pass || fails "$flavour: $(tail -3 "$tmp/log")"
+    grep -a "autoencoder: " "$tmp/log"
+}
+
+# write_data FOLDER END: MNIST's four files, of 64 images each, from one end of some bytes
+write_data() {
+    mkdir -p "$1"
+    for set in train t10k; do
+        (printf '\000\000\010\003\000\000\000\100\000\000\000\034\000\000\000\034' && "$2" -c 50176 "$build/libpleat.a") >"$1/$set-images-idx3-ubyte"
+        (printf '\000\000\010\001\000\000\000\100' && head -c 64 /dev/zero) >"$1/$set-labels-idx1-ubyte"
+    done
 }
 
 differ() {
@@ -211,34 +231,34 @@ differ() {
         differs "$flavour" "rank 1 has other options than rank 0" --lr 0.1
         differs "$flavour" "rank 1 has other options than rank 0" --micro 8
         # the same words on both ranks, and other files behind them
-        for where in here there; do mkdir -p "$tmp/$where/data"; done
-        "$build/tests/make_idx" "$tmp/here/data" 1 2>/dev/null && "$build/tests/make_idx" "$tmp/there/data" 2 2>/dev/null || continue
+        write_data "$tmp/here/data" head && write_data "$tmp/there/data" tail
         rm -rf "$tmp/out"
         common="--data data --epochs 1 --batch 16 --micro 8 --threads 1 --out $tmp/out"
         timeout 60 $(launch "$flavour" 1) -wdir "$tmp/here" "$tmp/$flavour/autoencoder" $common : -n 1 -wdir "$tmp/there" \
             "$tmp/$flavour/autoencoder" $common >"$tmp/log" 2>&1 && fails "$flavour: ranks with other data train"
-        grep -q "rank 1 has other training data" "$tmp/log" && pass || fails "$flavour: $(tail -3 "$tmp/log")"
-        grep "autoencoder: " "$tmp/log"
+        grep -aq "rank 1 has other training data" "$tmp/log" && pass || fails "$flavour: $(tail -3 "$tmp/log")"
+        grep -a "autoencoder: " "$tmp/log"
     done
+    [ -x "$tmp/mpich/other" ] || return
+    common="--data shapes --limit 64 --epochs 1 --micro 16 --threads 1 --out $tmp/out"
+    timeout 60 mpirun.mpich -n 1 "$tmp/mpich/autoencoder" $common : -n 1 "$tmp/mpich/other" $common >"$tmp/log" 2>&1 && fails "ranks of other builds train"
+    grep -aq "rank 1 has another build" "$tmp/log" && pass || fails "another build: $(tail -3 "$tmp/log")"
+    grep -a "autoencoder: " "$tmp/log"
 }
 
 # ---- a run that is interrupted ----
 
 resume() {
     for flavour in $flavours; do
-        for net in autoencoder classifier; do
-            name=$(program_of "$net")
-            rm -rf "$tmp/out"
-            (timeout 60 $(launch "$flavour" 3) "$tmp/$flavour/$name" $(options "$net") --threads 1 --out "$tmp/out" >"$tmp/log" 2>&1) &
-            wait_for "$tmp/log" "^epoch 1/2: " 30
-            pid=$(ranks_of "$name" | sed -n 2p)
-            [ -z "$pid" ] || kill -TERM "$pid" # one rank alone: all stop behind the same step
-            wait $!
-            grep -q "interrupted" "$tmp/log" || echo "($flavour, $net: done before the signal came)"
-            timeout 60 $(launch "$flavour" 2) "$tmp/$flavour/$name" $(options "$net") --threads 2 --resume --out "$tmp/out" >"$tmp/log" 2>&1
-            same "$net" "$tmp/out" "$flavour, 3 ranks interrupted, resumed on 2"
-            rm -rf "$tmp/out"
-        done
+        rm -rf "$tmp/out" "$tmp/log"
+        (timeout 60 $(launch "$flavour" 3) "$tmp/$flavour/autoencoder" $(options longer) --threads 1 --out "$tmp/out" >"$tmp/log" 2>&1) &
+        wait_for "$tmp/log" "epoch 2/40: " 30
+        pid=$(ranks_of autoencoder | sed -n 2p)
+        kill -TERM "$pid" # one rank alone: all stop behind the same step
+        wait $!
+        grep -a "interrupted" "$tmp/log" || fails "$flavour: not interrupted: $(tail -3 "$tmp/log")"
+        timeout 60 $(launch "$flavour" 2) "$tmp/$flavour/autoencoder" $(options longer) --threads 2 --resume --out "$tmp/out" >"$tmp/log" 2>&1
+        same longer "$tmp/out" "$flavour, 3 ranks interrupted, resumed on 2"
     done
 }
 
@@ -281,7 +301,7 @@ hosts() {
         same "$net" "$tmp/out" "three hosts"
     done
     # a wire that is down for some seconds
-    rm -rf "$tmp/out"
+    rm -rf "$tmp/out" "$tmp/log" "$tmp/killed"
     (timeout 120 $run -n 3 --map-by node "$tmp/openmpi/autoencoder" $(options autoencoder) --threads 1 --out "$tmp/out" >"$tmp/log" 2>&1) &
     for _ in $(seq 200); do [ "$(ranks_of autoencoder | wc -l)" -ge 3 ] && break || sleep 0.05; done
     sleep 0.7
@@ -293,14 +313,14 @@ hosts() {
     same autoencoder "$tmp/out" "three hosts, a wire down for 4 s"
     echo "hosts: $during ranks were there while the wire was down"
     # a host that is cut off for good
-    rm -rf "$tmp/out"
-    (timeout 120 $run -n 3 --map-by node "$tmp/openmpi/autoencoder" --data shapes --epochs 50 --micro 16 --timeout 5 --threads 1 --out "$tmp/out" \
+    rm -rf "$tmp/out" "$tmp/log" "$tmp/killed"
+    (timeout 120 $run -n 3 --map-by node "$tmp/openmpi/autoencoder" --data shapes --limit 640 --epochs 5000 --micro 16 --timeout 5 --threads 1 --out "$tmp/out" \
         >"$tmp/log" 2>&1) &
-    wait_for "$tmp/log" "^epoch 1/" 60
+    wait_for "$tmp/log" "epoch 1/5000: " 60
     ip link set pleatv3 down
     wait_for "$tmp/log" "^rank " 30
-    grep -q "^rank 2 (.*) has been silent for 5 s" "$tmp/log" && pass || fails "a host that is cut off: $(tail -5 "$tmp/log")"
-    grep "^rank " "$tmp/log"
+    grep -aq "^rank 2 (.*) has been silent for 5 s" "$tmp/log" && pass || fails "a host that is cut off: $(tail -5 "$tmp/log")"
+    grep -a "^rank " "$tmp/log"
     ip link set pleatv3 up
     sleep 2
     for pid in $(ranks_of autoencoder); do kill -KILL "$pid"; done

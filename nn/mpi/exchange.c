@@ -211,7 +211,7 @@ static pleat_status sum_up(pln_exchange *x, bucket *b) {
     return status;
 }
 
-/* Do what can be done without waiting. */
+/* Do what can be done without waiting. Whoever owes nodes is waited for by all, so it is named before those who owe sums. */
 static pleat_status look(void *arg, size_t *open, size_t *peer) {
     pln_exchange *x = arg;
     size_t ranks = x->w->t.size;
@@ -222,8 +222,9 @@ static pleat_status look(void *arg, size_t *open, size_t *peer) {
         status = pln_test(x->w, ranks, requests(x, b, NODES_IN), &nodes, peer);
         if (!status && !nodes && b->left && !b->summed) status = sum_up(x, b);
         *open += nodes;
-        if (!status) status = pln_test(x->w, 3 * ranks, requests(x, b, NODES_OUT), open, peer);
     }
+    for (size_t k = 0; k < x->buckets && !status; k++)
+        status = pln_test(x->w, 3 * ranks, requests(x, &x->bucket[k], NODES_OUT), open, peer);
     return status;
 }
 

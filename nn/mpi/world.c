@@ -40,17 +40,27 @@ double pln_now(void) {
 
 static const char *rank_name(const pleat_nn_world *w, size_t rank) { return w->name[rank].text; }
 
-void pln_say_lost(pleat_nn_world *w, size_t rank, const char *why) {
-    size_t speaker = rank == 0 ? 1 : 0;
-    if (atomic_exchange(&w->said, true) || w->t.rank != speaker || !w->messages) return;
-    fprintf(w->messages, "rank %zu (%s) %s; the run has ended on all %zu ranks\n", rank, rank_name(w, rank),
+/* Is it for this rank to say that `rank` is lost? */
+static bool speaks_of(const pleat_nn_world *w, size_t rank) { return w->t.rank == (rank == 0 ? 1 : 0); }
+
+static void say(pleat_nn_world *w, size_t rank, const char *why) {
+    if (atomic_exchange(&w->said, true) || !w->messages) return;
+    /* a line of progress may be unfinished */
+    fprintf(w->messages, "\nrank %zu (%s) %s; the run has ended on all %zu ranks\n", rank, rank_name(w, rank),
             why, w->t.size);
     fflush(w->messages);
 }
 
+void pln_say_lost(pleat_nn_world *w, size_t rank, const char *why) {
+    if (speaks_of(w, rank))
+        say(w, rank, why);
+    else
+        atomic_store(&w->said, true);
+}
+
 pleat_status pln_lose(pleat_nn_world *w, size_t rank, const char *why) {
     w->broken = w->told = true;
-    pln_say_lost(w, rank, why);
+    say(w, rank, why);
     return pleat_fail(w->ctx, PLEAT_ERR_IO, op, "rank %zu (%s) %s", rank, rank_name(w, rank), why);
 }
 
@@ -72,17 +82,23 @@ pleat_status pln_receive(pleat_nn_world *w, pln_request *r, void *data, size_t b
     return status;
 }
 
-pleat_status pln_test(pleat_nn_world *w, size_t n, pln_request *r, size_t *open, size_t *peer) {
-    for (size_t i = 0; i < n; i++) {
-        if (!r[i].handle) continue;
-        int done = w->t.test(w->t.self, r[i].handle);
-        if (done) r[i].handle = NULL;
-        if (done < 0) return pln_lose(w, r[i].peer, "cannot be reached: MPI reports an error");
-        if (done) continue;
-        ++*open;
-        if (*peer == SIZE_MAX || r[i].receiving) *peer = r[i].peer;
-    }
+static pleat_status test_one(pleat_nn_world *w, pln_request *r, size_t *open, size_t *peer) {
+    int done = w->t.test(w->t.self, r->handle);
+    if (done) r->handle = NULL;
+    if (done < 0) return pln_lose(w, r->peer, "cannot be reached: MPI reports an error");
+    if (done) return PLEAT_OK;
+    ++*open;
+    if (*peer == SIZE_MAX) *peer = r->peer;
     return PLEAT_OK;
+}
+
+pleat_status pln_test(pleat_nn_world *w, size_t n, pln_request *r, size_t *open, size_t *peer) {
+    pleat_status status = PLEAT_OK;
+    for (size_t k = 0; k < 2 * n && !status; k++) { /* those that should send are to blame first */
+        pln_request *one = &r[k % n];
+        if (one->handle && one->receiving == (k < n)) status = test_one(w, one, open, peer);
+    }
+    return status;
 }
 
 /* A rank that waits leaves its core to those that work, at first for the shortest time. */
@@ -105,9 +121,12 @@ pleat_status pln_wait_until(pleat_nn_world *w, pln_look *look, void *arg, const 
         if (lost) return pln_lose(w, lost - 1, "has died");
         if (gone && !left) left = now;
         if (left && now - left > 1) return pln_lose(w, gone - 1, "has left the run");
-        snprintf(why, sizeof why, "has been silent for %s s: rank %zu waits for %s",
-                 pln_rounded(w->timeout, 3).s, w->t.rank, what);
-        if (now - start > w->timeout) return pln_lose(w, peer, why);
+        /* the rank that is to say so has been waiting for as long, or a little less */
+        if (now - start > w->timeout + (speaks_of(w, peer) ? 0 : 1 + 0.1 * (double)w->t.rank)) {
+            snprintf(why, sizeof why, "has been silent for %s s: rank %zu waits for %s",
+                     pln_rounded(w->timeout, 3).s, w->t.rank, what);
+            return pln_lose(w, peer, why);
+        }
         rest(turn);
     }
 }
