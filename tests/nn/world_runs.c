@@ -1,0 +1,77 @@
+/* Training ends in the same bits on any number of ranks. */
+#include "world_job.h"
+
+TestSuite(runs, .timeout = 100);
+
+static void train(member *m) {
+    job *j = job_new(m->ctx, m->arg);
+    EXPECT_FINE(m, job_run(j, m->world, &m->results));
+    job_free(j);
+}
+
+static void expect_same_everywhere(const setup *s, const char *what) {
+    static const size_t sizes[] = {1, 2, 3, 5, 8};
+    results expected = job_alone(s);
+    for (size_t i = 0; i < 5; i++) {
+        ranks r = {.n = sizes[i], .seed = i, .run = train, .arg = s, .what = what};
+        member *m = run_ranks(&r);
+        expect_results(&r, m, &expected);
+        free(m);
+    }
+}
+
+#define SAME(name, ...) \
+    Test(runs, name) { expect_same_everywhere(&(setup){__VA_ARGS__}, #name); }
+
+/* 42 items in batches of 8, and one of 2. */
+SAME(batches_of_three_and_two, .micro = 3, .ema = true, .noise = 0.1)
+SAME(one_item_each, .micro = 1, .prefetch = true, .noise = 0.1, .ema = true)
+SAME(micro_divides_the_batch, .micro = 4, .drop_last = true, .sgd = true)
+SAME(micro_is_the_batch, .micro = 8)
+SAME(micro_is_larger_than_the_batch, .micro = 100, .prefetch = true)
+SAME(one_batch_of_all, .micro = 5, .batch = 42, .epochs = 4, .noise = 0.1)
+SAME(clipped, .micro = 2, .clip_norm = 0.05, .ema = true)
+SAME(without_norm_and_dropout, .micro = 2, .plain = true, .sgd = true)
+SAME(doubles, .micro = 3, .dtype = PLEAT_F64, .ema = true)
+SAME(frozen, .micro = 3, .frozen = true)
+SAME(two_networks, .micro = 2, .two = true, .ema = true, .noise = 0.1)
+SAME(by_hand, .micro = 3, .by_hand = true, .noise = 0.1)
+SAME(two_networks_by_hand, .micro = 1, .by_hand = true, .two = true, .sgd = true)
+SAME(frozen_between_steps, .micro = 3, .by_hand = true, .frozen = true)
+
+/* Without .micro a batch is one micro-batch. */
+Test(runs, micro_by_default_is_the_batch) {
+    results expected = job_alone(&(setup){.micro = 8});
+    for (size_t n = 1; n <= 3; n++) {
+        ranks r = {.n = n, .run = train, .arg = &(setup){.micro = 0}, .what = "micro 0"};
+        member *m = run_ranks(&r);
+        expect_results(&r, m, &expected);
+        free(m);
+    }
+}
+
+/* So the length of micro-batches is a part of the definition. */
+Test(runs, micro_shows) {
+    results a = job_alone(&(setup){.micro = 3}), b = job_alone(&(setup){.micro = 4}),
+            c = job_alone(&(setup){.micro = 3});
+    cr_assert(differ(&a, &b));
+    cr_assert_null(differ(&a, &c), "%s", differ(&a, &c));
+}
+
+/* Fewer buckets, and comparisons at every step, change nothing. */
+Test(runs, options_of_the_world_do_not_show) {
+    setup s = {.micro = 2, .noise = 0.1, .ema = true};
+    results expected = job_alone(&s);
+    static const size_t buckets[] = {1, 100, 5000};
+    for (size_t k = 0; k < 3; k++) {
+        ranks r = {.n = 3,
+                   .seed = 9 + k,
+                   .run = train,
+                   .arg = &s,
+                   .world = {.bucket = buckets[k], .check = 1},
+                   .what = "buckets"};
+        member *m = run_ranks(&r);
+        expect_results(&r, m, &expected);
+        free(m);
+    }
+}
