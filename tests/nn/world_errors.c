@@ -1,0 +1,446 @@
+/* What goes wrong on one rank is known on all, and changes nothing. */
+#define _POSIX_C_SOURCE 200809L
+
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "tensors.h"
+#include "world_job.h"
+
+TestSuite(mistakes, .init = tensors_begin, .fini = tensors_end, .timeout = 100);
+
+enum { STEPS = 5 };
+
+/* ---- losses ------------------------------------------------------------------------------------------------ */
+
+typedef enum fault { NONE, NOT_FINITE, FAILING, NOTHING, VECTOR, INDEPENDENT, FAULTS } fault;
+
+static const char *const says[FAULTS] = {[NOT_FINITE] = "adam: the loss is nan; it must be finite",
+                                         [FAILING] = "loss: this rank does not like its items",
+                                         [NOTHING] = "share: the loss is NULL",
+                                         [VECTOR] = "it must have one element",
+                                         [INDEPENDENT] = "does not depend on parameter \"0.weight\""};
+
+typedef struct trial {
+    job *j;
+    member *m;
+    fault fault; /* of the running step, here */
+    size_t after, calls;
+} trial;
+
+static pleat_tensor *faulty_loss(void *user, const pleat_nn_batch *b, double *metric) {
+    trial *t = user;
+    pleat_tensor *loss = job_loss(t->j, b, metric);
+    if (t->calls++ < t->after) return loss;
+    switch (t->fault) {
+    case NOT_FINITE:
+        return pleat_scale(loss, NAN);
+    case FAILING:
+        pleat_fail(t->j->ctx, PLEAT_ERR_DTYPE, "loss", "this rank does not like its items");
+        return loss;
+    case NOTHING:
+        return NULL;
+    case VECTOR:
+        return pleat_nn_forward(t->j->part[0].net, b->x);
+    case INDEPENDENT:
+        return pleat_sum(pleat_square(pleat_nn_param(t->j->part[0].net, 5)));
+    default:
+        return loss;
+    }
+}
+
+typedef struct lesson {
+    fault fault;
+    size_t first, last; /* these ranks fail in step 2 */
+    size_t after;       /* so many micro-batches */
+    setup s;
+} lesson;
+
+/* Rank `first`'s error for all. */
+static void expect_refusal(member *m, pleat_status status, const lesson *l) {
+    char part[150];
+    snprintf(part, sizeof part, "%s", says[l->fault]);
+    EXPECT(m, status, "it went well");
+    EXPECT(m, strstr(pleat_error(m->ctx)->text, part), "\"%s\" does not say \"%s\"",
+           pleat_error(m->ctx)->text, part);
+    snprintf(part, sizeof part, "rank %zu: ", l->first);
+    if (m->ranks > 1)
+        EXPECT(m, !strncmp(pleat_error(m->ctx)->text, part, strlen(part)), "\"%s\" does not say \"%s\"",
+               pleat_error(m->ctx)->text, part);
+    EXPECT(m, !strchr(pleat_error(m->ctx)->text, '\n') && strlen(pleat_error(m->ctx)->text) < 400, "%s",
+           pleat_error(m->ctx)->text);
+    EXPECT(m, pleat_nn_world_speaks(m->world) == (m->rank == 0), "it speaks");
+    pleat_clear_error(m->ctx);
+}
+
+static void survive_a_fault(member *m) {
+    const lesson *l = m->arg;
+    job *j = job_new(m->ctx, &l->s);
+    trial t = {.j = j, .m = m, .after = l->after};
+    pleat_nn_share *share = job_share(j, m->world);
+    EXPECT(m, share, "%s", pleat_error(m->ctx)->text);
+    pleat_nn_loader_start(j->train, 0, 0);
+    for (size_t step = 0; step < STEPS && share; step++) {
+        results before = {0}, after = {0};
+        pleat_nn_batch b;
+        double loss = 7, metric = 7;
+        take_part(&before, &j->part[0]);
+        pleat_scope scope = pleat_begin(m->ctx);
+        EXPECT(m, pleat_nn_loader_next(j->train, &b), "no batch");
+        t.fault = step == 2 && m->rank >= l->first && m->rank <= l->last ? l->fault : NONE;
+        t.calls = 0;
+        pleat_status status = pleat_nn_step_shared(j->part[0].opt, &b, faulty_loss, &t, &loss, &metric);
+        take_part(&after, &j->part[0]);
+        if (step == 2) {
+            expect_refusal(m, status, l);
+            EXPECT(m, !differ(&before, &after), "%s", differ(&before, &after));
+        } else {
+            EXPECT_FINE(m, status);
+            EXPECT(m, differ(&before, &after), "nothing has changed");
+            take_number(&m->results, "loss", loss);
+            take_number(&m->results, "metric", metric);
+        }
+        pleat_end(scope);
+    }
+    job_take(j, &m->results);
+    pleat_nn_share_free(share);
+    job_free(j);
+}
+
+static void expect_survival(lesson l) {
+    results alone = {0};
+    static const size_t sizes[] = {1, 2, 3, 5};
+    for (size_t i = 0; i < 4; i++) {
+        if (l.first >= sizes[i]) continue;
+        ranks r = {.n = sizes[i],
+                   .seed = i * 7,
+                   .run = survive_a_fault,
+                   .arg = &l,
+                   .what = says[l.fault],
+                   .world = {.check = 2, .bucket = i == 2 ? 100 : 0}};
+        member *m = run_ranks(&r);
+        if (!alone.n) alone = m[0].results;
+        expect_results(&r, m, &alone);
+        free(m);
+    }
+}
+
+Test(mistakes, of_a_loss_are_those_of_all) {
+    for (fault f = NOT_FINITE; f < FAULTS; f++)
+        for (size_t after = 0; after < 2; after++) {
+            expect_survival((lesson){f, 0, 9, after, {.micro = 1}});
+            if (after) continue;
+            expect_survival((lesson){f, 0, 0, 0, {.micro = 2}});
+            expect_survival((lesson){f, 1, 1, 0, {.micro = 2, .prefetch = true}});
+            expect_survival((lesson){f, 1, 2, 0, {.micro = 1}});
+            expect_survival((lesson){f, 2, 2, 0, {.micro = 2}});
+        }
+}
+
+/* The same within a run: it ends, on all ranks with one text. */
+static pleat_tensor *loss_of_rank_1(void *user, const pleat_nn_batch *b, double *metric) {
+    trial *t = user;
+    pleat_tensor *loss = job_loss(t->j, b, metric);
+    return t->m->rank == 1 && ++t->calls == t->after ? pleat_scale(loss, INFINITY) : loss;
+}
+
+static void fit_with_a_fault(member *m) {
+    setup s = {.micro = 2};
+    job *j = job_new(m->ctx, &s);
+    trial t = {.j = j, .m = m, .after = *(const size_t *)m->arg};
+    pleat_status status =
+        pleat_nn_fit(&j->run, .part = {j->part[0]}, .train = j->train, .valid = j->valid, .epochs = 2,
+                     .loss = loss_of_rank_1, .user = &t, .world = m->world, .micro = 2);
+    EXPECT(m, j->run.outcome == PLEAT_NN_FAILED, "outcome %d", j->run.outcome);
+    expect_error_of(m, status, PLEAT_ERR_ARGUMENT, "rank 1: adam: the loss is ");
+    EXPECT(m, pleat_nn_step(j->part[0].opt, NULL) == PLEAT_ERR_ARGUMENT, "the share is gone");
+    pleat_clear_error(m->ctx);
+    job_take(j, &m->results);
+    job_free(j);
+}
+
+Test(mistakes, within_a_run) {
+    for (size_t after = 1; after < 5; after++) {
+        ranks r = {.n = 3, .run = fit_with_a_fault, .arg = &after, .what = "fit"};
+        member *m = run_ranks(&r);
+        expect_results(&r, m, &m[0].results);
+        free(m);
+    }
+}
+
+/* A loss that fails in validation alone. */
+static pleat_tensor *loss_that_does_not_validate(void *user, const pleat_nn_batch *b, double *metric) {
+    const trial *t = user;
+    if (t->m->rank == 2 && !pleat_nn_is_training(t->j->part[0].net))
+        pleat_fail(t->j->ctx, PLEAT_ERR_SHAPE, "loss", "of validation");
+    return job_loss(t->j, b, metric);
+}
+
+static void fail_in_validation(member *m) {
+    setup s = {.micro = 2};
+    job *j = job_new(m->ctx, &s);
+    trial t = {.j = j, .m = m};
+    pleat_status status =
+        pleat_nn_fit(&j->run, .part = {j->part[0]}, .train = j->train, .valid = j->valid, .epochs = 2,
+                     .loss = loss_that_does_not_validate, .user = &t, .world = m->world, .micro = 2);
+    expect_error_of(m, status, PLEAT_ERR_SHAPE, "rank 2: loss: of validation");
+    job_free(j);
+}
+
+Test(mistakes, within_a_validation) {
+    free(run_ranks(&(ranks){.n = 3, .run = fail_in_validation, .what = "validation"}));
+}
+
+/* ---- ranks that are not the same ------------------------------------------------------------------------------ */
+
+typedef struct odd {
+    size_t rank;
+    setup usual, other;
+    const char *says;
+} odd;
+
+static void meet_the_odd_one(member *m) {
+    const odd *o = m->arg;
+    job *j = job_new(m->ctx, m->rank == o->rank ? &o->other : &o->usual);
+    results before = {0}, after = {0};
+    char part[100];
+    job_take(j, &before);
+    snprintf(part, sizeof part, "share: rank %zu has %s", o->rank, o->says);
+    pleat_nn_share *share = job_share(j, m->world);
+    EXPECT(m, !share, "a share of unequal ranks");
+    expect_error_of(m, PLEAT_ERR_ARGUMENT, PLEAT_ERR_ARGUMENT, part);
+    job_take(j, &after);
+    EXPECT(m, !differ(&before, &after), "%s", differ(&before, &after));
+    /* the loader deals whole batches again */
+    pleat_nn_batch b;
+    pleat_nn_loader_start(j->train, 0, 0);
+    EXPECT(m, pleat_nn_loader_next(j->train, &b) && b.n == b.whole, "%zu of %zu", b.n, b.whole);
+    job_free(j);
+}
+
+Test(mistakes, ranks_must_be_equal) {
+    const setup usual = {.micro = 2, .options = "--lr 0.1"};
+    const odd odds[] = {
+        {1, usual, {.micro = 2, .options = "--lr 0.1", .width = 5}, "another network than rank 0"},
+        {2,
+         usual,
+         {.micro = 2, .options = "--lr 0.2"},
+         "other options than rank 0: \"--lr 0.2\" and \"--lr 0.1\""},
+        {1, usual, {.micro = 2}, "other options than rank 0: \"\" and \"--lr 0.1\""},
+        {2,
+         usual,
+         {.micro = 2, .options = "--lr 0.1", .first_label = 3},
+         "other training data, or another loader, than rank 0"},
+        {1,
+         usual,
+         {.micro = 2, .options = "--lr 0.1", .batch = 9},
+         "other training data, or another loader, than rank 0"},
+        {2,
+         usual,
+         {.micro = 2, .options = "--lr 0.1", .noise = 0.5},
+         "other training data, or another loader, than rank 0"},
+        {1, usual, {.micro = 3, .options = "--lr 0.1"}, "another length of micro-batches than rank 0"},
+    };
+    for (size_t i = 0; i < sizeof odds / sizeof *odds; i++)
+        free(run_ranks(&(ranks){.n = 3, .run = meet_the_odd_one, .arg = &odds[i], .what = odds[i].says}));
+}
+
+/* What one rank sees by itself, all learn. */
+static void refuse_on_one(member *m) {
+    setup s = {.micro = 2, .plain = true};
+    job *j = job_new(m->ctx, &s);
+    double metric;
+    pleat_nn_batch b;
+    pleat_nn_loader_start(j->train, 0, 0);
+    EXPECT(m, pleat_nn_loader_next(j->train, &b), "no batch");
+    if (m->rank == 1) EXPECT_FINE(m, pleat_nn_accumulate(j->part[0].opt, job_loss(j, &b, &metric), 1));
+    EXPECT(m, !job_share(j, m->world), "a share");
+    expect_error_of(m, PLEAT_ERR_ARGUMENT, PLEAT_ERR_ARGUMENT,
+                    "rank 1: share: an optimizer has accumulated gradients");
+    if (m->rank == 1) EXPECT_FINE(m, pleat_nn_step_accumulated(j->part[0].opt));
+    pleat_nn_share *share = job_share(j, m->world);
+    EXPECT(m, share, "%s", pleat_error(m->ctx)->text);
+    pleat_nn_share_free(share);
+    job_free(j);
+}
+
+Test(mistakes, one_rank_cannot_begin) {
+    free(run_ranks(&(ranks){.n = 3, .run = refuse_on_one, .what = "pending"}));
+}
+
+/* ---- parameters that change by themselves ----------------------------------------------------------------------- */
+
+static void change_a_parameter(member *m) {
+    const size_t *at = m->arg; /* rank, step, number of the tensor */
+    setup s = {.micro = 2};
+    job *j = job_new(m->ctx, &s);
+    pleat_nn_share *share = job_share(j, m->world);
+    pleat_nn_batch b;
+    char name[64], part[200];
+    pleat_nn_state_name(j->part[0].net, at[2], name, sizeof name);
+    pleat_nn_loader_start(j->train, 0, 0);
+    for (size_t step = 1; step <= at[1]; step++) {
+        EXPECT(m, pleat_nn_loader_next(j->train, &b), "no batch");
+        pleat_tensor *t = pleat_nn_state(j->part[0].net, at[2]);
+        if (step == at[1] && m->rank == at[0]) pleat_assign(t, pleat_shift(t, 1e-3));
+        pleat_status status = pleat_nn_step_shared(j->part[0].opt, &b, job_loss, j, NULL, NULL);
+        if (step < at[1]) EXPECT_FINE(m, status);
+        if (step < at[1]) continue;
+        snprintf(
+            part, sizeof part,
+            "share: rank %zu, step %zu: its parameters are no longer those of rank 0; the first that differs is \"%s\"",
+            at[0], step, name);
+        expect_error_of(m, status, PLEAT_ERR_CHECK, part);
+        EXPECT(m, pleat_nn_world_speaks(m->world) == (m->rank == 0), "it speaks");
+    }
+    pleat_nn_share_free(share);
+    job_free(j);
+}
+
+Test(mistakes, parameters_drift_apart) {
+    static const size_t at[][3] = {{1, 1, 0}, {2, 3, 4}, {1, 4, 2}, {2, 2, 8}};
+    for (size_t i = 0; i < 4; i++)
+        free(run_ranks(&(ranks){
+            .n = 3, .run = change_a_parameter, .arg = at[i], .world = {.check = 1}, .what = "drift"}));
+}
+
+/* ---- a rank that is lost ------------------------------------------------------------------------------------------ */
+
+typedef struct loss_of_a_rank {
+    size_t rank, step; /* from this step on it is silent; 0: before the share */
+    bool stops;        /* it does nothing more, or else nobody hears it */
+} loss_of_a_rank;
+
+static void lose_a_rank(member *m) {
+    const loss_of_a_rank *l = m->arg;
+    setup s = {.micro = 1};
+    job *j = job_new(m->ctx, &s);
+    pleat_nn_batch b;
+    bool lost = m->rank == l->rank;
+    char part[100];
+    if (lost && l->step == 0) post_lose(m->post, m->rank);
+    pleat_nn_share *share = lost && l->step == 0 && l->stops ? NULL : job_share(j, m->world);
+    pleat_status status = share || (lost && l->stops) ? PLEAT_OK : pleat_error(m->ctx)->code;
+    pleat_nn_loader_start(j->train, 0, 0);
+    for (size_t step = 1; step <= 4 && share && !status; step++) {
+        EXPECT(m, pleat_nn_loader_next(j->train, &b), "no batch");
+        if (lost && step == l->step) post_lose(m->post, m->rank);
+        if (lost && step == l->step && l->stops) break;
+        status = pleat_nn_step_shared(j->part[0].opt, &b, job_loss, j, NULL, NULL);
+    }
+    snprintf(part, sizeof part, "world: rank %zu (process %ld on ", l->rank, (long)getpid());
+    if (!lost) {
+        EXPECT(m,
+               strstr(pleat_error(m->ctx)->text, "has been silent for 0 s") ||
+                   strstr(pleat_error(m->ctx)->text, "has been silent for 0.3 s"),
+               "\"%s\"", pleat_error(m->ctx)->text);
+        expect_error_of(m, status, PLEAT_ERR_IO, part);
+        EXPECT(m, !pleat_nn_world_speaks(m->world) || !m->world->messages || m->rank > 1, "it is said twice");
+        if (share)
+            EXPECT(m, pleat_nn_step_shared(j->part[0].opt, &b, job_loss, j, NULL, NULL), "a step goes on");
+    }
+    pleat_clear_error(m->ctx);
+    pleat_nn_share_free(share);
+    job_free(j);
+}
+
+static void expect_loss(size_t n, loss_of_a_rank l) {
+    char *text = NULL, part[100];
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    cr_assert(out);
+    free(run_ranks(&(ranks){.n = n,
+                            .run = lose_a_rank,
+                            .arg = &l,
+                            .loses = true,
+                            .what = "loss",
+                            .world = {.timeout = 0.3, .messages = out}}));
+    fclose(out);
+    snprintf(part, sizeof part, "rank %zu (process %ld on ", l.rank, (long)getpid());
+    cr_assert(!strncmp(text, part, strlen(part)), "\"%s\" does not begin with \"%s\"", text, part);
+    cr_assert(strstr(text, "; the run has ended on all "), "%s", text);
+    cr_assert(strchr(text, '\n') == text + strlen(text) - 1, "\"%s\" is no line", text);
+    free(text);
+}
+
+Test(mistakes, a_rank_that_is_silent) {
+    for (size_t rank = 0; rank < 3; rank++)
+        for (size_t step = 0; step < 3; step++) expect_loss(3, (loss_of_a_rank){rank, step, true});
+    for (size_t rank = 0; rank < 5; rank += 2) expect_loss(5, (loss_of_a_rank){rank, 2, true});
+}
+
+/* ---- steps of other kinds ------------------------------------------------------------------------------------------ */
+
+Test(mistakes, only_shared_steps) {
+    setup s = {.micro = 2, .plain = true};
+    job *j = job_new(ctx, &s);
+    pleat_nn_share *share = job_share(j, NULL);
+    pleat_nn_optimizer *opt = j->part[0].opt;
+    pleat_tensor *grads[4];
+    static const char own[] = "its batches are cut into micro-batches; pleat_nn_step_shared makes its steps";
+    double metric;
+    pleat_nn_batch b;
+    cr_assert(share);
+    for (size_t i = 0; i < 4; i++) grads[i] = pleat_full_like(pleat_nn_param(j->part[0].net, i), 1);
+    results before = {0}, after = {0};
+    job_take(j, &before);
+    pleat_nn_loader_start(j->train, 0, 0);
+    cr_assert(pleat_nn_loader_next(j->train, &b));
+    EXPECT_FAILED(pleat_nn_step(opt, job_loss(j, &b, &metric)), PLEAT_ERR_ARGUMENT, "adam", own);
+    EXPECT_FAILED(pleat_nn_accumulate(opt, job_loss(j, &b, &metric), 1), PLEAT_ERR_ARGUMENT, "adam", own);
+    EXPECT_FAILED(pleat_nn_update(opt, grads), PLEAT_ERR_ARGUMENT, "adam", own);
+    EXPECT_FAILED(pleat_nn_step_accumulated(opt), PLEAT_ERR_ARGUMENT, "adam", "nothing is accumulated");
+    cr_assert_null(job_share(j, NULL));
+    EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "share", "an optimizer is of another share");
+    job_take(j, &after);
+    cr_assert_null(differ(&before, &after), "%s", differ(&before, &after));
+    EXPECT_FAILED(pleat_nn_step_shared(opt, &(pleat_nn_batch){.n = 2, .x = b.x, .labels = b.labels}, job_loss,
+                                       j, NULL, NULL),
+                  PLEAT_ERR_ARGUMENT, "step_shared", "the batch must be of the share's loader");
+    EXPECT_OK(pleat_nn_step_shared(opt, &b, job_loss, j, NULL, NULL));
+    pleat_nn_share_free(share);
+    EXPECT_OK(pleat_nn_step(opt, job_loss(j, &b, &metric)));
+    job_free(j);
+}
+
+static pleat_tensor *no_loss(void *user, const pleat_nn_batch *b, double *metric) {
+    (void)user, (void)b, (void)metric;
+    return NULL;
+}
+
+Test(mistakes, arguments) {
+    setup s = {.micro = 2, .plain = true};
+    job *j = job_new(ctx, &s);
+    pleat_nn_batch b;
+    pleat_nn_loader_start(j->train, 0, 0);
+    cr_assert(pleat_nn_loader_next(j->train, &b));
+    static const char all[] = "optimizer, batch and loss must be given";
+    cr_assert_eq(pleat_nn_step_shared(NULL, &b, job_loss, j, NULL, NULL), PLEAT_ERR_ARGUMENT);
+    EXPECT_FAILED(pleat_nn_step_shared(j->part[0].opt, NULL, job_loss, j, NULL, NULL), PLEAT_ERR_ARGUMENT,
+                  "step_shared", all);
+    EXPECT_FAILED(pleat_nn_step_shared(j->part[0].opt, &b, NULL, j, NULL, NULL), PLEAT_ERR_ARGUMENT,
+                  "step_shared", all);
+    EXPECT_FAILED(pleat_nn_step_shared(j->part[0].opt, &b, no_loss, j, NULL, NULL), PLEAT_ERR_ARGUMENT,
+                  "step", "the loss is NULL");
+    cr_assert_null(pleat_nn_share_new(.train = j->train));
+    cr_assert_null(pleat_nn_share_new(.part = {j->part[0]}));
+    EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "share", ".train must be given");
+    pleat_nn_share_free(NULL);
+    cr_assert_null(pleat_nn_world_new(NULL));
+    cr_assert_null(pleat_nn_world_new(ctx, .timeout = -1));
+    EXPECT_FAILED(pleat_error(ctx)->code, PLEAT_ERR_ARGUMENT, "world", "the timeout must be positive");
+    job_free(j);
+}
+
+Test(mistakes, options_of_a_run) {
+    setup s = {.micro = 2, .plain = true};
+    job *j = job_new(ctx, &s);
+    EXPECT_FAILED(pleat_nn_fit(&j->run, .part = {j->part[0]}, .train = j->train, .epochs = 1,
+                               .loss = job_loss, .user = j, .micro = 2, .accumulate = 2),
+                  PLEAT_ERR_ARGUMENT, "fit", ".accumulate is for batches that are not cut");
+    EXPECT_FAILED(pleat_nn_fit(&j->run, .part = {j->part[0]}, .train = j->train, .valid = j->train,
+                               .epochs = 1, .loss = job_loss, .user = j, .micro = 2),
+                  PLEAT_ERR_ARGUMENT, "fit", ".valid must be another loader than .train");
+    job_free(j);
+}
