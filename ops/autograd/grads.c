@@ -212,7 +212,7 @@ static bool show(walk *w, size_t i, pleat_tensor *g) {
     pleat_end(scratch);
     if (!done && w->ctx->error.code == PLEAT_OK)
         pleat_fail(w->ctx, PLEAT_ERR_ARGUMENT, "grads_each", "the function for x %zu returned false", i);
-    return done;
+    return w->ctx->error.code == PLEAT_OK;
 }
 
 /* Stop k has its last contribution: show it as the result of each x that it is. */
