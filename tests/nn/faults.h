@@ -39,7 +39,7 @@ struct row {
 };
 
 /* Each ends with a row without a name. */
-extern const row faults_ops[], faults_nn[], faults_files[];
+extern const row faults_ops[], faults_nn[], faults_world[], faults_files[];
 
 /* What faults_files read; in the folder `where`. */
 void faults_files_begin(pleat_ctx *ctx, const char *where);

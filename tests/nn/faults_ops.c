@@ -265,6 +265,12 @@ static void norms(world *w, const row *r) {
 
 /* ---- gradients and checks ----------------------------------------------------------------------------------- */
 
+static bool see(void *user, size_t i, pleat_tensor *g) {
+    (void)i;
+    take(user, pleat_neg(g));
+    return true;
+}
+
 static void grads(world *w, const row *r) {
     (void)r;
     pleat_tensor *x = square(w), *chain = x, *g = NULL;
@@ -274,6 +280,8 @@ static void grads(world *w, const row *r) {
     pleat_tensor *leaf = pleat_zeros(w->ctx, PLEAT_F32, PLEAT_SCALAR), *xs[] = {leaf, x}, *gs[2] = {NULL};
     take_status(w, pleat_grads(leaf, NULL, 2, xs, gs, 0));
     take(w, gs[0]), take(w, gs[1]);
+    take_status(w, pleat_grads_each(leaf, NULL, 2, xs, see, w, 0));
+    take_status(w, pleat_grads_each(chain, pleat_flip(x, PLEAT_AXES(0)), 1, &x, see, w, 0));
 }
 
 static pleat_tensor *curve(size_t n, pleat_tensor *const *xs, void *user) {
@@ -532,7 +540,7 @@ const row faults_ops[] = {
     {" pleat_reflection_pad2d_with pleat_replication_pad2d_with ", edge_pads, .unary = NULL},
     {" pleat_normalize pleat_batch_norm_with pleat_group_norm_with pleat_layer_norm_with ", norms,
      .unary = NULL},
-    {" pleat_grads ", grads, .unary = NULL},
+    {" pleat_grads pleat_grads_each ", grads, .unary = NULL},
     {" pleat_jvp pleat_hvp ", products, .unary = NULL},
     {" pleat_check_gradient_f64_with pleat_check_vjp_f64_with pleat_check_adjoint_f64_with"
      " pleat_check_gradient_f32_with pleat_check_vjp_f32_with pleat_check_adjoint_f32_with"

@@ -174,6 +174,7 @@ TestSuite(faults, .init = scratch_begin, .fini = scratch_end, .timeout = 100);
 
 Test(faults, ops) { survive_all(faults_ops); }
 Test(faults, nn) { survive_all(faults_nn); }
+Test(faults, world) { survive_all(faults_world); }
 Test(faults, files) {
     faults_files_begin(ctx, scratch_folder);
     survive_all(faults_files);
@@ -183,6 +184,7 @@ Test(faults, calls_describe_themselves) {
     world w = {.ctx = ctx, .described = true};
     for (const row *r = faults_ops; r->covers; r++) undisturbed(&w, r);
     for (const row *r = faults_nn; r->covers; r++) undisturbed(&w, r);
+    for (const row *r = faults_world; r->covers; r++) undisturbed(&w, r);
 }
 
 /* Each row again and again, until it draws no more: the first tensor that it draws is dead, the second,
@@ -202,6 +204,7 @@ Test(faults, dead_tensors_are_reported) {
     world w = {.ctx = pleat_ctx_new(.threads = 1, .debug = true)};
     for (const row *r = faults_ops; r->covers; r++) expect_reported(&w, r);
     for (const row *r = faults_nn; r->covers; r++) expect_reported(&w, r);
+    for (const row *r = faults_world; r->covers; r++) expect_reported(&w, r);
     faults_files_begin(w.ctx, scratch_folder);
     for (const row *r = faults_files; r->covers; r++) expect_reported(&w, r);
     pleat_ctx_free(w.ctx);
@@ -219,14 +222,17 @@ static const char unfailing[] =
     " pleat_nn_find_state pleat_nn_is_training pleat_nn_is_frozen pleat_nn_attrs pleat_nn_ctx pleat_nn_kind_of"
     " pleat_nn_child_count pleat_nn_child pleat_nn_own_param pleat_nn_own_buffer pleat_nn_lr pleat_nn_grad_norm"
     " pleat_nn_loader_batches pleat_nn_loader_items pleat_nn_loader_batch_size pleat_nn_loader_shape pleat_pool_threads pleat_cores"
-    " pleat_framework_name pleat_layer_groups"
+    " pleat_framework_name pleat_layer_groups pleat_nn_world_rank pleat_nn_world_size pleat_nn_world_neighbours pleat_nn_world_speaks"
+    " pleat_nn_world_traffic"
     /* switches, and reports into the context's own line */
     " pleat_fail pleat_error_where pleat_call_fail pleat_pair pleat_pair_f64 pleat_call_of pleat_call_attributes pleat_call_text pleat_set_recording pleat_nn_set_training pleat_nn_freeze pleat_nn_set_lr"
     " pleat_blas_single_thread"
     /* they give memory back */
     " pleat_ctx_free pleat_trim pleat_end pleat_drop pleat_pool_free pleat_nn_free pleat_nn_optimizer_free"
     " pleat_nn_ema_free pleat_nn_images_free pleat_nn_data_free pleat_nn_batches_free pleat_nn_loader_free pleat_nn_file_abort"
-    " pleat_nn_run_free pleat_nn_report_free"
+    " pleat_nn_run_free pleat_nn_report_free pleat_nn_world_free pleat_nn_share_free"
+    /* a type of functions */
+    " pleat_nn_loss_fn"
     /* elements and numbers */
     " pleat_f32 pleat_f64 pleat_write_now pleat_const_f32 pleat_const_f64 pleat_item pleat_at pleat_read_f64 pleat_run_f64 pleat_prepared_result pleat_call_attribute pleat_prepared_call pleat_prepared_x pleat_prepared_is_constant pleat_prepared_original pleat_prepared_caller pleat_set_caller pleat_op_is_known pleat_prepared_free pleat_print pleat_rng_new pleat_rng_u32 pleat_rng_below"
     " pleat_rng_uniform pleat_rng_normal pleat_pow_f64 pleat_cos_f64 pleat_log_f64 pleat_nn_schedule_lr pleat_nn_plateau_lr pleat_nn_shuffle"
@@ -286,7 +292,8 @@ static size_t expect_covered(const char *header) {
     char *text = (char *)get_file(path, &bytes);
     strip(text);
     for (char *at = text; (at = next_function(at, name)); n++) {
-        size_t rows = rows_of(faults_ops, name) + rows_of(faults_nn, name) + rows_of(faults_files, name);
+        size_t rows = rows_of(faults_ops, name) + rows_of(faults_nn, name) + rows_of(faults_world, name) +
+                      rows_of(faults_files, name);
         bool exempt = names(unfailing, name);
         cr_expect(rows || exempt,
                   "%s: %s is in no row of faults_*.c, and not among those that cannot allocate", header,
@@ -306,7 +313,8 @@ Test(faults, name_every_public_function) {
                                           "nn/pleat_nn.h",
                                           "nn/pleat_nn_data.h",
                                           "nn/pleat_nn_models.h",
-                                          "nn/pleat_nn_train.h"};
+                                          "nn/pleat_nn_train.h",
+                                          "nn/pleat_nn_world.h"};
     size_t n = 0;
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) n += expect_covered(headers[i]);
     cr_expect_geq(n, 281, "only %zu declarations were found", n);
