@@ -312,6 +312,7 @@ static pleat_status compare_notes(pleat_nn_share *s, pleat_status mine, uint64_t
     memcpy(s->mine, &own, sizeof own);
     memcpy(s->mine + sizeof own, s->means + 2 * s->block.first, s->block.count * 2 * sizeof(double));
     for (size_t r = 0; r < ranks_of(s); r++) w->bytes[r] = message_bytes(s, r);
+    w->told = false;
     pleat_status status = pln_gather(w, s->mine, s->all, w->bytes);
     const char *from = s->all;
     size_t other = 0;
@@ -328,6 +329,13 @@ static pleat_status compare_notes(pleat_nn_share *s, pleat_status mine, uint64_t
     }
     if (!status) status = mine; /* an echo, of what no rank has reported */
     return status || !other ? status : refuse_difference(s, other);
+}
+
+/* Update with the sums. What is wrong with them is so on all ranks, and each sees it by itself. */
+static pleat_status update(const pleat_nn_share *s, const lesson *l) {
+    pleat_status status = pln_optimizer_update(l->opt, s->running->sum);
+    if (status && s->a.world) s->a.world->told = status != PLEAT_ERR_MEMORY;
+    return status;
 }
 
 /* ---- a step ----------------------------------------------------------------------------------------------- */
@@ -380,7 +388,7 @@ static pleat_status make_step(pleat_nn_share *s, const lesson *l) {
     if (status) return status;
     status = add_all(s, learn_all(s, l));
     bool recording = pleat_set_recording(s->ctx, false);
-    if (!status) status = pln_optimizer_update(l->opt, t->sum);
+    if (!status) status = update(s, l);
     if (!status) status = take_norms(s);
     pleat_set_recording(s->ctx, recording);
     for (size_t i = 0; !t->exchange && i < t->tensors; i++) t->sum[i] = NULL; /* the scope's */

@@ -184,6 +184,7 @@ pleat_status pln_agree(pleat_nn_world *w, pleat_status mine) {
     verdict own = {.status = mine}, *all = malloc(w->t.size * sizeof own);
     if (!all) return pln_lose(w, w->t.rank, "has no memory left");
     if (mine) snprintf(own.text, sizeof own.text, "%s", pleat_error(w->ctx)->text);
+    w->told = false;
     pleat_status status = pln_gather_equal(w, &own, all, sizeof own);
     for (size_t r = 0; r < w->t.size && !status; r++) {
         if (!all[r].status) continue;
