@@ -468,8 +468,24 @@ bool pln_share_stopped(const pleat_nn_share *s) { return s->stopped; }
 /* What must be the same on all ranks. */
 typedef struct identity {
     char build[200], options[1024];
-    uint64_t data, networks, steps;
+    uint64_t data, networks, optimizers, steps, world;
 } identity;
+
+/* Which state of each parameter there is to copy, and whether it moves. */
+static uint64_t hash_optimizers(const pleat_nn_share *s) {
+    char unused[1];
+    uint64_t h = PLN_HASH_START;
+    for (size_t i = 0; i < s->parts; i++) {
+        const pleat_nn_part *p = &s->a.part[i];
+        h = pln_hash(h, (const uint64_t[]){p->opt != NULL, p->ema != NULL}, 2 * sizeof(uint64_t));
+        for (size_t k = 0; p->opt && k < pln_optimizer_states(p->opt); k++)
+            h = pln_hash_text(h, pln_optimizer_state_name(p->opt, k));
+        for (size_t k = 0; k < pleat_nn_param_count(p->net); k++)
+            h = pln_hash_text(
+                h, pleat_nn_is_frozen(pln_find(p->net, PLN_PARAMS, k, unused, sizeof unused).owner) ? "frozen" : "");
+    }
+    return h;
+}
 
 static uint64_t hash_networks(const pleat_nn_share *s) {
     char name[128];
@@ -483,11 +499,12 @@ static uint64_t hash_networks(const pleat_nn_share *s) {
     return h;
 }
 
-static pleat_status refuse_rank(const pleat_nn_share *s, size_t rank, const identity *zero,
-                                const identity *other) {
-    const char *what = zero->data != other->data           ? "other training data, or another loader,"
-                       : zero->networks != other->networks ? "another network"
-                                                           : "another length of micro-batches";
+static pleat_status refuse_rank(const pleat_nn_share *s, size_t rank, const identity *zero, const identity *other) {
+    const char *what = zero->data != other->data               ? "other training data, or another loader,"
+                       : zero->networks != other->networks     ? "another network"
+                       : zero->optimizers != other->optimizers ? "another optimizer, ema, or frozen part"
+                       : zero->world != other->world           ? "another .bucket or .check of its world"
+                                                               : "another length of micro-batches";
     char detail[400] = "";
     if (strcmp(zero->build, other->build)) {
         what = "another build";
@@ -501,12 +518,15 @@ static pleat_status refuse_rank(const pleat_nn_share *s, size_t rank, const iden
 }
 
 static pleat_status compare_ranks(const pleat_nn_share *s) {
-    identity own = {
-        .data = pln_loader_hash(s->a.train), .networks = hash_networks(s), .steps = pln_share_micro(s)};
+    identity own = {.data = pln_loader_hash(s->a.train),
+                    .networks = hash_networks(s),
+                    .optimizers = hash_optimizers(s),
+                    .steps = pln_share_micro(s)};
     identity *all = ranks_of(s) > 1 ? calloc(ranks_of(s), sizeof own) : NULL;
     pleat_status status = PLEAT_OK;
     if (ranks_of(s) == 1) return status;
     if (!all) return pln_lose(s->a.world, rank_of(s), "has no memory left");
+    own.world = pln_hash(PLN_HASH_START, (const size_t[]){s->a.world->bucket, s->a.world->check}, 2 * sizeof(size_t));
     snprintf(own.build, sizeof own.build, "%s", pleat_build_info());
     snprintf(own.options, sizeof own.options, "%s", s->a.options ? s->a.options : "");
     own.steps = own.steps << 1 | s->a.sync_norms;

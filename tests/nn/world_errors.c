@@ -241,9 +241,35 @@ Test(mistakes, ranks_must_be_equal) {
          {.micro = 2, .options = "--lr 0.1", .noise = 0.5},
          "other training data, or another loader, than rank 0"},
         {1, usual, {.micro = 3, .options = "--lr 0.1"}, "another length of micro-batches than rank 0"},
+        {1,
+         usual,
+         {.micro = 2, .options = "--lr 0.1", .sgd = true},
+         "another optimizer, ema, or frozen part than rank 0"},
+        {2,
+         usual,
+         {.micro = 2, .options = "--lr 0.1", .ema = true},
+         "another optimizer, ema, or frozen part than rank 0"},
+        {2,
+         usual,
+         {.micro = 2, .options = "--lr 0.1", .frozen = true},
+         "another optimizer, ema, or frozen part than rank 0"},
     };
     for (size_t i = 0; i < sizeof odds / sizeof *odds; i++)
         free(run_ranks(&(ranks){.n = 3, .run = meet_the_odd_one, .arg = &odds[i], .what = odds[i].says}));
+}
+
+static void bring_another_world(member *m) {
+    setup s = {.micro = 2};
+    job *j = job_new(m->ctx, &s);
+    if (m->rank == 1) m->world->bucket = 100;
+    EXPECT(m, !job_share(j, m->world), "a share of unequal ranks");
+    expect_error_of(m, PLEAT_ERR_ARGUMENT, PLEAT_ERR_ARGUMENT,
+                    "share: rank 1 has another .bucket or .check of its world than rank 0");
+    job_free(j);
+}
+
+Test(mistakes, worlds_must_be_equal) {
+    free(run_ranks(&(ranks){.n = 3, .run = bring_another_world, .what = "buckets"}));
 }
 
 /* What one rank sees by itself, all learn. */
