@@ -1,5 +1,9 @@
 /* Runs with all that has a state: a network with batch norm and dropout, a loader with noise, validation with noise. */
+#define _POSIX_C_SOURCE 200809L
+
 #include "world_job.h"
+
+#include <signal.h>
 
 static pleat_nn_module *network(pleat_ctx *c, const setup *s) {
     size_t width = s->width ? s->width : 4;
@@ -67,7 +71,7 @@ static pleat_tensor *input(const job *j, const pleat_nn_batch *b) {
 
 pleat_tensor *job_loss(void *user, const pleat_nn_batch *b, double *metric) {
     job *j = user;
-    j->calls += pleat_nn_is_training(j->part[0].net);
+    if (pleat_nn_is_training(j->part[0].net) && ++j->calls == j->s->raise_at) raise(SIGINT);
     pleat_tensor *y = pleat_nn_forward(j->part[0].net, input(j, b));
     *metric = pleat_nn_accuracy(y, b->labels);
     return pleat_nn_cross_entropy_loss(y, .labels = b->labels);
@@ -123,6 +127,8 @@ static pleat_status fit(job *j, pleat_nn_world *world, results *r) {
                               .micro = s->micro,
                               .metric_name = "accuracy",
                               .options = s->options,
+                              .folder = s->folder,
+                              .resume = s->folder != NULL,
                               .schedule = {.warmup = 3, .cosine = 12}};
     memcpy(args.part, j->part, sizeof args.part);
     pleat_nn_run_free(&j->run);

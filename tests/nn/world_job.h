@@ -17,6 +17,8 @@ typedef struct setup {
     size_t width;       /* channels; default 4 */
     size_t first_label; /* of the data set's seed */
     const char *options;
+    const char *folder; /* with it a run is resumed */
+    size_t raise_at;    /* SIGINT comes in this call of the loss */
 } setup;
 
 typedef struct job {

@@ -1,7 +1,14 @@
 /* Training ends in the same bits on any number of ranks. */
+#define _POSIX_C_SOURCE 200809L
+
 #include "world_job.h"
 
-TestSuite(runs, .timeout = 100);
+#include <signal.h>
+
+#include "pleat_config.h"
+#include "scratch.h"
+
+TestSuite(runs, .init = scratch_begin, .fini = scratch_end, .timeout = 100);
 
 static void train(member *m) {
     job *j = job_new(m->ctx, m->arg);
@@ -75,3 +82,48 @@ Test(runs, options_of_the_world_do_not_show) {
         free(m);
     }
 }
+
+/* ---- resumes ----------------------------------------------------------------------------------------------- */
+
+#ifdef PL_HAVE_CJSON
+/* Its results on `size` ranks; 0: without a world. */
+static results part_of_a_run(size_t size, const setup *s) {
+    if (!size) return job_alone(s);
+    ranks r = {.n = size, .seed = size, .run = train, .arg = s, .what = "resumed"};
+    member *m = run_ranks(&r);
+    results first = m[0].results;
+    expect_results(&r, m, &first);
+    free(m);
+    return first;
+}
+
+/* Another number of ranks each time. */
+Test(runs, resumed_on_other_ranks) {
+    static const size_t sizes[] = {3, 5, 0, 1, 2};
+    setup s = {.micro = 3, .ema = true, .noise = 0.1, .epochs = 5};
+    results expected = job_alone(&s), found;
+    s.folder = scratch_folder;
+    for (size_t i = 0; i < 5; i++) {
+        s.epochs = i + 1;
+        found = part_of_a_run(sizes[i], &s);
+    }
+    cr_assert_null(differ(&expected, &found), "%s", differ(&expected, &found));
+}
+
+/* And between: a signal stops all ranks behind the same step. */
+Test(runs, interrupted_and_resumed) {
+    setup s = {.micro = 2, .ema = true, .noise = 0.1, .epochs = 2}, begun = s;
+    results expected = job_alone(&s);
+    signal(SIGINT, SIG_DFL);
+    s.folder = begun.folder = scratch_folder;
+    for (size_t size = 1; size <= 3; size++) {
+        begun.raise_at = 2;
+        results stopped = part_of_a_run(size, &begun);
+        cr_assert(stopped.of[0].first >= 1 && stopped.of[0].first <= 4, "%g steps on %zu",
+                  stopped.of[0].first, size);
+        results found = part_of_a_run(4 - size, &s);
+        cr_assert_null(differ(&expected, &found), "stopped on %zu: %s", size, differ(&expected, &found));
+        cr_assert_eq(remove(in_scratch("checkpoint.safetensors")), 0);
+    }
+}
+#endif
