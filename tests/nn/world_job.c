@@ -34,7 +34,7 @@ static void add_part(job *j, size_t i, const char *name, pleat_nn_module *net) {
 job *job_new(pleat_ctx *ctx, const setup *s) {
     job *j = calloc(1, sizeof *j);
     if (!j) abort();
-    j->ctx = ctx, j->s = s;
+    j->ctx = ctx, j->s = s, j->raise_at = s->raise_at;
     pleat_nn_shapes(ctx, 42, 8, 8, 1 + s->first_label, &j->images);
     pleat_nn_shapes(ctx, 20, 8, 8, 2, &j->test);
     add_part(j, 0, "net", network(ctx, s));
@@ -71,7 +71,7 @@ static pleat_tensor *input(const job *j, const pleat_nn_batch *b) {
 
 pleat_tensor *job_loss(void *user, const pleat_nn_batch *b, double *metric) {
     job *j = user;
-    if (pleat_nn_is_training(j->part[0].net) && ++j->calls == j->s->raise_at) raise(SIGINT);
+    if (pleat_nn_is_training(j->part[0].net) && ++j->calls == j->raise_at) raise(SIGINT);
     pleat_tensor *y = pleat_nn_forward(j->part[0].net, input(j, b));
     *metric = pleat_nn_accuracy(y, b->labels);
     return pleat_nn_cross_entropy_loss(y, .labels = b->labels);

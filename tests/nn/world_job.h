@@ -18,7 +18,7 @@ typedef struct setup {
     size_t first_label; /* of the data set's seed */
     const char *options;
     const char *folder; /* with it a run is resumed */
-    size_t raise_at;    /* SIGINT comes in this call of the loss */
+    size_t raise_at;    /* SIGINT comes in this call of the loss, on one rank */
 } setup;
 
 typedef struct job {
@@ -28,7 +28,7 @@ typedef struct job {
     pleat_nn_part part[PLEAT_NN_PARTS];
     pleat_nn_loader *train, *valid;
     pleat_nn_run run;
-    size_t calls; /* of the loss in training */
+    size_t calls, raise_at; /* of the loss in training */
 } job;
 
 job *job_new(pleat_ctx *ctx, const setup *s);

@@ -12,6 +12,7 @@ TestSuite(runs, .init = scratch_begin, .fini = scratch_end, .timeout = 100);
 
 static void train(member *m) {
     job *j = job_new(m->ctx, m->arg);
+    if (m->rank + 1 < m->ranks) j->raise_at = 0; /* a second signal would end the process */
     EXPECT_FINE(m, job_run(j, m->world, &m->results));
     job_free(j);
 }
