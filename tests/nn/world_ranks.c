@@ -53,7 +53,7 @@ void take_rng(results *r, pleat_ctx *ctx) {
 }
 
 const char *differ(const results *a, const results *b) {
-    static char text[200];
+    static _Thread_local char text[200];
     size_t k = 0;
     while (k < a->n && k < b->n && a->of[k].hash == b->of[k].hash && !strcmp(a->of[k].name, b->of[k].name))
         k++;
