@@ -141,7 +141,8 @@ pleat_status pln_gather(pleat_nn_world *w, const void *mine, void *all, const si
     size_t rank = w->t.rank;
     pleat_status status = w->broken ? PLEAT_ERR_IO : PLEAT_OK;
     for (size_t r = 0; r < w->t.size; to += bytes[r++]) {
-        if (r == rank && bytes[r]) memmove(to, mine, bytes[r]);
+        /* what is on its way is not written, also not with what it holds */
+        if (r == rank && bytes[r] && to != mine) memmove(to, mine, bytes[r]);
         if (r == rank || status) continue;
         if (bytes[r]) status = pln_receive(w, &w->request[2 * r], to, bytes[r], r, PLN_TAG_GATHER);
         if (bytes[rank] && !status)
