@@ -229,7 +229,8 @@ static void learn_one(void *user, size_t i) {
 /* All micro-batches of the block: one after the other, or in lockstep, where norms join them. */
 static pleat_status learn_all(pleat_nn_share *s, const lesson *l) {
     pleat_rng *stream = pleat_ctx_rng(s->ctx), after = *stream;
-    lessons all = {.s = s, .l = l};
+    /* an error of before: the others must know, also if there is nothing to learn */
+    lessons all = {.s = s, .l = l, .status = pleat_error(s->ctx)->code};
     s->echo = false;
     attach_norms(s, true);
     if (s->a.sync_norms) {
