@@ -483,7 +483,8 @@ static uint64_t hash_optimizers(const pleat_nn_share *s) {
             h = pln_hash_text(h, pln_optimizer_state_name(p->opt, k));
         for (size_t k = 0; k < pleat_nn_param_count(p->net); k++)
             h = pln_hash_text(
-                h, pleat_nn_is_frozen(pln_find(p->net, PLN_PARAMS, k, unused, sizeof unused).owner) ? "frozen" : "");
+                h, pleat_nn_is_frozen(pln_find(p->net, PLN_PARAMS, k, unused, sizeof unused).owner) ? "frozen"
+                                                                                                    : "");
     }
     return h;
 }
@@ -500,7 +501,8 @@ static uint64_t hash_networks(const pleat_nn_share *s) {
     return h;
 }
 
-static pleat_status refuse_rank(const pleat_nn_share *s, size_t rank, const identity *zero, const identity *other) {
+static pleat_status refuse_rank(const pleat_nn_share *s, size_t rank, const identity *zero,
+                                const identity *other) {
     const char *what = zero->data != other->data               ? "other training data, or another loader,"
                        : zero->networks != other->networks     ? "another network"
                        : zero->optimizers != other->optimizers ? "another optimizer, ema, or frozen part"
@@ -527,7 +529,8 @@ static pleat_status compare_ranks(const pleat_nn_share *s) {
     pleat_status status = PLEAT_OK;
     if (ranks_of(s) == 1) return status;
     if (!all) return pln_lose(s->a.world, rank_of(s), "has no memory left");
-    own.world = pln_hash(PLN_HASH_START, (const size_t[]){s->a.world->bucket, s->a.world->check}, 2 * sizeof(size_t));
+    own.world =
+        pln_hash(PLN_HASH_START, (const size_t[]){s->a.world->bucket, s->a.world->check}, 2 * sizeof(size_t));
     snprintf(own.build, sizeof own.build, "%s", pleat_build_info());
     snprintf(own.options, sizeof own.options, "%s", s->a.options ? s->a.options : "");
     own.steps = own.steps << 1 | s->a.sync_norms;

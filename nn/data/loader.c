@@ -415,6 +415,7 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out) {
     if (!l || l->next >= pleat_nn_loader_batches(l)) return false;
     settle(l);
     if (!has_thread(l)) make_batch(l);
+    *out = (pleat_nn_batch){.number = l->slot.number, .first = l->slot.offset, .whole = l->slot.whole};
     if (l->slot.failed) {
         l->next = SIZE_MAX;
         pleat_fail(l->ctx, PLEAT_ERR_IO, "loader_next",
@@ -422,11 +423,8 @@ bool pleat_nn_loader_next(pleat_nn_loader *l, pleat_nn_batch *out) {
                    pln_field_name(&l->data, l->slot.bad_field), l->slot.bad_item);
         return false;
     }
-    *out = (pleat_nn_batch){.n = l->slot.n,
-                            .number = l->slot.number,
-                            .first = l->slot.offset,
-                            .whole = l->slot.whole,
-                            .index = l->index};
+    out->n = l->slot.n;
+    out->index = l->index;
     for (size_t i = 0; i < out->n; i++) l->index[i] = place_of(l, l->order.order[l->slot.first + i]);
     bool ok = true;
     for (size_t k = 0; k < l->fields && out->n; k++) ok &= hand_out(l, k, out);

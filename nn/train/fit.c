@@ -171,7 +171,9 @@ static pleat_status run_batches(pln_fit *f, pln_signals *signals, pleat_nn_progr
     for (bool more = true; more && !status && f->run->outcome != PLEAT_NN_INTERRUPTED;) {
         pleat_scope scope = pleat_begin(f->ctx);
         more = pleat_nn_loader_next(f->a->train, &b);
-        if (more) status = one_batch(f, &b);
+        /* without its items a rank goes as far as the step, where the others learn of its error */
+        bool lost = !more && pleat_nn_world_size(f->a->world) > 1 && pleat_error(f->ctx)->code;
+        if (more || lost) status = one_batch(f, &b);
         pleat_end(scope);
         if (!more) return pleat_error(f->ctx)->code;
         if (bar && !status)
