@@ -137,6 +137,59 @@ Test(mistakes, of_a_loss_are_those_of_all) {
         }
 }
 
+Test(mistakes, where_norms_are_joint) {
+    for (fault f = NOT_FINITE; f < FAULTS; f++) {
+        if (f == VECTOR) continue; /* it calls another norm */
+        expect_survival((lesson){f, 0, 9, 0, {.micro = 1, .joint = true}});
+        expect_survival((lesson){f, 0, 0, 0, {.micro = 2, .joint = true}});
+        expect_survival((lesson){f, 1, 1, 1, {.micro = 1, .joint = true}});
+        expect_survival((lesson){f, 2, 2, 0, {.micro = 2, .joint = true}});
+    }
+}
+
+/* A micro-batch that leaves a batch norm out, here or on another rank, or fails before it. */
+static pleat_tensor *loss_that_leaves_out(void *user, const pleat_nn_batch *b, double *metric) {
+    trial *t = user;
+    if (t->m->rank != t->after || b->first % 2) return job_loss(t->j, b, metric);
+    if (t->fault == FAILING) pleat_fail(t->j->ctx, PLEAT_ERR_SHAPE, "loss", "before the norm");
+    pleat_tensor *y = pleat_nn_forward(pleat_nn_child(t->j->part[0].net, 0), b->x);
+    return pleat_add(pleat_mean(pleat_square(y)),
+                     pleat_sum(pleat_square(pleat_nn_param(t->j->part[0].net, 4))));
+}
+
+static void leave_out_a_norm(member *m) {
+    const size_t *at = m->arg; /* rank, fault, items of a micro-batch */
+    setup s = {.micro = at[2], .joint = true};
+    job *j = job_new(m->ctx, &s);
+    trial t = {.j = j, .m = m, .after = at[0], .fault = (fault)at[1]};
+    pleat_nn_share *share = job_share(j, m->world);
+    pleat_nn_batch b;
+    pleat_nn_loader_start(j->train, 0, 0);
+    EXPECT(m, pleat_nn_loader_next(j->train, &b), "no batch");
+    pleat_status status = pleat_nn_step_shared(j->part[0].opt, &b, loss_that_leaves_out, &t, NULL, NULL);
+    EXPECT(m, status, "it went well");
+    if (t.fault == FAILING)
+        EXPECT(m, strstr(pleat_error(m->ctx)->text, "loss: before the norm"), "%s",
+               pleat_error(m->ctx)->text);
+    pleat_clear_error(m->ctx);
+    EXPECT(m, pleat_nn_loader_next(j->train, &b), "no batch");
+    EXPECT_FINE(m, pleat_nn_step_shared(j->part[0].opt, &b, job_loss, j, NULL, NULL));
+    job_take(j, &m->results);
+    pleat_nn_share_free(share);
+    job_free(j);
+}
+
+Test(mistakes, a_joint_norm_is_left_out) {
+    static const size_t at[][3] = {
+        {0, NONE, 1}, {1, NONE, 2}, {2, FAILING, 2}, {0, FAILING, 1}, {1, FAILING, 4}};
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        ranks r = {.n = 3, .seed = i, .run = leave_out_a_norm, .arg = at[i], .what = "left out"};
+        member *m = run_ranks(&r);
+        expect_results(&r, m, &m[0].results);
+        free(m);
+    }
+}
+
 /* The same within a run: it ends, on all ranks with one text. */
 static pleat_tensor *loss_of_rank_1(void *user, const pleat_nn_batch *b, double *metric) {
     trial *t = user;

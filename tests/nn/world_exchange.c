@@ -66,16 +66,13 @@ static void give(member *m, pln_exchange *x, const plan *p, size_t t) {
     size_t order = (m->rank + t + p->seed) % 3;
     bool fails = t == p->fails && m->rank == 1;
     for (size_t k = 0; k < block.count; k++) {
-        EXPECT(m, pln_pending_begin(&sums), "memory");
         for (size_t j = 0; j < p->n; j++) {
             size_t i = order ? p->n - 1 - j : j;
-            pleat_tensor *nodes[2 * MOST];
+            pleat_tensor *nodes[PLN_MOST_NODES];
             EXPECT(m, pln_pending_put(&sums, i, gradient(m->ctx, p, t, block.first + k, i)), "put");
             if (k + 1 < block.count || (fails && j >= p->n / 2)) continue;
-            for (size_t n = 0; n <= sums.level; n++) nodes[n] = sums.sums[n * sums.width + i];
-            EXPECT_FINE(m, pln_exchange_put(x, i, sums.level + 1, nodes));
+            EXPECT_FINE(m, pln_exchange_put(x, i, pln_pending_nodes(&sums, i, nodes), nodes));
         }
-        pln_pending_end(&sums);
     }
     if (fails) EXPECT_FINE(m, pln_exchange_close(x));
     pln_pending_free(&sums);

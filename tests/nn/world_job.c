@@ -12,7 +12,7 @@ static pleat_nn_module *network(pleat_ctx *c, const setup *s) {
     pleat_nn_module *linear = pleat_nn_linear(c, width * 16, 5, .dtype = s->dtype);
     if (s->plain) return pleat_nn_sequential(c, conv, pleat_nn_tanh(c), pleat_nn_flatten(c), linear);
     return pleat_nn_sequential(c, conv, pleat_nn_batch_norm2d(c, width, .dtype = s->dtype), pleat_nn_relu(c),
-                               pleat_nn_flatten(c), pleat_nn_dropout(c, 0.2), linear);
+                               pleat_nn_flatten(c), pleat_nn_dropout(c, s->sure ? 0 : 0.2), linear);
 }
 
 static pleat_nn_module *generator(pleat_ctx *c, const setup *s) {
@@ -125,6 +125,7 @@ static pleat_status fit(job *j, pleat_nn_world *world, results *r) {
                               .user = j,
                               .world = world,
                               .micro = s->micro,
+                              .sync_norms = s->joint,
                               .metric_name = "accuracy",
                               .options = s->options,
                               .folder = s->folder,
@@ -147,8 +148,11 @@ static pleat_status fit(job *j, pleat_nn_world *world, results *r) {
 }
 
 pleat_nn_share *job_share(job *j, pleat_nn_world *world) {
-    pleat_nn_share_args args = {
-        .world = world, .micro = j->s->micro, .train = j->train, .options = j->s->options};
+    pleat_nn_share_args args = {.world = world,
+                                .micro = j->s->micro,
+                                .train = j->train,
+                                .options = j->s->options,
+                                .sync_norms = j->s->joint};
     memcpy(args.part, j->part, sizeof args.part);
     return pleat_nn_share_new_with(args);
 }

@@ -9,6 +9,8 @@ typedef struct setup {
     bool drop_last;
     size_t epochs; /* default 2 */
     bool plain;    /* neither batch norm nor dropout */
+    bool joint;    /* batch norms over all micro-batches */
+    bool sure;     /* no dropout */
     bool sgd, ema, prefetch, by_hand;
     bool two;    /* a generator beside the network, with an optimizer of its own, and a .step */
     bool frozen; /* the first layer; by hand it is free in the steps 3 to 5 */

@@ -47,6 +47,11 @@ SAME(by_hand, .micro = 3, .by_hand = true, .noise = 0.1)
 SAME(two_networks_by_hand, .micro = 1, .by_hand = true, .two = true, .sgd = true)
 SAME(frozen_between_steps, .micro = 3, .by_hand = true, .frozen = true)
 
+SAME(joint_norms, .micro = 3, .joint = true, .noise = 0.1, .ema = true)
+SAME(joint_norms_of_single_items, .micro = 1, .joint = true, .prefetch = true)
+SAME(joint_norms_of_two_networks, .micro = 3, .joint = true, .two = true, .dtype = PLEAT_F64)
+SAME(joint_norms_by_hand, .micro = 2, .joint = true, .by_hand = true, .frozen = true)
+
 /* Without .micro a batch is one micro-batch. */
 Test(runs, micro_by_default_is_the_batch) {
     results expected = job_alone(&(setup){.micro = 8});
