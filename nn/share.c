@@ -366,7 +366,7 @@ static pleat_status add_all(pleat_nn_share *s, pleat_status status) {
         }
         return status;
     }
-    if (s->a.world->broken) return PLEAT_ERR_IO;
+    if (s->a.world->broken) return pln_check_lost(s->a.world);
     bool check = (s->count + 1) % s->a.world->check == 0;
     pleat_status own = status;
     status = own ? pln_exchange_close(t->exchange) : PLEAT_OK;

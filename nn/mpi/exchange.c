@@ -244,8 +244,9 @@ pleat_status pln_exchange_begin(pln_exchange *x, size_t all) {
     x->all = all;
     x->next = 0;
     x->departed = 0;
-    if (x->w->broken) return PLEAT_ERR_IO;
-    if (!make_room(x)) return pln_lose(x->w, x->w->t.rank, "has no memory for gradients");
+    if (x->w->broken) return pln_check_lost(x->w);
+    if (!make_room(x))
+        return pln_lose(x->w, x->w->t.rank, "has no memory for gradients");
     bool idle = !nodes_of(x, x->w->t.rank);
     pleat_status status = PLEAT_OK;
     for (size_t k = 0; k < x->buckets && !status; k++) {
@@ -291,7 +292,7 @@ pleat_status pln_exchange_put(pln_exchange *x, size_t i, size_t n, pleat_tensor 
 pleat_status pln_exchange_close(pln_exchange *x) {
     for (size_t k = 0; k < x->buckets; k++) x->bucket[k].missing = 0;
     for (size_t i = 0; i < x->tensors; i++) x->there[i] = true;
-    return x->w->broken ? PLEAT_ERR_IO : advance(x);
+    return x->w->broken ? pln_check_lost(x->w) : advance(x);
 }
 
 pleat_status pln_exchange_end(pln_exchange *x, pleat_tensor *const *to) {

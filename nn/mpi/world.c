@@ -64,6 +64,11 @@ pleat_status pln_lose(pleat_nn_world *w, size_t rank, const char *why) {
     return pleat_fail(w->ctx, PLEAT_ERR_IO, op, "rank %zu (%s) %s", rank, rank_name(w, rank), why);
 }
 
+pleat_status pln_check_lost(const pleat_nn_world *w) {
+    if (!w->broken) return PLEAT_OK;
+    return pleat_fail(w->ctx, PLEAT_ERR_IO, op, "a rank was lost; nothing is shared any more");
+}
+
 /* ---- messages ------------------------------------------------------------------------------------------- */
 
 static pleat_status begun(pleat_nn_world *w, pln_request *r, void *handle, size_t peer) {
@@ -114,7 +119,8 @@ pleat_status pln_wait_until(pleat_nn_world *w, pln_look *look, void *arg, const 
     double start = pln_now(), left = 0;
     for (size_t turn = 0;; turn++) {
         size_t open = 0, peer = SIZE_MAX;
-        pleat_status status = w->broken ? PLEAT_ERR_IO : look(arg, &open, &peer);
+        pleat_status status = pln_check_lost(w);
+        if (!status) status = look(arg, &open, &peer);
         if (status || !open) return status;
         size_t lost = atomic_load(&w->lost), gone = atomic_load(&w->gone);
         double now = pln_now();
@@ -139,7 +145,7 @@ static pleat_status look_at_requests(void *arg, size_t *open, size_t *peer) {
 pleat_status pln_gather(pleat_nn_world *w, const void *mine, void *all, const size_t *bytes) {
     char *to = all;
     size_t rank = w->t.rank;
-    pleat_status status = w->broken ? PLEAT_ERR_IO : PLEAT_OK;
+    pleat_status status = pln_check_lost(w);
     for (size_t r = 0; r < w->t.size; to += bytes[r++]) {
         /* what is on its way is not written, also not with what it holds */
         if (r == rank && bytes[r] && to != mine) memmove(to, mine, bytes[r]);
@@ -164,7 +170,7 @@ pleat_status pln_gather_blocks(pleat_nn_world *w, void *rows, size_t bytes, size
 /* Along a binomial tree: rank r has the bytes from r without its lowest bit. */
 pleat_status pln_broadcast(pleat_nn_world *w, void *data, size_t bytes) {
     size_t rank = w->t.rank, size = w->t.size, bit = 1, sent = 0;
-    pleat_status status = w->broken ? PLEAT_ERR_IO : PLEAT_OK;
+    pleat_status status = pln_check_lost(w);
     if (!bytes) return status;
     while (bit < size && !(rank & bit)) bit *= 2;
     if (rank && !status) status = pln_receive(w, &w->request[0], data, bytes, rank - bit, PLN_TAG_BROADCAST);

@@ -74,6 +74,8 @@ typedef pleat_status pln_look(void *arg, size_t *open, size_t *peer);
 pleat_status pln_wait_until(pleat_nn_world *w, pln_look *look, void *arg, const char *what);
 /* The rank is lost: nothing works from here on. Writes the world's line, if it is for this rank to do so. */
 pleat_status pln_lose(pleat_nn_world *w, size_t rank, const char *why);
+/* PLEAT_OK, or the error of a world that has lost a rank. */
+pleat_status pln_check_lost(const pleat_nn_world *w);
 /* The line alone; from any thread. */
 void pln_say_lost(pleat_nn_world *w, size_t rank, const char *why);
 double pln_now(void); /* seconds, monotonic */
