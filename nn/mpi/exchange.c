@@ -185,7 +185,7 @@ static pleat_status leave(pln_exchange *x, bucket *b) {
     pleat_nn_world *w = x->w;
     size_t nodes = nodes_of(x, w->t.rank);
     pleat_status status = PLEAT_OK;
-    if (!x->departed) x->departed = pln_now();
+    if (x->departed == 0) x->departed = pln_now();
     for (size_t r = 0; r < w->t.size && nodes && !status; r++) {
         pln_node theirs = segment(x, b, r);
         if (r != w->t.rank && theirs.count)
@@ -203,9 +203,10 @@ static pleat_status sum_up(pln_exchange *x, bucket *b) {
     char *sum = b->sum + own.first * b->element;
     pleat_status status = PLEAT_OK;
     b->summed = true;
+    if (!bytes) return status;
     pln_fold(x->node, x->first[w->t.size], x->all, own.count, b->element, b->in);
-    if (bytes) memcpy(sum, b->in, bytes);
-    for (size_t r = 0; r < w->t.size && bytes && !status; r++)
+    memcpy(sum, b->in, bytes);
+    for (size_t r = 0; r < w->t.size && !status; r++)
         if (r != w->t.rank)
             status = pln_send(w, &requests(x, b, SUMS_OUT)[r], sum, bytes, r, tag_of(x, b, SUMS_OUT));
     return status;

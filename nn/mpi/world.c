@@ -125,8 +125,8 @@ pleat_status pln_wait_until(pleat_nn_world *w, pln_look *look, void *arg, const 
         size_t lost = atomic_load(&w->lost), gone = atomic_load(&w->gone);
         double now = pln_now();
         if (lost) return pln_lose(w, lost - 1, "has died");
-        if (gone && !left) left = now;
-        if (left && now - left > 1) return pln_lose(w, gone - 1, "has left the run");
+        if (gone && left == 0) left = now;
+        if (left > 0 && now - left > 1) return pln_lose(w, gone - 1, "has left the run");
         /* the rank that is to say so has been waiting for as long, or a little less */
         if (now - start > w->timeout + (speaks_of(w, peer) ? 0 : 1 + 0.1 * (double)w->t.rank)) {
             snprintf(why, sizeof why, "has been silent for %s s: rank %zu waits for %s",
