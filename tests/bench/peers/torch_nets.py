@@ -403,4 +403,5 @@ def main():
     serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), "--best" in sys.argv)
 
 
-main()
+if __name__ == "__main__":
+    main()
