@@ -42,8 +42,9 @@ typedef struct pleat_nn_world_args {
     double timeout;
     /* One line if a rank dies or is silent, written by the lowest rank that is left; NULL: none */
     FILE *messages;
-    size_t bucket; /* bytes of gradients that travel together; default 1 MiB */
-    size_t check;  /* steps between two comparisons of all parameters; default 100 */
+    /* Bytes of gradients that travel together, in whole tensors; default an eighth of all, from 64 KiB to 1 MiB. */
+    size_t bucket;
+    size_t check; /* steps between two comparisons of all parameters; default 100 */
 } pleat_nn_world_args;
 
 /* Join the processes that were started together by mpirun, mpiexec or srun. Without one of them, or without MPI

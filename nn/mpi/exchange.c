@@ -50,13 +50,27 @@ static size_t nodes_of(const pln_exchange *x, size_t rank) { return x->first[ran
 
 /* ---- making and freeing --------------------------------------------------------------------------------- */
 
+static size_t element_of(const pleat_tensor *t) {
+    return pleat_dtype_of(t) == PLEAT_F32 ? sizeof(float) : sizeof(double);
+}
+
+/* Bytes of a bucket. What leaves with the first layer's gradient is hidden by nothing, so a small network has several buckets,
+ * too; but a message costs some tens of microseconds, in which a network of a gigabyte a second moves 64 KiB. */
+static size_t bucket_bytes(const pln_exchange *x, pleat_tensor *const *like) {
+    enum { PARTS = 8, LEAST = 1 << 16, MOST = 1 << 20 };
+    size_t all = 0;
+    for (size_t i = 0; i < x->tensors; i++) all += x->numel[i] * element_of(like[i]);
+    size_t part = all / PARTS;
+    return x->w->bucket ? x->w->bucket : part < LEAST ? LEAST : part > MOST ? MOST : part;
+}
+
 /* Tensors from the last to the first, of one type, until a bucket has its bytes. With `b` NULL they are counted. */
 static size_t fill_buckets(const pln_exchange *x, pleat_tensor *const *like, bucket *b) {
-    size_t count = 0;
+    size_t count = 0, bytes = bucket_bytes(x, like);
     for (size_t end = x->tensors; end > 0; count++) {
         pleat_dtype type = pleat_dtype_of(like[end - 1]);
-        size_t first = end, n = 0, element = type == PLEAT_F32 ? sizeof(float) : sizeof(double);
-        while (first > 0 && pleat_dtype_of(like[first - 1]) == type && n * element < x->w->bucket)
+        size_t first = end, n = 0, element = element_of(like[end - 1]);
+        while (first > 0 && pleat_dtype_of(like[first - 1]) == type && n * element < bytes)
             n += x->numel[--first];
         if (b) b[count] = (bucket){.first = first, .end = end, .n = n, .element = element};
         end = first;

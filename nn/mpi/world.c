@@ -220,7 +220,7 @@ pleat_nn_world *pln_world_over(pleat_nn_world_args a, pln_transport t) {
     pleat_nn_world *w = calloc(1, sizeof *w);
     if (w) {
         w->ctx = a.ctx, w->t = t, w->timeout = a.timeout > 0 ? a.timeout : 60, w->messages = a.messages;
-        w->bucket = a.bucket ? a.bucket : (size_t)1 << 20, w->check = a.check ? a.check : 100;
+        w->bucket = a.bucket, w->check = a.check ? a.check : 100;
         w->name = calloc(t.size, sizeof *w->name);
         w->bytes = calloc(t.size, sizeof *w->bytes);
         w->request = calloc(t.size, 2 * sizeof *w->request);

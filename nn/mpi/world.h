@@ -41,7 +41,7 @@ struct pleat_nn_world {
     pln_lifeline *line; /* or NULL */
     double timeout;
     FILE *messages;
-    size_t bucket, check;
+    size_t bucket, check;     /* bucket 0: the exchange chooses */
     atomic_size_t lost, gone; /* a rank + 1 that has died, or has left in good order, as the lifeline says */
     atomic_bool said;         /* the line about a lost rank is written, or it is for another rank to do so */
     bool broken;              /* a rank was lost; nothing is sent any more */
