@@ -284,6 +284,23 @@ static void grads(world *w, const row *r) {
     take_status(w, pleat_grads_each(chain, pleat_flip(x, PLEAT_AXES(0)), 1, &x, see, w, 0));
 }
 
+static void met(void *user) { take_number(user, 1); }
+
+static void turn(void *user, size_t i) {
+    world *w = user;
+    pleat_tensor *x = pleat_full(w->ctx, PLEAT_F32, PLEAT_SHAPE(3), (double)i), *y = pleat_square(x),
+                 *g = NULL;
+    for (int k = 0; k < 20; k++) pleat_begin(w->ctx); /* more scopes than there is room for at first */
+    if (!pleat_meet(w->ctx, met, w)) return;
+    pleat_status status = pleat_grads(pleat_sum(y), NULL, 1, &x, &g, 0);
+    if (status == PLEAT_OK) take(w, g);
+}
+
+static void lockstep(world *w, const row *r) {
+    (void)r;
+    take_status(w, pleat_lockstep(w->ctx, 3, turn, w));
+}
+
 static pleat_tensor *curve(size_t n, pleat_tensor *const *xs, void *user) {
     (void)n, (void)user;
     return pleat_tanh(pleat_mul(xs[0], xs[1]));
@@ -541,6 +558,7 @@ const row faults_ops[] = {
     {" pleat_normalize pleat_batch_norm_with pleat_group_norm_with pleat_layer_norm_with ", norms,
      .unary = NULL},
     {" pleat_grads pleat_grads_each ", grads, .unary = NULL},
+    {" pleat_lockstep pleat_meet ", lockstep, .unary = NULL},
     {" pleat_jvp pleat_hvp ", products, .unary = NULL},
     {" pleat_check_gradient_f64_with pleat_check_vjp_f64_with pleat_check_adjoint_f64_with"
      " pleat_check_gradient_f32_with pleat_check_vjp_f32_with pleat_check_adjoint_f32_with"

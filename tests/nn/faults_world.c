@@ -76,13 +76,13 @@ static bool step(world *w, job *j, const pleat_nn_batch *b) {
 }
 
 /* Batches of five, in micro-batches of two, and of two. */
-static void shared_steps(world *w, const row *r) {
-    (void)r;
+static void shared_steps_with(world *w, bool joint) {
     job j;
     pleat_nn_world *own = NULL;
     pleat_nn_share *share = NULL;
     if (start(w, &j) && take_pointer(w, own = pleat_nn_world_new(w->ctx)))
-        share = pleat_nn_share_new(.world = own, .part = {j.part}, .train = j.train, .micro = 2);
+        share = pleat_nn_share_new(.world = own, .part = {j.part}, .train = j.train, .micro = 2,
+                                   .sync_norms = joint);
     if (!w->failed && take_pointer(w, share)) {
         pleat_nn_batch b;
         pleat_nn_loader_start(j.train, 0, 0);
@@ -93,6 +93,16 @@ static void shared_steps(world *w, const row *r) {
     pleat_nn_share_free(share);
     pleat_nn_world_free(own);
     end(&j);
+}
+
+static void shared_steps(world *w, const row *r) {
+    (void)r;
+    shared_steps_with(w, false);
+}
+
+static void joint_steps(world *w, const row *r) {
+    (void)r;
+    shared_steps_with(w, true);
 }
 
 static void shared_run(world *w, const row *r) {
@@ -112,6 +122,7 @@ static void shared_run(world *w, const row *r) {
 
 const row faults_world[] = {
     {" pleat_nn_world_new_with pleat_nn_share_new_with pleat_nn_step_shared ", shared_steps, .module = NULL},
+    {" joint_norms ", joint_steps, .module = NULL},
     {" a_shared_run ", shared_run, .module = NULL},
     {.covers = NULL},
 };

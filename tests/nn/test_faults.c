@@ -215,7 +215,7 @@ Test(faults, dead_tensors_are_reported) {
 /* What cannot allocate: it reads, counts or computes on memory that it is given. */
 static const char unfailing[] =
     /* what is known of something */
-    " pleat_build_info pleat_error pleat_count_of pleat_clear_error pleat_status_name pleat_has_defined_bits pleat_threads pleat_memory pleat_poison pleat_ctx_of"
+    " pleat_build_info pleat_lockstep_index pleat_error pleat_count_of pleat_clear_error pleat_status_name pleat_has_defined_bits pleat_threads pleat_memory pleat_poison pleat_ctx_of"
     " pleat_dtype_of pleat_rank pleat_shape pleat_size pleat_numel pleat_is_poison pleat_is_contiguous"
     " pleat_shape_text pleat_ctx_rng pleat_axes_bits pleat_nn_param_count pleat_nn_param_numel pleat_nn_param"
     " pleat_nn_param_name pleat_nn_find_param pleat_nn_state_count pleat_nn_state pleat_nn_state_name"
