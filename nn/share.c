@@ -139,11 +139,8 @@ static bool is_like(const pleat_nn_share *s, const steps *t, size_t moving, plea
            !memcmp(t->like, params, moving * sizeof(pleat_tensor *));
 }
 
-/* Prepare for the parameters that move at this step, unless that has been done. */
-static pleat_status prepare(pleat_nn_share *s, steps *t, pleat_nn_optimizer *opt) {
-    pleat_tensor **params;
-    size_t moving = pln_optimizer_moving(opt, &params);
-    if (is_like(s, t, moving, params)) return PLEAT_OK;
+/* Prepare for the parameters that move at this step. */
+static pleat_status prepare(pleat_nn_share *s, steps *t, size_t moving, pleat_tensor *const *params) {
     free_steps(t);
     t->moving = moving;
     t->tensors = t->pending.width = moving + 2 * s->norms;
@@ -380,9 +377,22 @@ static pleat_status take_norms(const pleat_nn_share *s) {
     return pleat_error(s->ctx)->code;
 }
 
+/* Get memory for a step, unless the last one had as much. All ranks need it at the same steps, so they can agree on it. */
+static pleat_status get_ready(pleat_nn_share *s, steps *t, pleat_nn_optimizer *opt) {
+    pleat_tensor **params;
+    size_t moving = pln_optimizer_moving(opt, &params);
+    if (s->batches <= s->means_room && is_like(s, t, moving, params)) return PLEAT_OK;
+    pleat_status status = make_room(s) ? prepare(s, t, moving, params) : no_memory(s);
+    status = pln_agree(s->a.world, status);
+    if (!status) return status;
+    free_steps(t);
+    s->means_room = 0;
+    return status;
+}
+
 static pleat_status make_step(pleat_nn_share *s, const lesson *l) {
     steps *t = s->running;
-    pleat_status status = make_room(s) ? prepare(s, t, l->opt) : no_memory(s);
+    pleat_status status = get_ready(s, t, l->opt);
     t->pending.first = s->block.first;
     t->pending.all = s->batches;
     if (!status && t->exchange) status = pln_exchange_begin(t->exchange, s->batches);

@@ -260,7 +260,11 @@ pleat_status pln_exchange_begin(pln_exchange *x, size_t all) {
     x->next = 0;
     x->departed = 0;
     if (x->w->broken) return pln_check_lost(x->w);
-    if (!make_room(x)) return pln_lose(x->w, x->w->t.rank, "has no memory for gradients");
+    if (!make_room(x)) {
+        pleat_fail(x->w->ctx, PLEAT_ERR_MEMORY, "exchange", "no memory for the gradients of %zu micro-batches", all);
+        pln_lose(x->w, x->w->t.rank, "has no memory for gradients");
+        return PLEAT_ERR_MEMORY;
+    }
     bool idle = !nodes_of(x, x->w->t.rank);
     pleat_status status = PLEAT_OK;
     for (size_t k = 0; k < x->buckets && !status; k++) {

@@ -46,9 +46,10 @@ struct post {
 /* One time in n. */
 static bool happens(post *p, uint32_t n) { return p->random && pleat_rng_u32(&p->rng) % n == 0; }
 
+/* NULL if memory is short, as of MPI. */
 static request *open_request(box *b, request r) {
     request *new = malloc(sizeof *new), **at = &b->requests;
-    if (!new) abort();
+    if (!new) return NULL;
     *new = r;
     while (*at) at = &(*at)->next;
     return *at = new;
@@ -61,23 +62,33 @@ static void close_request(box *b, request *r) {
     free(r);
 }
 
+/* A letter from b; a copy, or with what its sender keeps until then. NULL if memory is short. */
+static letter *write_letter(const box *b, request *r, const void *data, size_t bytes, int tag) {
+    letter *l = malloc(sizeof *l);
+    void *copy = l && r->done ? malloc(bytes) : NULL;
+    if (!l || (r->done && !copy)) {
+        free(l);
+        return NULL;
+    }
+    *l = (letter){.from = b->rank, .tag = tag, .bytes = bytes, .data = data, .sender = r};
+    if (!copy) return l;
+    l->data = l->copy = memcpy(copy, data, bytes);
+    l->sender = NULL;
+    return l;
+}
+
 static void *send(void *self, const void *data, size_t bytes, size_t to, int tag) {
     box *b = self;
     post *p = b->post;
     pthread_mutex_lock(&p->lock);
     request *r = open_request(b, (request){.done = b->lost || !happens(p, 2)});
-    letter *l = b->lost ? NULL : malloc(sizeof *l), **at = &p->box[to].letters;
-    if (l) {
-        *l = (letter){.from = b->rank, .tag = tag, .bytes = bytes, .data = data, .sender = r};
-        if (happens(p, 3)) l->late = pleat_rng_u32(&p->rng) % 40;
-        if (r->done) {
-            l->data = l->copy = malloc(bytes);
-            if (!l->copy) abort();
-            memcpy(l->copy, data, bytes);
-            l->sender = NULL;
-        }
-        while (*at) at = &(*at)->next;
-        *at = l;
+    letter *l = r && !b->lost ? write_letter(b, r, data, bytes, tag) : NULL, **at = &p->box[to].letters;
+    if (l && happens(p, 3)) l->late = pleat_rng_u32(&p->rng) % 40;
+    while (*at) at = &(*at)->next;
+    *at = l;
+    if (r && !l && !b->lost) {
+        close_request(b, r);
+        r = NULL;
     }
     pthread_mutex_unlock(&p->lock);
     return r;
