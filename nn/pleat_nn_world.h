@@ -94,8 +94,8 @@ typedef struct pleat_nn_share_args {
     const char *options; /* the run's options in one line, compared; NULL: not compared */
 } pleat_nn_share_args;
 
-/* Compares build, data, options and networks of all ranks, and copies rank 0's parameters, buffers, optimizers'
- * states, averages and random stream to the others. NULL after an error: a difference, with its rank and what
+/* Compares build, data, options, networks and optimizers of all ranks, and copies rank 0's parameters, buffers,
+ * optimizers' states, averages and random stream to the others. NULL after an error: a difference, with its rank and what
  * differs; a rank that was lost. The same for all ranks. */
 pleat_nn_share *pleat_nn_share_new_with(pleat_nn_share_args args);
 #define pleat_nn_share_new(...) pleat_nn_share_new_with(PLEAT_OPTIONS(pleat_nn_share_args, __VA_ARGS__))

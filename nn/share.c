@@ -491,10 +491,10 @@ static uint64_t hash_optimizers(const pleat_nn_share *s) {
         h = pln_hash(h, (const uint64_t[]){p->opt != NULL, p->ema != NULL}, 2 * sizeof(uint64_t));
         for (size_t k = 0; p->opt && k < pln_optimizer_states(p->opt); k++)
             h = pln_hash_text(h, pln_optimizer_state_name(p->opt, k));
-        for (size_t k = 0; k < pleat_nn_param_count(p->net); k++)
-            h = pln_hash_text(
-                h, pleat_nn_is_frozen(pln_find(p->net, PLN_PARAMS, k, unused, sizeof unused).owner) ? "frozen"
-                                                                                                    : "");
+        for (size_t k = 0; k < pleat_nn_param_count(p->net); k++) {
+            pln_found found = pln_find(p->net, PLN_PARAMS, k, unused, sizeof unused);
+            h = pln_hash_text(h, pleat_nn_is_frozen(found.owner) ? "frozen" : "");
+        }
     }
     return h;
 }

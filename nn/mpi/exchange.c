@@ -261,7 +261,8 @@ pleat_status pln_exchange_begin(pln_exchange *x, size_t all) {
     x->departed = 0;
     if (x->w->broken) return pln_check_lost(x->w);
     if (!make_room(x)) {
-        pleat_fail(x->w->ctx, PLEAT_ERR_MEMORY, "exchange", "no memory for the gradients of %zu micro-batches", all);
+        pleat_fail(x->w->ctx, PLEAT_ERR_MEMORY, "exchange",
+                   "no memory for the gradients of %zu micro-batches", all);
         pln_lose(x->w, x->w->t.rank, "has no memory for gradients");
         return PLEAT_ERR_MEMORY;
     }
