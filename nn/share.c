@@ -531,14 +531,13 @@ static pleat_status refuse_rank(const pleat_nn_share *s, size_t rank, const iden
 }
 
 static pleat_status compare_ranks(const pleat_nn_share *s) {
-    identity own = {.data = pln_loader_hash(s->a.train),
-                    .networks = hash_networks(s),
-                    .optimizers = hash_optimizers(s),
-                    .steps = pln_share_micro(s)};
-    identity *all = ranks_of(s) > 1 ? calloc(ranks_of(s), sizeof own) : NULL;
+    identity own = {
+        .networks = hash_networks(s), .optimizers = hash_optimizers(s), .steps = pln_share_micro(s)};
     pleat_status status = PLEAT_OK;
     if (ranks_of(s) == 1) return status;
+    identity *all = calloc(ranks_of(s), sizeof own);
     if (!all) return pln_lose(s->a.world, rank_of(s), "has no memory left");
+    own.data = pln_loader_hash(s->a.train);
     own.world =
         pln_hash(PLN_HASH_START, (const size_t[]){s->a.world->bucket, s->a.world->check}, 2 * sizeof(size_t));
     snprintf(own.build, sizeof own.build, "%s", pleat_build_info());
