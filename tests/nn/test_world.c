@@ -197,6 +197,17 @@ static void agree(member *m) {
     }
 }
 
+/* Of an error of all one rank speaks, and each of its own that follows. */
+static void agree_and_speak(member *m) {
+    pln_agree(m->world, m->rank == 0 ? pleat_fail(m->ctx, PLEAT_ERR_SHAPE, "test", "of all") : PLEAT_OK);
+    EXPECT(m, pleat_nn_world_speaks(m->world) == (m->rank == 0), "of all");
+    pleat_clear_error(m->ctx);
+    EXPECT_FINE(m, pln_agree(m->world, PLEAT_OK));
+    if (m->rank == 1) pleat_fail(m->ctx, PLEAT_ERR_SHAPE, "test", "its own");
+    EXPECT(m, pleat_nn_world_speaks(m->world) == (m->rank < 2), "its own");
+    pleat_clear_error(m->ctx);
+}
+
 static void who_is_who(member *m) {
     EXPECT(m, pleat_nn_world_rank(m->world) == m->rank, "%zu", pleat_nn_world_rank(m->world));
     EXPECT(m, pleat_nn_world_size(m->world) == m->ranks, "%zu", pleat_nn_world_size(m->world));
@@ -210,6 +221,7 @@ static void all_together(member *m) {
     gather_blocks(m);
     broadcast(m);
     agree(m);
+    agree_and_speak(m);
 }
 
 Test(world, tells_all_ranks) {
