@@ -39,7 +39,7 @@ struct pleat_nn_module {
     bool evaluating, frozen;
     bool named; /* of a root: the context's error names a module of this tree */
     pln_observer *observer;
-    /* Of a batch norm while a micro-batch is computed (nn/share.c), else NULL: what becomes of the running statistics r,
+    /* Of a batch norm while a micro-batch is computed (nn/share_step.c), else NULL: what becomes of the running statistics r,
      * which other micro-batches share: a r + s is [a, s of the mean, s of the variance], and the number of calls. */
     pleat_tensor *statistics, *calls;
     struct pln_joint *joint; /* with the others, if all are normalised by the same mean and variance */

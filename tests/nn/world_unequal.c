@@ -57,7 +57,7 @@ Test(unequal, ranks_must_be_equal) {
          usual,
          {.micro = 2, .options = "--lr 0.1", .noise = 0.5},
          "other training data, or another loader, than rank 0"},
-        {1, usual, {.micro = 3, .options = "--lr 0.1"}, "another length of micro-batches than rank 0"},
+        {1, usual, {.micro = 3, .options = "--lr 0.1"}, "another .micro or .sync_norms than rank 0"},
         {1,
          usual,
          {.micro = 2, .options = "--lr 0.1", .sgd = true},
