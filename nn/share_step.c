@@ -123,8 +123,9 @@ static pleat_status learn(pleat_nn_share *s, const lesson *l, size_t m) {
     double *means = s->means + 2 * m;
     means[0] = pleat_numel(loss) == 1 ? weight * pleat_item(loss) : NAN;
     means[1] = weight * metric;
-    pleat_status status = pln_optimizer_grads(l->opt, loss, weight, put, s);
-    return status ? status : put_norms(s, m, weight);
+    /* the statistics first: they are complete, and buckets of gradients leave behind them */
+    pleat_status status = put_norms(s, m, weight);
+    return status ? status : pln_optimizer_grads(l->opt, loss, weight, put, s);
 }
 
 typedef struct lessons {
