@@ -258,6 +258,7 @@ bool example_fit(example *e, pleat_nn_fit_args args) {
     if (pleat_nn_world_size(e->world) > 1)
         printf(" on each of %zu ranks, micro-batches of %zu", pleat_nn_world_size(e->world), e->micro);
     printf("\n");
+    fflush(stdout);
     args.run = &e->run;
     args.train = e->train_loader;
     if (args.loss != NULL) args.valid = e->test_loader;

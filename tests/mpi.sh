@@ -148,10 +148,10 @@ kill_one() {
     net=$1 name=$(program_of "$1")
     rm -rf "$tmp/out" "$tmp/log" "$tmp/killed"
     (timeout 300 $(launch "$2" "$3") "$tmp/$2/$name" $(options "$net") --threads 1 --out "$tmp/out" >"$tmp/killed" 2>&1) &
-    for _ in $(seq 200); do [ "$(ranks_of "$name" | wc -l)" -ge "$3" ] && break || sleep 0.02; done
-    sleep "0.$(printf %03d "$(random 900)")"
+    [ "$(random 8)" = 0 ] || wait_for "$tmp/killed" "training and" 30 # one in eight before it trains
+    sleep "$(random 2).$(printf %03d "$(random 1000)")"
     victim=$(ranks_of "$name" | sed -n "$(($(random "$3") + 1))p")
-    training=$(grep -ac "training and" "$tmp/killed")
+    training=$(grep -as "training and" "$tmp/killed" | wc -l)
     [ -n "$victim" ] && kill -KILL "$victim" 2>/dev/null || training=0
     wait $!
     lines=$(grep -ac "^rank [0-9]* (.*) has died; the run has ended on all $3 ranks" "$tmp/killed")
