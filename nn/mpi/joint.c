@@ -138,7 +138,8 @@ pleat_status pln_joint_end(pln_joint *j, pleat_status status, bool *echo) {
             status = pleat_fail(j->ctx, PLEAT_ERR_ARGUMENT, op, "another rank has failed");
         }
         if (j->over) break;
-        j->n = others.n, j->element = others.element; /* an idle rank takes part in the sum of the others */
+        j->n = (size_t)others.n,
+        j->element = (size_t)others.element; /* an idle rank takes part in the sum of the others */
         if (!make_room(j)) return pln_lose(j->w, j->w->t.rank, "has no memory left");
         if (add_up(j)) return PLEAT_ERR_IO;
     }
