@@ -166,7 +166,7 @@ static pleat_status refuse_rank(const pleat_nn_share *s, size_t rank, const iden
     char detail[400] = "";
     if (strcmp(zero->build, other->build)) {
         what = "another build";
-        snprintf(detail, sizeof detail, ": \"%s\" and \"%s\"", other->build, zero->build);
+        snprintf(detail, sizeof detail, ": \"%.180s\" and \"%.180s\"", other->build, zero->build);
     } else if (strcmp(zero->options, other->options)) {
         what = "other options";
         snprintf(detail, sizeof detail, ": \"%.150s\" and \"%.150s\"", other->options, zero->options);
