@@ -205,7 +205,7 @@ pleat_status pleat_nn_fit_with(pleat_nn_fit_args args);
 #define pleat_nn_fit(...) pleat_nn_fit_with(PLEAT_OPTIONS(pleat_nn_fit_args, .run = __VA_ARGS__))
 
 /* The means of loss and metric over a loader's images, in evaluation mode and without recording, as in fit's
- * validation. */
+ * validation. With .world every rank must call it, and has a part of the batches. */
 pleat_status pleat_nn_evaluate(const pleat_nn_fit_args *args, pleat_nn_loader *loader, double *loss,
                                double *metric);
 

@@ -99,7 +99,8 @@ typedef struct pleat_nn_share_args {
  * differs; a rank that was lost. The same for all ranks. */
 pleat_nn_share *pleat_nn_share_new_with(pleat_nn_share_args args);
 #define pleat_nn_share_new(...) pleat_nn_share_new_with(PLEAT_OPTIONS(pleat_nn_share_args, __VA_ARGS__))
-void pleat_nn_share_free(pleat_nn_share *s); /* NULL is allowed */
+/* Before its loader, optimizers and networks; NULL is allowed. */
+void pleat_nn_share_free(pleat_nn_share *s);
 
 /* The loss of a micro-batch, a mean over its items, and a metric of it, 0 before the call. */
 typedef pleat_tensor *pleat_nn_loss_fn(void *user, const pleat_nn_batch *b, double *metric);

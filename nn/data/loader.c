@@ -478,5 +478,3 @@ uint64_t pln_loader_hash(const pleat_nn_loader *l) {
     h = pln_hash(pln_hash(h, t->mean, sizeof t->mean), t->std, sizeof t->std);
     return pln_hash(h, (const uint64_t[]){l->seed, l->shuffle, l->order.batch, l->order.keep_last}, 32);
 }
-
-pleat_ctx *pln_loader_ctx(const pleat_nn_loader *l) { return l->ctx; }

@@ -17,6 +17,5 @@ pleat_nn_batch pln_loader_cut(const pleat_nn_loader *l, const pleat_nn_batch *b,
 /* What must be the same on all ranks: a hash of the number of items, of the fields, and of their elements where they are in
  * memory. */
 uint64_t pln_loader_hash(const pleat_nn_loader *l);
-pleat_ctx *pln_loader_ctx(const pleat_nn_loader *l);
 
 #endif

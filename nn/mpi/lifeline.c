@@ -253,7 +253,10 @@ void pln_lifeline_free(pln_lifeline *l) {
     if (!l) return;
     if (l->running) {
         if (write(l->wake, "", 1) == 1) pthread_join(l->thread, NULL);
-        for (size_t i = 0; i < l->count; i++) tell(l, l->fd[i].fd, LEFT, l->w->t.rank);
+        /* who leaves because of a lost rank passes that on, as it is what the others are to say */
+        size_t lost = atomic_load(&l->w->lost);
+        for (size_t i = 0; i < l->count; i++)
+            tell(l, l->fd[i].fd, lost ? DIED : LEFT, lost ? lost - 1 : l->w->t.rank);
     }
     for (size_t i = 0; i <= l->count; i++)
         if (l->fd[i].fd >= 0) close(l->fd[i].fd);

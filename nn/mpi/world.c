@@ -59,7 +59,9 @@ void pln_say_lost(pleat_nn_world *w, size_t rank, const char *why) {
 }
 
 pleat_status pln_lose(pleat_nn_world *w, size_t rank, const char *why) {
+    size_t none = 0;
     w->broken = w->told = true;
+    atomic_compare_exchange_strong(&w->lost, &none, rank + 1);
     say(w, rank, why);
     return pleat_fail(w->ctx, PLEAT_ERR_IO, op, "rank %zu (%s) %s", rank, rank_name(w, rank), why);
 }
@@ -116,7 +118,7 @@ static void rest(size_t turns) {
 
 pleat_status pln_wait_until(pleat_nn_world *w, pln_look *look, void *arg, const char *what) {
     char why[160];
-    double start = pln_now(), left = 0;
+    double last = pln_now(), waited = 0, left = 0;
     for (size_t turn = 0;; turn++) {
         size_t open = 0, peer = SIZE_MAX;
         pleat_status status = pln_check_lost(w);
@@ -124,11 +126,14 @@ pleat_status pln_wait_until(pleat_nn_world *w, pln_look *look, void *arg, const 
         if (status || !open) return status;
         size_t lost = atomic_load(&w->lost), gone = atomic_load(&w->gone);
         double now = pln_now();
+        /* a process that was stopped has not waited meanwhile, and blames nobody when it goes on */
+        waited += now - last < 0.5 ? now - last : 0.5;
+        last = now;
         if (lost) return pln_lose(w, lost - 1, "has died");
         if (gone && left == 0) left = now;
         if (left > 0 && now - left > 1) return pln_lose(w, gone - 1, "has left the run");
         /* the rank that is to say so has been waiting for as long, or a little less */
-        if (now - start > w->timeout + (speaks_of(w, peer) ? 0 : 1 + 0.1 * (double)w->t.rank)) {
+        if (waited > w->timeout + (speaks_of(w, peer) ? 0 : 1 + 0.1 * (double)w->t.rank)) {
             snprintf(why, sizeof why, "has been silent for %s s: rank %zu waits for %s",
                      pln_rounded(w->timeout, 3).s, w->t.rank, what);
             return pln_lose(w, peer, why);
