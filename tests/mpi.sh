@@ -275,12 +275,12 @@ make_hosts() {
         ip netns add pleat$i && ip link add pleatv$i type veth peer name eth0 netns pleat$i && ip link set pleatv$i master pleatbr up &&
             ip -n pleat$i addr add 10.199.7.$i/24 dev eth0 && ip -n pleat$i link set eth0 up && ip -n pleat$i link set lo up || return 1
     done
-    # in place of ssh: HOST COMMAND...
+    # in place of ssh: HOST COMMAND... A host has a name of its own: OpenMPI's daemons write into folders named after it.
     cat >"$tmp/enter" <<'END'
 #!/bin/sh
 while [ "${1#-}" != "$1" ]; do shift; done
-host=$1 && shift
-exec ip netns exec "pleat${host##*.}" sh -c "$*"
+host=pleat${1##*.} && shift
+exec ip netns exec "$host" unshare --uts sh -c "echo $host >/proc/sys/kernel/hostname && $*"
 END
     chmod +x "$tmp/enter"
 }
