@@ -1,5 +1,6 @@
 /* Rank 0 listens, the others connect, and a thread of each rank waits for the end of its connections. A message has a
- * kind and a rank: "it has left", "it has died". Rank 0 passes both on. */
+ * kind and a rank: "it has left", "it has died", which rank 0 passes on, and "it waits", so that of several that are waited for
+ * the one is blamed that waits for nobody. */
 #define _DEFAULT_SOURCE /* getifaddrs */
 
 #include "mpi/lifeline.h"
@@ -15,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ADDRESSES = 16, PATIENCE = 2000, HELLO = 1, LEFT = 2, DIED = 3 };
+enum { ADDRESSES = 16, PATIENCE = 2000, HELLO = 1, LEFT = 2, DIED = 3, WAITS = 4 };
 
 /* Where rank 0 listens, for all. */
 typedef struct place {
@@ -153,6 +154,7 @@ static void pass_on(const pln_lifeline *l, uint32_t kind, size_t rank) {
 static void note(const pln_lifeline *l, uint32_t kind, size_t rank) {
     pleat_nn_world *w = l->w;
     size_t none = 0;
+    if (rank < w->t.size && kind == WAITS) atomic_store(&w->heard[rank], pln_milliseconds());
     if (rank >= w->t.size || (kind != DIED && kind != LEFT)) return;
     if (kind == DIED && atomic_compare_exchange_strong(&w->lost, &none, rank + 1))
         pln_say_lost(w, rank, "has died");
@@ -174,9 +176,16 @@ static void listen_to(pln_lifeline *l, size_t i) {
 
 static void *watch(void *arg) {
     pln_lifeline *l = arg;
-    while (poll(l->fd, l->count + 1, -1) >= 0 && !l->fd[l->count].revents)
-        for (size_t i = 0; i < l->count; i++)
+    pleat_nn_world *w = l->w;
+    double period = w->timeout / 8 < 10 ? w->timeout / 8 : 10, told = 0;
+    while (poll(l->fd, l->count + 1, 1 + (int)(period * 1e3)) >= 0 && !l->fd[l->count].revents) {
+        bool tells = atomic_load(&w->waits) && pln_now() - told > period;
+        if (tells) told = pln_now();
+        for (size_t i = 0; i < l->count; i++) {
             if (l->fd[i].fd >= 0 && l->fd[i].revents) listen_to(l, i);
+            if (l->fd[i].fd >= 0 && tells) tell(l, l->fd[i].fd, WAITS, w->t.rank);
+        }
+    }
     return NULL;
 }
 

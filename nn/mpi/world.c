@@ -36,6 +36,11 @@ double pln_now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+uint32_t pln_milliseconds(void) {
+    uint32_t now = (uint32_t)(uint64_t)(pln_now() * 1e3);
+    return now ? now : 1;
+}
+
 /* ---- the loss of a rank --------------------------------------------------------------------------------- */
 
 static const char *rank_name(const pleat_nn_world *w, size_t rank) { return w->name[rank].text; }
@@ -108,6 +113,20 @@ pleat_status pln_test(pleat_nn_world *w, size_t n, pln_request *r, size_t *open,
     return status;
 }
 
+/* Has rank r said of late that it waits for others? */
+static bool heard_of(const pleat_nn_world *w, size_t r) {
+    uint32_t at = atomic_load(&w->heard[r]);
+    return at && pln_milliseconds() - at < w->timeout * 500;
+}
+
+/* Whom to blame while `peer` is waited for: not who waits as well, but the first of all who is not heard of. */
+static size_t silent(const pleat_nn_world *w, size_t peer) {
+    if (!heard_of(w, peer)) return peer;
+    for (size_t r = 0; r < w->t.size; r++)
+        if (r != w->t.rank && !heard_of(w, r)) return r;
+    return peer;
+}
+
 /* A rank that waits leaves its core to those that work, at first for the shortest time. */
 static void rest(size_t turns) {
     if (turns < 200)
@@ -116,7 +135,14 @@ static void rest(size_t turns) {
         nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
 
-pleat_status pln_wait_until(pleat_nn_world *w, pln_look *look, void *arg, const char *what) {
+/* A process that was stopped has not waited meanwhile, and blames nobody when it goes on. */
+static double time_since(double *last) {
+    double now = pln_now(), passed = now - *last;
+    *last = now;
+    return passed < 0.5 ? passed : 0.5;
+}
+
+static pleat_status wait_until(pleat_nn_world *w, pln_look *look, void *arg, const char *what) {
     char why[160];
     double last = pln_now(), waited = 0, left = 0;
     for (size_t turn = 0;; turn++) {
@@ -125,13 +151,12 @@ pleat_status pln_wait_until(pleat_nn_world *w, pln_look *look, void *arg, const 
         if (!status) status = look(arg, &open, &peer);
         if (status || !open) return status;
         size_t lost = atomic_load(&w->lost), gone = atomic_load(&w->gone);
-        double now = pln_now();
-        /* a process that was stopped has not waited meanwhile, and blames nobody when it goes on */
-        waited += now - last < 0.5 ? now - last : 0.5;
-        last = now;
+        waited += time_since(&last);
         if (lost) return pln_lose(w, lost - 1, "has died");
-        if (gone && left == 0) left = now;
-        if (left > 0 && now - left > 1) return pln_lose(w, gone - 1, "has left the run");
+        if (gone && left == 0) left = last;
+        if (left > 0 && last - left > 1) return pln_lose(w, gone - 1, "has left the run");
+        if (waited > w->timeout / 4) atomic_store(&w->waits, true);
+        if (waited > w->timeout) peer = silent(w, peer);
         /* the rank that is to say so has been waiting for as long, or a little less */
         if (waited > w->timeout + (speaks_of(w, peer) ? 0 : 1 + 0.1 * (double)w->t.rank)) {
             snprintf(why, sizeof why, "has been silent for %s s: rank %zu waits for %s",
@@ -140,6 +165,12 @@ pleat_status pln_wait_until(pleat_nn_world *w, pln_look *look, void *arg, const 
         }
         rest(turn);
     }
+}
+
+pleat_status pln_wait_until(pleat_nn_world *w, pln_look *look, void *arg, const char *what) {
+    pleat_status status = wait_until(w, look, arg, what);
+    atomic_store(&w->waits, false);
+    return status;
 }
 
 static pleat_status look_at_requests(void *arg, size_t *open, size_t *peer) {
@@ -229,8 +260,9 @@ pleat_nn_world *pln_world_over(pleat_nn_world_args a, pln_transport t) {
         w->name = calloc(t.size, sizeof *w->name);
         w->bytes = calloc(t.size, sizeof *w->bytes);
         w->request = calloc(t.size, 2 * sizeof *w->request);
+        w->heard = calloc(t.size, sizeof *w->heard);
     }
-    if (!w || !w->name || !w->bytes || !w->request) {
+    if (!w || !w->name || !w->bytes || !w->request || !w->heard) {
         pleat_fail(a.ctx, PLEAT_ERR_MEMORY, op, "no memory for a world of %zu ranks", t.size);
         if (!w && t.end) t.end(t.self, t.size > 1);
         pleat_nn_world_free(w);
@@ -261,5 +293,6 @@ void pleat_nn_world_free(pleat_nn_world *w) {
     free(w->name);
     free(w->bytes);
     free(w->request);
+    free((void *)w->heard);
     free(w);
 }

@@ -43,6 +43,8 @@ struct pleat_nn_world {
     FILE *messages;
     size_t bucket, check;     /* bucket 0: the exchange chooses */
     atomic_size_t lost, gone; /* a rank + 1 that has died, or has left in good order, as the lifeline says */
+    atomic_bool waits;        /* this rank waits for others, and has done so for a part of the timeout */
+    _Atomic uint32_t *heard;  /* [size] when rank r last said that it waits, by pln_milliseconds; 0: never */
     atomic_bool said;         /* the line about a lost rank is written, or it is for another rank to do so */
     bool broken;              /* a rank was lost; nothing is sent any more */
     bool told;                /* the context's error is that of all ranks */
@@ -78,7 +80,8 @@ pleat_status pln_lose(pleat_nn_world *w, size_t rank, const char *why);
 pleat_status pln_check_lost(const pleat_nn_world *w);
 /* The line alone; from any thread. */
 void pln_say_lost(pleat_nn_world *w, size_t rank, const char *why);
-double pln_now(void); /* seconds, monotonic */
+double pln_now(void);            /* seconds, monotonic */
+uint32_t pln_milliseconds(void); /* the same, modulo 2^32, never 0 */
 
 /* all[offset of rank r] = what rank r has, bytes[r] of them, for all r; `mine` may be in its place. */
 pleat_status pln_gather(pleat_nn_world *w, const void *mine, void *all, const size_t *bytes);

@@ -1,8 +1,10 @@
 /* Ranks that are not the same, change by themselves, stop or are lost: all others say so. */
 #define _POSIX_C_SOURCE 200809L
 
+#include <sched.h>
 #include <unistd.h>
 
+#include "mpi/lifeline.h"
 #include "share.h"
 #include "tensors.h"
 #include "world_job.h"
@@ -210,6 +212,52 @@ Test(unequal, a_rank_that_is_silent) {
     for (size_t rank = 0; rank < 3; rank++)
         for (size_t step = 0; step < 3; step++) expect_loss(3, (loss_of_a_rank){rank, step});
     for (size_t rank = 0; rank < 5; rank += 2) expect_loss(5, (loss_of_a_rank){rank, 2});
+}
+
+/* All but one wait: rank 0 for all, the others for that one alone. Their lifelines say so, and nobody who waits is blamed. */
+typedef struct chain {
+    size_t silent;
+    atomic_size_t *ended;
+} chain;
+
+static pleat_status look_at_own(void *arg, size_t *open, size_t *peer) {
+    member *m = arg;
+    return pln_test(m->world, m->ranks, m->world->request, open, peer);
+}
+
+static void wait_in_a_chain(member *m) {
+    const chain *c = m->arg;
+    pleat_nn_world *w = m->world;
+    char letter, part[64];
+    w->line = pln_lifeline_new(w);
+    EXPECT(m, w->line, "no lifeline");
+    if (m->rank == c->silent) {
+        while (atomic_load(c->ended) + 1 < m->ranks) sched_yield();
+        return;
+    }
+    for (size_t r = 0; r < m->ranks; r++)
+        if (r != m->rank && (m->rank == 0 || r == c->silent))
+            EXPECT_FINE(m, pln_receive(w, &w->request[r], &letter, 1, r, PLN_TAG_GRADIENTS));
+    pleat_status status = pln_wait_until(w, look_at_own, m, "a letter");
+    snprintf(part, sizeof part, "world: rank %zu (process ", c->silent);
+    if (m->rank == 0) expect_error_of(m, status, PLEAT_ERR_IO, part);
+    EXPECT(m, status == PLEAT_ERR_IO, "a letter came");
+    pleat_clear_error(m->ctx);
+    atomic_fetch_add(c->ended, 1);
+}
+
+Test(unequal, who_waits_is_not_blamed) {
+    for (size_t n = 3; n <= 4; n++)
+        for (size_t silent = 1; silent < n; silent++) {
+            atomic_size_t ended = 0;
+            chain c = {silent, &ended};
+            free(run_ranks(&(ranks){.n = n,
+                                    .run = wait_in_a_chain,
+                                    .arg = &c,
+                                    .loses = true,
+                                    .what = "chain",
+                                    .world = {.timeout = 0.8}}));
+        }
 }
 
 /* ---- a stop ------------------------------------------------------------------------------------------------------ */
