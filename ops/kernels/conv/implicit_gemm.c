@@ -29,11 +29,12 @@ enum {
     MR_NR4 = REGISTERS == 32 ? 6 : 2,
     NR_CHANNELS = REGISTERS == 32 ? 4 : 2, /* vectors over output channels, */
     MR_PIXELS = 6, /* by so many pixels; of the weight gradient, pairs (channel, tap) */
+    MR_ONE = 8,    /* pixels by a single vector over output channels */
     MR_DOT = 6,    /* pairs (channel, tap) of a tile of dot products, by up to four channels of y */
 };
 static_assert(MR_NR2 * 2 + 2 + 1 <= REGISTERS && MR_NR4 * 4 + 4 + 1 <= REGISTERS,
               "a tile leaves the registers");
-static_assert(MR_PIXELS * NR_CHANNELS + NR_CHANNELS + 1 <= REGISTERS,
+static_assert(MR_PIXELS * NR_CHANNELS + NR_CHANNELS + 1 <= REGISTERS && MR_ONE + 2 <= REGISTERS,
               "a tile over channels leaves the registers");
 
 /* Sizes of blocks. Fitted with bench_conv on an AMD EPYC with AVX-512 (family 26) and an Intel Xeon (model 207), November 2026. */
