@@ -92,6 +92,12 @@ typedef struct axis {
     size_t before[MOST_SPLIT + 1]; /* taps of all phases before one; the last entry: of all */
 } axis;
 
+/* Whether each pixel of the result is a product with the same pixel of the source. */
+static inline bool is_pointwise(const axis *h, const axis *w) {
+    return h->taps * w->taps * h->stride * w->stride == 1 && h->low == 0 && w->low == 0 &&
+           h->source == h->result && w->source == w->result;
+}
+
 typedef struct tap_offset {
     size_t tap, plane, at;
 } tap_offset;

@@ -147,7 +147,7 @@ static bool takes_channels(const direct_plan *p) {
     if (p->in * p->out == 1 || (p->in * p->out <= FEW_PAIRS && p->columns > 1 && filled >= 0.7)) return true;
     /* phases of the same taps are one product of implicit GEMM */
     bool fused = p->h.phases * p->w.phases > 1 && shifts(&p->h, unused) && shifts(&p->w, unused);
-    return !is_weight(p) && p->out == 1 && !fused;
+    return !is_weight(p) && p->out == 1 && !fused && !is_pointwise(&p->h, &p->w);
 }
 
 static bool draft(const pleat_conv_shape *g, pleat_conv_op op, direct_plan *p) {

@@ -49,6 +49,7 @@ enum {
     MOST_FUSED = LIMIT(48, 24),            /* rows of all phases together, where they are one product */
     TASKS = 6,                             /* at least so many, to share out among threads */
     PART = 4 * LIMIT(MR_NR2, 3),           /* output channels, at least, in a task */
+    FEW_PLANES = LIMIT(32, 6),             /* of an input that is read in place more than once */
     FEW_STRIPS = 2, /* so many strips pack the weights themselves: that spares a pass over memory */
     MANY_TERMS = LIMIT(256, 8), /* sums so long leave out taps in padding */
     COPY_FROM = LIMIT(48, 8),   /* over channels: products of a number, from which on it may be copied, */
@@ -248,6 +249,7 @@ typedef struct product_plan {
     size_t input_bytes, sum_bytes, w_bytes;
     /* tables: where the terms of a block are, phase after phase, in the packed input, or over channels in the input, and in w */
     const size_t *offset, *w_index;
+    bool in_place; /* over pixels: strips of one image are read where they lie; of 1x1 kernels */
     /* over channels */
     bool blocked_in, blocked_out;
     bool copied;    /* the strip's rows of the input */
