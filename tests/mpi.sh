@@ -3,7 +3,7 @@
 # MPICH, across network namespaces, and after ranks were killed; and what is said when a rank is lost or differs.
 #     sh tests/mpi.sh [--quick] [--kills N] [--only PART] [--build DIR] [--install]
 # PART: table, resume, lost, differ, hosts, kills. --quick: a few cells of the table, five kills (2 to 3 minutes).
-# --install: apt-get install both MPIs, and ip for the namespaces. Namespaces need root, and are skipped and counted without.
+# --install: first apt-get install both MPIs, and ip for the namespaces. Namespaces need root, and are skipped and counted without.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 build=$root/build quick= kills= only=

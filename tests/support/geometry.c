@@ -17,9 +17,12 @@ static const char *const corners[] = {
     "N2 C3 O4 G1 H7 W5 P4 Q3 R1 S1 s2,2 d1,1 p0,0",     /* 1 by 1, strided */
     "N2 C3 O4 G1 H7 W5 P7 Q5 R1 S1 s1,1 d3,3 p0,0",     /* 1 by 1: the image is its own column matrix */
     "N2 C3 O4 G1 H7 W5 P7 Q5 R1 S1 s1,1 d1,1 p1,0",     /* the same sizes, but shifted */
-    "N2 C3 O4 G1 H5 W7 P7 Q5 R1 S1 s1,1 d1,1 p0,0",     /* the same number of pixels, but another shape */
-    "N2 C3 O4 G1 H7 W5 P7 Q5 R1 S1 s2,1 d1,1 p0,0",     /* the same sizes, but with a step down */
-    "N2 C3 O4 G1 H7 W5 P7 Q5 R1 S1 s1,2 d1,1 p0,0",     /* or along */
+    "N2 C3 O4 G1 H8 W8 P8 Q8 R1 S1 s1,1 d1,1 p1,0",     /* the same, of images that fill vectors, */
+    "N2 C3 O4 G1 H8 W8 P8 Q8 R1 S1 s1,1 d1,1 p0,1",     /* along either axis, */
+    "N2 C3 O4 G1 H5 W19 P5 Q19 R1 S1 s1,1 d1,1 p0,0", /* and of images that fill all but the last, not shifted */
+    "N2 C3 O4 G1 H5 W7 P7 Q5 R1 S1 s1,1 d1,1 p0,0",   /* the same number of pixels, but another shape */
+    "N2 C3 O4 G1 H7 W5 P7 Q5 R1 S1 s2,1 d1,1 p0,0",   /* the same sizes, but with a step down */
+    "N2 C3 O4 G1 H7 W5 P7 Q5 R1 S1 s1,2 d1,1 p0,0",   /* or along */
     "N1 C2 O3 G1 H11 W10 P3 Q4 R2 S1 s4,3 d1,1 p0,0", /* kernel smaller than the stride: pixels nobody meets */
     "N1 C2 O3 G1 H20 W4 P6 Q2 R2 S2 s4,4 d1,1 p1,1",  /* the same with padding */
     "N1 C2 O2 G1 H4 W4 P6 Q6 R7 S7 s1,1 d1,1 p4,4",   /* kernel larger than the image */
